@@ -1,0 +1,96 @@
+/* dfxcl/op.h - operators: each appends one call to the sequence of its inputs.
+ *
+ * Activations are channels-last: [N, H, W, C] for images, [N, T, C] for tokens; C is contiguous.
+ * Any float type is taken, results have the type of `x`, sums are kept in f32. An operator returns
+ * a new value; it is bad if the shapes do not fit, and the sequence keeps the reason. */
+#ifndef DFXCL_OP_H
+#define DFXCL_OP_H
+
+#include "dfxcl/sequence.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* y = x W^T + b.   x [..., in]   weight [out, in], a constant   bias [out] or NULL -> [..., out] */
+DFX_API dfx_value *dfx_linear(dfx_value *x, dfx_value *weight, dfx_value *bias);
+
+/* How dfx_conv2d samples; start from DFX_CONV2D_DEFAULT. */
+typedef struct {
+    int stride;                     /* 1 */
+    int dilation;                   /* 1 */
+    int groups;                     /* 1 */
+    int top, left, bottom, right;   /* pixels of zeros around x; 0 */
+} dfx_conv2d_options;
+#define DFX_CONV2D_DEFAULT { 1, 1, 1, 0, 0, 0, 0 }
+
+/* Convolution (cross-correlation, as torch.nn.Conv2d).
+ *   x [N, H, W, in]   weight [out, in/groups, kh, kw], a constant   bias [out] or NULL
+ * -> [N, (H + top + bottom - dilation (kh-1) - 1) / stride + 1, likewise W, out] */
+DFX_API dfx_value *dfx_conv2d(dfx_value *x, dfx_value *weight, dfx_value *bias,
+                              const dfx_conv2d_options *options);
+
+/* softmax(scale q k^T) v for each head, with online softmax: the score matrix is never stored
+ * (Milakov & Gimelshein 2018; Dao et al. 2022).
+ *   q [N, T, C]   k, v [N, S, C]   heads divides C   scale: usually 1/sqrt(C/heads)
+ *   causal: token t attends to tokens 0..t only; T must equal S
+ * -> [N, T, C] */
+DFX_API dfx_value *dfx_attention(dfx_value *q, dfx_value *k, dfx_value *v, int heads, float scale,
+                                 int causal);
+
+/* Normalise groups of channels to mean 0 and variance 1, then scale and shift (Wu & He 2018).
+ *   x      [N, H, W, C] or [N, T, C]
+ *   scale  [C] or NULL for 1        shift  [C] or NULL for 0
+ *   groups divides C                eps    added to the variance
+ * -> x's shape */
+DFX_API dfx_value *dfx_group_norm(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups,
+                                  float eps);
+
+/* Normalise the last dimension (Ba et al. 2016). x [..., C], scale and shift [C] or NULL. */
+DFX_API dfx_value *dfx_layer_norm(dfx_value *x, dfx_value *scale, dfx_value *shift, float eps);
+
+DFX_API dfx_value *dfx_silu(dfx_value *x);       /* x sigmoid(x) */
+DFX_API dfx_value *dfx_gelu(dfx_value *x);       /* x Phi(x), exact (erf) */
+DFX_API dfx_value *dfx_quick_gelu(dfx_value *x); /* x sigmoid(1.702 x) */
+
+/* x [..., 2C] -> [..., C]: the first half times gelu (erf) of the second (Shazeer 2020). */
+DFX_API dfx_value *dfx_geglu(dfx_value *x);
+
+/* a + b. b has a's shape, or a's last dimensions (it is repeated over the leading ones). */
+DFX_API dfx_value *dfx_add(dfx_value *a, dfx_value *b);
+
+/* x [N, ..., C] + t [N, C], repeated over the dimensions between. */
+DFX_API dfx_value *dfx_add_channels(dfx_value *x, dfx_value *t);
+
+/* factor x + offset */
+DFX_API dfx_value *dfx_scale(dfx_value *x, float factor, float offset);
+
+/* Joins along the last dimension: a [..., A], b [..., B] -> [..., A + B] */
+DFX_API dfx_value *dfx_concat(dfx_value *a, dfx_value *b);
+
+/* `count` entries from `start` of the dimension `axis` (0 is the first). */
+DFX_API dfx_value *dfx_slice(dfx_value *x, int axis, int64_t start, int64_t count);
+
+/* Nearest-neighbour resizing, x [N, H, W, C] -> [N, height, width, C]; the source of row y is
+ * floor(y H / height), as torch's "nearest". */
+DFX_API dfx_value *dfx_upsample_nearest(dfx_value *x, int64_t height, int64_t width);
+
+/* Rows of a table: ids [..., T] i32, table [V, C], a constant -> [..., T, C]. Ids must be in
+ * 0..V-1; others give zeros. */
+DFX_API dfx_value *dfx_embedding(dfx_value *ids, dfx_value *table);
+
+/* Sinusoids of a position (Vaswani et al. 2017, as diffusers' get_timestep_embedding).
+ *   t [N] f32   dim even   flip: cosines first   shift: downscale_freq_shift
+ * -> [N, dim] f32, entry i of a half at frequency exp(-ln(10000) i / (dim/2 - shift)) */
+DFX_API dfx_value *dfx_timestep_embedding(dfx_value *t, int dim, int flip, float shift);
+
+/* x in another float type; x itself when it has that type. */
+DFX_API dfx_value *dfx_cast(dfx_value *x, dfx_dtype dtype);
+
+/* The same memory with another shape of as many elements. Costs nothing. */
+DFX_API dfx_value *dfx_reshape(dfx_value *x, int rank, const int64_t *dim);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,86 @@
+/* dfxcl/pipeline.h - from a prompt to pictures.
+ *
+ *     dfx_pipeline *p;
+ *     dfx_generate_options g = DFX_GENERATE_DEFAULT;
+ *     dfx_result *r;
+ *     g.prompt = "red apple";
+ *     if (dfx_pipeline_open(&p, NULL, NULL) || dfx_pipeline_generate(&r, p, &g))
+ *         return fprintf(stderr, "%s\n", dfx_error()), 1;
+ *     dfx_image_write(dfx_result_image(r, 0), "apple.png", NULL, 0); */
+#ifndef DFXCL_PIPELINE_H
+#define DFXCL_PIPELINE_H
+
+#include "dfxcl/device.h"
+#include "dfxcl/image.h"
+#include "dfxcl/tensors.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dfx_pipeline dfx_pipeline;
+typedef struct dfx_result dfx_result;
+
+typedef struct {
+    const char *device;    /* as dfx_device_open takes it; NULL: $DFX_DEVICE, else auto */
+    const char *dtype;     /* "f32", "f16", "bf16" or "auto"; NULL: $DFX_DTYPE, else auto */
+    const char *variant;   /* weight files *.VARIANT.safetensors; NULL: plain ones, else fp16 */
+} dfx_pipeline_options;
+
+/* Opens a Diffusers folder (model_index.json).
+ *   model    the folder; NULL: $DFX_MODEL, else the model that ships with the library
+ *   options  NULL for the defaults
+ * Errors: those of its components, each with the component's path. */
+DFX_API dfx_status dfx_pipeline_open(dfx_pipeline **out, const char *model,
+                                     const dfx_pipeline_options *options);
+DFX_API void dfx_pipeline_free(dfx_pipeline *p);
+
+DFX_API const char *dfx_pipeline_class(const dfx_pipeline *p); /* "StableDiffusionPipeline" */
+DFX_API const char *dfx_pipeline_path(const dfx_pipeline *p);
+DFX_API const dfx_device *dfx_pipeline_device(const dfx_pipeline *p);
+DFX_API dfx_dtype dfx_pipeline_dtype(const dfx_pipeline *p);
+/* A hash of the model's configs and weights, 16 hexadecimal digits. */
+DFX_API const char *dfx_pipeline_hash(dfx_pipeline *p);
+
+/* Called before the first step (step 0) and after each one; x is the latents there [batch, C, h, w],
+ * NULL at step 0. Return 0 to go on; anything else stops with DFX_ERROR_INTERRUPTED. */
+typedef int dfx_step_function(void *user, int step, int steps, const float *latents,
+                              const dfx_spec *spec);
+
+/* Settings of one run; start from DFX_GENERATE_DEFAULT. What is 0 or NULL there comes from the
+ * model: its own best settings (dfx.json in its folder) or the pipeline class's default. */
+typedef struct {
+    const char *prompt;          /* "" is allowed */
+    const char *negative_prompt; /* NULL: none */
+    int steps;                   /* num_inference_steps; 0: the model's, else 50 */
+    float guidance_scale;        /* negative: the model's, else 7.5; guidance acts above 1 */
+    uint64_t seed;
+    int width, height;           /* pixels, multiples of the VAE's factor (8 for SD); 0: the model's */
+    const char *scheduler;       /* as dfx_scheduler_open's choice; NULL: the model's */
+    int batch;                   /* pictures in one run, 1 */
+    const dfx_tensor *latents;   /* [batch, C, h, w] f32, the noise before init_noise_sigma; NULL: from the seed */
+    const dfx_tensor *prompt_embeds; /* positive ones or [negative; positive]; NULL: from the prompt */
+    dfx_step_function *on_step;
+    void *user;
+} dfx_generate_options;
+#define DFX_GENERATE_DEFAULT \
+    { NULL, NULL, 0, -1.0f, 0, 0, 0, NULL, 1, NULL, NULL, NULL, NULL }
+
+/* Draws. Errors: DFX_ERROR_ARGUMENT (a setting), DFX_ERROR_INTERRUPTED, and those of running. */
+DFX_API dfx_status dfx_pipeline_generate(dfx_result **out, dfx_pipeline *p,
+                                         const dfx_generate_options *options);
+
+/* The settings of one run with every default filled in, as dfx_pipeline_generate would use them.
+ * Errors: DFX_ERROR_ARGUMENT, as dfx_pipeline_generate. */
+DFX_API dfx_status dfx_pipeline_settings(dfx_pipeline *p, dfx_generate_options *options);
+
+DFX_API void dfx_result_free(dfx_result *r);
+DFX_API int dfx_result_count(const dfx_result *r);
+DFX_API const dfx_image *dfx_result_image(const dfx_result *r, int index);
+DFX_API const dfx_tensor *dfx_result_floats(const dfx_result *r);        /* [B, 3, H, W] in 0..1 */
+DFX_API const dfx_tensor *dfx_result_prompt_embeds(const dfx_result *r); /* [negative; positive] */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,67 @@
+/* dfxcl/scheduler.h - noise schedules and solvers, pure host arithmetic on float arrays.
+ *
+ *     dfx_scheduler *s;
+ *     dfx_scheduler_open(&s, "model/scheduler/scheduler_config.json", "euler");
+ *     dfx_scheduler_set_timesteps(s, 20);
+ *     scale x by dfx_scheduler_init_noise_sigma(s);
+ *     for (int i = 0; i < dfx_scheduler_calls(s); i++) {
+ *         dfx_scheduler_scale_model_input(s, i, x, input, batch, n);
+ *         noise_pred = model(input, dfx_scheduler_timesteps(s)[i]);
+ *         dfx_scheduler_step(s, i, noise_pred, x, batch, n, NULL, NULL);
+ *     }
+ * Steps are taken in order; set_timesteps starts again. */
+#ifndef DFXCL_SCHEDULER_H
+#define DFXCL_SCHEDULER_H
+
+#include "dfxcl/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dfx_scheduler dfx_scheduler;
+
+/* Draws n standard normal numbers for a stochastic scheduler. */
+typedef void dfx_noise_function(void *user, float *out, size_t n);
+
+/* Opens a scheduler.
+ *   config  a scheduler_config.json (or its folder); NULL: every key has the class's default
+ *   choice  "NAME[,key=value...]" replaces the class and keys of the config, as diffusers'
+ *           NAME.from_config(config, key=value); NAME is diffusers' class name or a short one
+ *           (ddim, pndm, euler, dpmpp_2m, dpmpp_2m_karras ...); NULL: as the config says
+ * Keys that the class does not know are ignored, `Flax` before a class name too.
+ * Errors: DFX_ERROR_FILE, DFX_ERROR_FORMAT, DFX_ERROR_UNSUPPORTED (a class), DFX_ERROR_ARGUMENT
+ * (a choice's key or value, or an impossible combination). */
+DFX_API dfx_status dfx_scheduler_open(dfx_scheduler **out, const char *config, const char *choice);
+DFX_API void dfx_scheduler_free(dfx_scheduler *s);
+
+DFX_API const char *dfx_scheduler_class(const dfx_scheduler *s); /* "EulerDiscreteScheduler" */
+
+/* Prepares n steps. Errors: DFX_ERROR_ARGUMENT (n < 1, or more than the training timesteps). */
+DFX_API dfx_status dfx_scheduler_set_timesteps(dfx_scheduler *s, int n);
+
+/* How often the model is called; it can be more than the steps (PNDM: n + 1). */
+DFX_API int dfx_scheduler_calls(const dfx_scheduler *s);
+DFX_API const float *dfx_scheduler_timesteps(const dfx_scheduler *s); /* one for each call */
+/* The sigmas (*count of them), or NULL for a scheduler that has none. */
+DFX_API const float *dfx_scheduler_sigmas(const dfx_scheduler *s, int *count);
+DFX_API float dfx_scheduler_init_noise_sigma(const dfx_scheduler *s);
+
+/* out = what the model takes at call i. x and out are [batch, n]; they may be the same. */
+DFX_API void dfx_scheduler_scale_model_input(const dfx_scheduler *s, int i, const float *x,
+                                             float *out, size_t batch, size_t n);
+
+/* One step: x [batch, n] becomes the sample after call i, from the model's output there.
+ * noise: where a stochastic scheduler draws; NULL: DFX_ERROR_ARGUMENT if it needs any. */
+DFX_API dfx_status dfx_scheduler_step(dfx_scheduler *s, int i, const float *model_output, float *x,
+                                      size_t batch, size_t n, dfx_noise_function *noise,
+                                      void *user);
+
+/* out = x0 with the noise level of call i. All are [batch, n]. */
+DFX_API void dfx_scheduler_add_noise(const dfx_scheduler *s, int i, const float *x0,
+                                     const float *noise, float *out, size_t batch, size_t n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

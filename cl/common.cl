@@ -1,0 +1,63 @@
+/* common.cl - stands before every program: storage types and what several kernels share.
+ * DTYPE: how activations and matrices are stored (0 f32, 1 f16, 2 bf16); arithmetic is in f32. */
+
+#define WORK_GROUP(x, y, z) __kernel __attribute__((reqd_work_group_size(x, y, z)))
+
+#if DTYPE == 0
+
+typedef float T;
+#define LOAD(p, i) ((p)[i])
+#define LOADV4(p, i) vload4(0, (p) + (i))
+#define LOADV8(p, i) vload8(0, (p) + (i))
+#define LOADV16(p, i) vload16(0, (p) + (i))
+#define STORE(p, i, v) ((p)[i] = (v))
+#define STOREV4(p, i, v) vstore4(v, 0, (p) + (i))
+#define STOREV8(p, i, v) vstore8(v, 0, (p) + (i))
+#define STOREV16(p, i, v) vstore16(v, 0, (p) + (i))
+
+#elif DTYPE == 1
+
+typedef half T;
+#define LOAD(p, i) vload_half(i, p)
+#define LOADV4(p, i) vload_half4(0, (p) + (i))
+#define LOADV8(p, i) vload_half8(0, (p) + (i))
+#define LOADV16(p, i) vload_half16(0, (p) + (i))
+#define STORE(p, i, v) vstore_half_rte(v, i, p)
+#define STOREV4(p, i, v) vstore_half4_rte(v, 0, (p) + (i))
+#define STOREV8(p, i, v) vstore_half8_rte(v, 0, (p) + (i))
+#define STOREV16(p, i, v) vstore_half16_rte(v, 0, (p) + (i))
+
+#else
+
+typedef ushort T;
+/* bf16 is the upper half of an f32; stored rounded half to even, NaN stays NaN. */
+#define BF16_BITS(u, n) convert_ushort##n((u + 0x7fffu + (u >> 16 & 1u)) >> 16)
+ushort bf16_store1(float v)
+{
+    uint u = as_uint(v);
+    return isnan(v) ? (ushort)(u >> 16 | 0x40u) : BF16_BITS(u, );
+}
+#define BF16_STORE(n)                                                                          \
+    ushort##n bf16_store##n(float##n v)                                                        \
+    {                                                                                          \
+        uint##n u = as_uint##n(v);                                                             \
+        return select(BF16_BITS(u, n), convert_ushort##n(u >> 16 | 0x40u),                     \
+                      convert_short##n(isnan(v)));                                             \
+    }
+BF16_STORE(4)
+BF16_STORE(8)
+BF16_STORE(16)
+#define LOAD(p, i) as_float((uint)(p)[i] << 16)
+#define LOADV4(p, i) as_float4(convert_uint4(vload4(0, (p) + (i))) << 16)
+#define LOADV8(p, i) as_float8(convert_uint8(vload8(0, (p) + (i))) << 16)
+#define LOADV16(p, i) as_float16(convert_uint16(vload16(0, (p) + (i))) << 16)
+#define STORE(p, i, v) ((p)[i] = bf16_store1(v))
+#define STOREV4(p, i, v) vstore4(bf16_store4(v), 0, (p) + (i))
+#define STOREV8(p, i, v) vstore8(bf16_store8(v), 0, (p) + (i))
+#define STOREV16(p, i, v) vstore16(bf16_store16(v), 0, (p) + (i))
+
+#endif
+
+#define SILU(x) ((x) / (1.0f + exp(-(x))))
+#define QUICK_GELU(x) ((x) / (1.0f + exp(-1.702f * (x))))
+#define GELU(x) (0.5f * (x) * (1.0f + erf((x) * M_SQRT1_2_F)))

@@ -1,0 +1,158 @@
+/* cl.c - an OpenCL device: context, queue, buffers. */
+#include "device/cl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *dfx__cl_error_name(cl_int error)
+{
+    static const struct {
+        cl_int error;
+        const char *name;
+    } names[] = {
+        { CL_DEVICE_NOT_AVAILABLE, "CL_DEVICE_NOT_AVAILABLE" },
+        { CL_COMPILER_NOT_AVAILABLE, "CL_COMPILER_NOT_AVAILABLE" },
+        { CL_MEM_OBJECT_ALLOCATION_FAILURE, "CL_MEM_OBJECT_ALLOCATION_FAILURE" },
+        { CL_OUT_OF_RESOURCES, "CL_OUT_OF_RESOURCES" },
+        { CL_OUT_OF_HOST_MEMORY, "CL_OUT_OF_HOST_MEMORY" },
+        { CL_BUILD_PROGRAM_FAILURE, "CL_BUILD_PROGRAM_FAILURE" },
+        { CL_MISALIGNED_SUB_BUFFER_OFFSET, "CL_MISALIGNED_SUB_BUFFER_OFFSET" },
+        { CL_INVALID_VALUE, "CL_INVALID_VALUE" },
+        { CL_INVALID_BINARY, "CL_INVALID_BINARY" },
+        { CL_INVALID_BUILD_OPTIONS, "CL_INVALID_BUILD_OPTIONS" },
+        { CL_INVALID_KERNEL_NAME, "CL_INVALID_KERNEL_NAME" },
+        { CL_INVALID_ARG_INDEX, "CL_INVALID_ARG_INDEX" },
+        { CL_INVALID_ARG_VALUE, "CL_INVALID_ARG_VALUE" },
+        { CL_INVALID_ARG_SIZE, "CL_INVALID_ARG_SIZE" },
+        { CL_INVALID_KERNEL_ARGS, "CL_INVALID_KERNEL_ARGS" },
+        { CL_INVALID_WORK_GROUP_SIZE, "CL_INVALID_WORK_GROUP_SIZE" },
+        { CL_INVALID_BUFFER_SIZE, "CL_INVALID_BUFFER_SIZE" },
+        { CL_INVALID_GLOBAL_WORK_SIZE, "CL_INVALID_GLOBAL_WORK_SIZE" },
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i].error == error)
+            return names[i].name;
+    return "OpenCL error";
+}
+
+dfx_status dfx__cl_fail(cl_int error, const char *what)
+{
+    int memory = error == CL_MEM_OBJECT_ALLOCATION_FAILURE || error == CL_OUT_OF_HOST_MEMORY ||
+                 error == CL_OUT_OF_RESOURCES || error == CL_INVALID_BUFFER_SIZE;
+    return dfx__fail(memory ? DFX_ERROR_MEMORY : DFX_ERROR_DEVICE, "%s: %s (%d)", what,
+                     dfx__cl_error_name(error), error);
+}
+
+static dfx_status cl_allocate(dfx__buffer **out, dfx_device *device, size_t bytes)
+{
+    dfx__cl_device *d = (dfx__cl_device *)device;
+    dfx__cl_buffer *b = calloc(1, sizeof *b);
+    if (!b)
+        return dfx__no_memory();
+    cl_int error;
+    b->mem = clCreateBuffer(d->context, CL_MEM_READ_WRITE, bytes, NULL, &error);
+    if (error != CL_SUCCESS) {
+        free(b);
+        return dfx__fail(DFX_ERROR_MEMORY,
+                         "device %s: clCreateBuffer of %zu MiB: %s (%d); %" PRIu64
+                         " MiB are in use",
+                         device->info.id, bytes >> 20, dfx__cl_error_name(error), error,
+                         device->used >> 20);
+    }
+    *out = &b->buffer;
+    return DFX_OK;
+}
+
+static void cl_release(dfx__buffer *buffer)
+{
+    dfx__cl_buffer *b = (dfx__cl_buffer *)buffer;
+    for (dfx__cl_range *r = b->ranges, *next; r; r = next) {
+        next = r->next;
+        clReleaseMemObject(r->mem);
+        free(r);
+    }
+    clReleaseMemObject(b->mem);
+    free(b);
+}
+
+static dfx_status cl_write(dfx__buffer *b, size_t offset, const void *from, size_t bytes)
+{
+    dfx__cl_device *d = (dfx__cl_device *)b->device;
+    DFX__CL(clEnqueueWriteBuffer(d->queue, ((dfx__cl_buffer *)b)->mem, CL_TRUE, offset, bytes, from,
+                                 0, NULL, NULL),
+            "clEnqueueWriteBuffer");
+    return DFX_OK;
+}
+
+static dfx_status cl_read(dfx__buffer *b, size_t offset, void *to, size_t bytes)
+{
+    dfx__cl_device *d = (dfx__cl_device *)b->device;
+    DFX__CL(clEnqueueReadBuffer(d->queue, ((dfx__cl_buffer *)b)->mem, CL_TRUE, offset, bytes, to, 0,
+                                NULL, NULL),
+            "clEnqueueReadBuffer");
+    return DFX_OK;
+}
+
+static dfx_status cl_finish(dfx_device *device)
+{
+    DFX__CL(clFinish(((dfx__cl_device *)device)->queue), "clFinish");
+    return DFX_OK;
+}
+
+static void cl_close(dfx_device *device)
+{
+    dfx__cl_device *d = (dfx__cl_device *)device;
+    dfx__cl_programs_free(d);
+    if (d->queue)
+        clReleaseCommandQueue(d->queue);
+    if (d->context)
+        clReleaseContext(d->context);
+    free(d);
+}
+
+static const dfx__device_class cl_class = { cl_allocate,    cl_release,     cl_write,
+                                            cl_read,        dfx__cl_prepare, dfx__cl_discard,
+                                            dfx__cl_enqueue, cl_finish,      cl_close };
+
+static dfx_status start(dfx__cl_device *d)
+{
+    cl_int error;
+    d->context = clCreateContext(NULL, 1, &d->id, NULL, NULL, &error);
+    DFX__CL(error, "clCreateContext");
+    d->queue = clCreateCommandQueue(d->context, d->id, 0, &error);
+    DFX__CL(error, "clCreateCommandQueue");
+    return DFX_OK;
+}
+
+dfx_status dfx__cl_open(dfx_device **out, int n)
+{
+    *out = NULL;
+    cl_platform_id platform;
+    cl_device_id id;
+    DFX__TRY(dfx__cl_find(&platform, &id, &n, n));
+    dfx__cl_device *d = calloc(1, sizeof *d);
+    if (!d)
+        return dfx__no_memory();
+    d->device.class = &cl_class;
+    d->platform = platform;
+    d->id = id;
+    dfx__cl_describe(&d->device.info, platform, id, n);
+    cl_uint align_bits = 0;
+    clGetDeviceInfo(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof align_bits, &align_bits, NULL);
+    d->device.alignment = align_bits / 8 > 128 ? align_bits / 8 : 128;
+    d->device.has_gemm = dfx__cl_has_gemm();
+    dfx_status status = DFX_OK;
+    if (!d->device.info.usable)
+        status = dfx__fail(DFX_ERROR_DEVICE, "device %s (%s) cannot be used: %s",
+                           d->device.info.id, d->device.info.name, d->device.info.why);
+    else if ((status = start(d)) != DFX_OK)
+        dfx__fail_in(status, "device %s (%s)", d->device.info.id, d->device.info.name);
+    if (status != DFX_OK) {
+        cl_close(&d->device);
+        return status;
+    }
+    *out = &d->device;
+    return DFX_OK;
+}

@@ -1,0 +1,80 @@
+/* cl.h - what the OpenCL files share. They and no others include the OpenCL headers. */
+#ifndef DFX_DEVICE_CL_H
+#define DFX_DEVICE_CL_H
+
+#define CL_TARGET_OPENCL_VERSION 120
+#define CL_USE_DEPRECATED_OPENCL_1_2_APIS
+#include <CL/cl.h>
+
+#include "core/status.h"
+#include "device/device.h"
+
+/* A program of one kernel file and its options, built for the device. */
+typedef struct dfx__program {
+    struct dfx__program *next;
+    const char *name; /* of the kernel file */
+    char *options;
+    cl_program program;
+} dfx__program;
+
+typedef struct {
+    dfx_device device;
+    cl_platform_id platform;
+    cl_device_id id;
+    cl_context context;
+    cl_command_queue queue;
+    dfx__program *programs;
+    double build_seconds; /* spent compiling so far */
+} dfx__cl_device;
+
+/* A range of a buffer as an OpenCL object; launches share them. */
+typedef struct dfx__cl_range {
+    struct dfx__cl_range *next;
+    size_t offset, bytes;
+    cl_mem mem;
+} dfx__cl_range;
+
+typedef struct {
+    dfx__buffer buffer;
+    cl_mem mem;
+    dfx__cl_range *ranges;
+} dfx__cl_buffer;
+
+/* "clBuildProgram: CL_OUT_OF_HOST_MEMORY (-6)" as the thread's error. */
+dfx_status dfx__cl_fail(cl_int error, const char *what);
+const char *dfx__cl_error_name(cl_int error);
+
+#define DFX__CL(call, what)                            \
+    do {                                               \
+        cl_int cl_error_ = (call);                     \
+        if (cl_error_ != CL_SUCCESS)                   \
+            return dfx__cl_fail(cl_error_, what);      \
+    } while (0)
+
+/* What is known of a device; `usable` says whether it can run the library's kernels. */
+void dfx__cl_describe(dfx_device_info *info, cl_platform_id platform, cl_device_id id, int n);
+
+/* The n-th device over all platforms, -1: the best. */
+dfx_status dfx__cl_find(cl_platform_id *platform, cl_device_id *id, int *number, int n);
+
+/* The program of a kernel file with options: from RAM, from disk, else compiled. */
+dfx_status dfx__cl_program(cl_program *out, dfx__cl_device *d, const char *name,
+                           const char *options);
+void dfx__cl_programs_free(dfx__cl_device *d);
+
+/* Binaries on disk (cl_cache.c). load: whether there is a whole one of that key, to be freed. */
+typedef struct {
+    unsigned char *data;
+    size_t bytes;
+} dfx__cl_binary;
+int dfx__cl_cache_load(dfx__cl_binary *out, const char *key);
+void dfx__cl_cache_store(const char *key, const dfx__cl_binary *binary);
+
+/* Launches (cl_launch.c), and CLBlast's (cl_clblast.c, or a stub where it is not built in). */
+dfx_status dfx__cl_prepare(dfx__prepared **out, dfx_device *d, const dfx__launch *l);
+void dfx__cl_discard(dfx__prepared *p);
+dfx_status dfx__cl_enqueue(dfx__prepared *p);
+dfx_status dfx__cl_gemm(dfx__cl_device *d, const dfx__launch *l);
+int dfx__cl_has_gemm(void);
+
+#endif

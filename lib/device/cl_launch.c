@@ -1,0 +1,120 @@
+/* cl_launch.c - kernels bound to their arguments once and enqueued many times. */
+#include "device/cl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct dfx__prepared {
+    dfx__cl_device *device;
+    dfx__launch launch;
+    cl_kernel kernel; /* NULL for a GEMM */
+};
+
+/* The OpenCL object of a range of a buffer: the buffer itself, or a sub-buffer that all launches on
+ * that range share. */
+static dfx_status range_object(cl_mem *out, const dfx__place *p)
+{
+    dfx__cl_buffer *b = (dfx__cl_buffer *)p->buffer;
+    *out = b->mem;
+    if (p->offset == 0 && p->bytes == b->buffer.bytes)
+        return DFX_OK;
+    for (dfx__cl_range *r = b->ranges; r; r = r->next)
+        if (r->offset == p->offset && r->bytes == p->bytes) {
+            *out = r->mem;
+            return DFX_OK;
+        }
+    dfx__cl_range *r = calloc(1, sizeof *r);
+    if (!r)
+        return dfx__no_memory();
+    cl_buffer_region region = { p->offset, p->bytes };
+    cl_int error;
+    r->mem = clCreateSubBuffer(b->mem, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region,
+                               &error);
+    if (error != CL_SUCCESS) {
+        free(r);
+        return dfx__cl_fail(error, "clCreateSubBuffer");
+    }
+    r->offset = p->offset;
+    r->bytes = p->bytes;
+    r->next = b->ranges;
+    b->ranges = r;
+    *out = r->mem;
+    return DFX_OK;
+}
+
+static dfx_status bind(cl_kernel kernel, cl_uint index, const dfx__arg *a)
+{
+    cl_mem mem = NULL;
+    switch (a->kind) {
+    case DFX__ARG_SCALAR:
+        DFX__CL(clSetKernelArg(kernel, index, sizeof a->scalar, &a->scalar), "clSetKernelArg");
+        break;
+    case DFX__ARG_LOCAL:
+        DFX__CL(clSetKernelArg(kernel, index, a->place.bytes, NULL), "clSetKernelArg");
+        break;
+    case DFX__ARG_PLACE:
+        if (a->place.buffer)
+            DFX__TRY(range_object(&mem, &a->place));
+        DFX__CL(clSetKernelArg(kernel, index, sizeof mem, &mem), "clSetKernelArg");
+        break;
+    }
+    return DFX_OK;
+}
+
+static dfx_status prepare_kernel(dfx__prepared *p)
+{
+    cl_program program;
+    cl_int error;
+    DFX__TRY(dfx__cl_program(&program, p->device, p->launch.kernel.program,
+                             p->launch.kernel.options));
+    p->kernel = clCreateKernel(program, p->launch.kernel.name, &error);
+    DFX__CL(error, p->launch.kernel.name);
+    for (int i = 0; i < p->launch.kernel.args; i++) {
+        dfx_status status = bind(p->kernel, (cl_uint)i, &p->launch.kernel.arg[i]);
+        if (status != DFX_OK)
+            return dfx__fail_in(status, "kernel %s, argument %d", p->launch.kernel.name, i);
+    }
+    for (int i = 0; i < p->launch.kernel.dims; i++) {
+        size_t local = p->launch.kernel.local[i];
+        p->launch.kernel.global[i] = (p->launch.kernel.global[i] + local - 1) / local * local;
+    }
+    return DFX_OK;
+}
+
+dfx_status dfx__cl_prepare(dfx__prepared **out, dfx_device *d, const dfx__launch *l)
+{
+    *out = NULL;
+    if (l->kind == DFX__LAUNCH_HOST)
+        return dfx__fail(DFX_ERROR_DEVICE, "an OpenCL device runs no host functions");
+    dfx__prepared *p = calloc(1, sizeof *p);
+    if (!p)
+        return dfx__no_memory();
+    p->device = (dfx__cl_device *)d;
+    p->launch = *l;
+    dfx_status status = l->kind == DFX__LAUNCH_KERNEL ? prepare_kernel(p) : DFX_OK;
+    if (status != DFX_OK) {
+        dfx__cl_discard(p);
+        return status;
+    }
+    *out = p;
+    return DFX_OK;
+}
+
+void dfx__cl_discard(dfx__prepared *p)
+{
+    if (p->kernel)
+        clReleaseKernel(p->kernel);
+    free(p);
+}
+
+dfx_status dfx__cl_enqueue(dfx__prepared *p)
+{
+    if (p->launch.kind == DFX__LAUNCH_GEMM)
+        return dfx__cl_gemm(p->device, &p->launch);
+    cl_int error = clEnqueueNDRangeKernel(p->device->queue, p->kernel,
+                                          (cl_uint)p->launch.kernel.dims, NULL,
+                                          p->launch.kernel.global, p->launch.kernel.local, 0, NULL,
+                                          NULL);
+    DFX__CL(error, p->launch.kernel.name);
+    return DFX_OK;
+}

@@ -1,0 +1,96 @@
+/* device.h - bytes and programs, no shapes: what every device can do. */
+#ifndef DFX_DEVICE_DEVICE_H
+#define DFX_DEVICE_DEVICE_H
+
+#include "dfxcl/device.h"
+
+/* Memory on a device. Each class of device begins its own struct with this one. */
+typedef struct dfx__buffer {
+    dfx_device *device;
+    size_t bytes;
+    void *host; /* where it lies, if the host can touch it directly; else NULL */
+} dfx__buffer;
+
+/* A range of a buffer. */
+typedef struct {
+    dfx__buffer *buffer;
+    size_t offset, bytes;
+} dfx__place;
+
+/* An argument of a kernel: a place, a scalar of 4 bytes, or local memory. */
+typedef struct {
+    enum { DFX__ARG_PLACE, DFX__ARG_SCALAR, DFX__ARG_LOCAL } kind;
+    dfx__place place; /* without a buffer: a NULL pointer; of local memory: bytes */
+    union {
+        int32_t i;
+        float f;
+    } scalar;
+} dfx__arg;
+
+enum { DFX__MAX_ARGS = 24, DFX__MAX_OPTIONS = 256 };
+
+/* One piece of work as an operator describes it; a device class takes the kinds that it can do. */
+typedef struct {
+    enum { DFX__LAUNCH_KERNEL, DFX__LAUNCH_GEMM, DFX__LAUNCH_HOST } kind;
+    union {
+        struct {
+            const char *program;             /* cl/PROGRAM.cl */
+            const char *name;                /* of the kernel */
+            char options[DFX__MAX_OPTIONS];  /* "-DDTYPE=0 ..." */
+            int args, dims;
+            dfx__arg arg[DFX__MAX_ARGS];
+            size_t global[3], local[3];      /* global sizes are rounded up to whole groups */
+        } kernel;
+        struct { /* c[m, n] = a[m, k] b[k, n] + beta c, row-major f32, by CLBlast */
+            size_t m, n, k;
+            dfx__place a, b, c;
+            float beta;
+        } gemm;
+        struct {
+            void (*run)(void *data);
+            void *data;
+        } host;
+    };
+} dfx__launch;
+
+/* A launch that is compiled and bound; opaque but to its class. */
+typedef struct dfx__prepared dfx__prepared;
+
+/* What a class of devices does. Work is queued in order; read and finish wait for it. */
+typedef struct {
+    dfx_status (*allocate)(dfx__buffer **out, dfx_device *d, size_t bytes);
+    void (*release)(dfx__buffer *b);
+    dfx_status (*write)(dfx__buffer *b, size_t offset, const void *from, size_t bytes);
+    dfx_status (*read)(dfx__buffer *b, size_t offset, void *to, size_t bytes);
+    dfx_status (*prepare)(dfx__prepared **out, dfx_device *d, const dfx__launch *l);
+    void (*discard)(dfx__prepared *p);
+    dfx_status (*enqueue)(dfx__prepared *p);
+    dfx_status (*finish)(dfx_device *d);
+    void (*close)(dfx_device *d);
+} dfx__device_class;
+
+/* A device. Each class begins its own struct with this one. */
+struct dfx_device {
+    const dfx__device_class *class;
+    dfx_device_info info;
+    size_t alignment;        /* of a place's offset */
+    int is_native;           /* takes DFX__LAUNCH_HOST and nothing else */
+    int has_gemm;            /* takes DFX__LAUNCH_GEMM */
+    uint64_t used, peak;     /* bytes in buffers */
+};
+
+/* The classes, to find and open their devices. opencl: n as numbered by the listing, -1 for the best. */
+dfx_status dfx__cpu_open(dfx_device **out);
+void dfx__cpu_describe(dfx_device_info *info);
+dfx_status dfx__cl_open(dfx_device **out, int n);
+/* Appends OpenCL devices to an array that is realloc'ed; none is no error. */
+dfx_status dfx__cl_list(dfx_device_info **list, int *count);
+
+/* Buffers with accounting: a size over the device's limits is an error that says both. */
+dfx_status dfx__buffer_new(dfx__buffer **out, dfx_device *d, size_t bytes);
+void dfx__buffer_free(dfx__buffer *b);
+
+/* Rounds up to the device's alignment. */
+size_t dfx__align(const dfx_device *d, size_t bytes);
+
+#endif

@@ -1,0 +1,35 @@
+/* call.h - what operator files use: shapes of a call, and its launches on OpenCL devices. */
+#ifndef DFX_OP_CALL_H
+#define DFX_OP_CALL_H
+
+#include "core/dtype.h"
+#include "sequence/launches.h"
+#include "sequence/sequence.h"
+
+/* Last dimension, and the product of the ones before it. */
+static inline int64_t dfx__channels(const dfx_spec *s)
+{
+    return s->dim[s->rank - 1];
+}
+
+static inline int64_t dfx__rows(const dfx_spec *s)
+{
+    int64_t n = 1;
+    for (int i = 0; i + 1 < s->rank; i++)
+        n *= s->dim[i];
+    return n;
+}
+
+/* Fails the call unless the input has a float type. */
+int dfx__need_float(dfx_call *c, int input);
+
+/* Fails the call unless input k is absent or a vector of n. */
+int dfx__need_vector(dfx_call *c, int k, const char *what, int64_t n);
+
+/* Row r of c channels of a value in dtype, as floats: the value itself in f32, else `room` filled. */
+const float *dfx__load_row(const void *data, dfx_dtype dtype, int64_t r, int64_t c, float *room);
+
+/* A row of floats stored in dtype. */
+void dfx__store_row(void *data, dfx_dtype dtype, int64_t r, int64_t c, const float *row);
+
+#endif

@@ -1,0 +1,152 @@
+/* launches.c - collecting the launches of a call. */
+#include "sequence/launches.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static dfx__launch *add_launch(dfx__launches *l)
+{
+    if (l->count == l->room) {
+        int room = l->room ? 2 * l->room : 4;
+        dfx__launch *launch = realloc(l->launch, (size_t)room * sizeof *launch);
+        if (!launch) {
+            l->status = dfx__no_memory();
+            return NULL;
+        }
+        l->launch = launch;
+        l->room = room;
+    }
+    dfx__launch *newest = &l->launch[l->count++];
+    memset(newest, 0, sizeof *newest);
+    return newest;
+}
+
+static void fail(dfx__launches *l, dfx_status status)
+{
+    if (l->status == DFX_OK)
+        l->status = status;
+}
+
+void dfx__kernel(dfx__launches *l, const char *program, const char *name, const char *options, ...)
+{
+    dfx__launch *newest = l->status == DFX_OK ? add_launch(l) : NULL;
+    if (!newest)
+        return;
+    newest->kind = DFX__LAUNCH_KERNEL;
+    newest->kernel.program = program;
+    newest->kernel.name = name;
+    dfx_dtype dtype = l->call->out->spec.dtype;
+    char *to = newest->kernel.options;
+    int n = snprintf(to, DFX__MAX_OPTIONS, "-DDTYPE=%d ",
+                     dtype == DFX_F16 ? 1 : dtype == DFX_BF16 ? 2 : 0);
+    va_list args;
+    va_start(args, options);
+    int more = vsnprintf(to + n, (size_t)(DFX__MAX_OPTIONS - n), options, args);
+    va_end(args);
+    if (more < 0 || more >= DFX__MAX_OPTIONS - n)
+        fail(l, dfx__fail(DFX_ERROR_DEVICE, "kernel %s: its options are too long", name));
+}
+
+static dfx__arg *add_arg(dfx__launches *l)
+{
+    static dfx__arg nowhere; /* after a failure; never read */
+    if (l->status != DFX_OK)
+        return &nowhere;
+    dfx__launch *newest = &l->launch[l->count - 1];
+    if (newest->kernel.args == DFX__MAX_ARGS) {
+        fail(l, dfx__fail(DFX_ERROR_DEVICE, "kernel %s: too many arguments", newest->kernel.name));
+        return &nowhere;
+    }
+    return &newest->kernel.arg[newest->kernel.args++];
+}
+
+/* Where an input lies: a constant's copy, or its root's place. */
+static dfx__place input_place(const dfx_call *c, int input)
+{
+    dfx__place none = { NULL, 0, 0 };
+    if (!c->in[input])
+        return none;
+    if (c->copy[input])
+        return (dfx__place){ c->copy[input]->buffer, 0, c->copy[input]->buffer->bytes };
+    return c->in[input]->root->place;
+}
+
+void dfx__arg_in(dfx__launches *l, int input)
+{
+    dfx__arg *a = add_arg(l);
+    a->kind = DFX__ARG_PLACE;
+    a->place = input_place(l->call, input);
+}
+
+void dfx__arg_out(dfx__launches *l)
+{
+    dfx__arg *a = add_arg(l);
+    a->kind = DFX__ARG_PLACE;
+    a->place = l->call->out->root->place;
+}
+
+void dfx__arg_scratch(dfx__launches *l, size_t offset, size_t bytes)
+{
+    const dfx__place *scratch = &l->call->scratch;
+    dfx__arg *a = add_arg(l);
+    a->kind = DFX__ARG_PLACE;
+    a->place = (dfx__place){ scratch->buffer, scratch->offset + offset, bytes };
+    if (offset % l->call->sequence->device->alignment || offset + bytes > scratch->bytes)
+        fail(l, dfx__fail(DFX_ERROR_DEVICE, "%s: its scratch memory is misplaced",
+                          l->call->op->name));
+}
+
+void dfx__arg_int(dfx__launches *l, int64_t value)
+{
+    dfx__arg *a = add_arg(l);
+    a->kind = DFX__ARG_SCALAR;
+    a->scalar.i = (int32_t)value;
+    if (value > INT32_MAX || value < INT32_MIN)
+        fail(l, dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: %" PRId64 " is over 2^31; a smaller picture "
+                          "or batch is needed", l->call->op->name, value));
+}
+
+void dfx__arg_float(dfx__launches *l, float value)
+{
+    dfx__arg *a = add_arg(l);
+    a->kind = DFX__ARG_SCALAR;
+    a->scalar.f = value;
+}
+
+void dfx__arg_local(dfx__launches *l, size_t bytes)
+{
+    dfx__arg *a = add_arg(l);
+    a->kind = DFX__ARG_LOCAL;
+    a->place = (dfx__place){ NULL, 0, bytes };
+}
+
+void dfx__grid(dfx__launches *l, int64_t gx, int64_t gy, int64_t gz, int lx, int ly, int lz)
+{
+    if (l->status != DFX_OK)
+        return;
+    dfx__launch *newest = &l->launch[l->count - 1];
+    newest->kernel.dims = 3;
+    newest->kernel.global[0] = (size_t)gx;
+    newest->kernel.global[1] = (size_t)gy;
+    newest->kernel.global[2] = (size_t)gz;
+    newest->kernel.local[0] = (size_t)lx;
+    newest->kernel.local[1] = (size_t)ly;
+    newest->kernel.local[2] = (size_t)lz;
+}
+
+void dfx__gemm(dfx__launches *l, int a, int b, int64_t m, int64_t n, int64_t k)
+{
+    dfx__launch *newest = l->status == DFX_OK ? add_launch(l) : NULL;
+    if (!newest)
+        return;
+    newest->kind = DFX__LAUNCH_GEMM;
+    newest->gemm.m = (size_t)m;
+    newest->gemm.n = (size_t)n;
+    newest->gemm.k = (size_t)k;
+    newest->gemm.a = input_place(l->call, a);
+    newest->gemm.b = input_place(l->call, b);
+    newest->gemm.c = l->call->out->root->place;
+}

@@ -1,0 +1,32 @@
+/* launches.h - an operator describes its OpenCL launches: a kernel, its arguments, its grid. */
+#ifndef DFX_SEQUENCE_LAUNCHES_H
+#define DFX_SEQUENCE_LAUNCHES_H
+
+#include "sequence/sequence.h"
+
+/* The launches of one call; the first failure sticks. */
+typedef struct dfx__launches {
+    const dfx_call *call;
+    dfx__launch *launch;
+    int count, room;
+    dfx_status status;
+} dfx__launches;
+
+/* A new launch of a kernel of cl/PROGRAM.cl, compiled with -DDTYPE=<the result's dtype> and the
+ * options. The functions below add to the newest launch. */
+void dfx__kernel(dfx__launches *l, const char *program, const char *name, const char *options, ...)
+    DFX__PRINTF(4, 5);
+void dfx__arg_in(dfx__launches *l, int input);  /* a pointer to an input; NULL when it is not given */
+void dfx__arg_out(dfx__launches *l);
+void dfx__arg_scratch(dfx__launches *l, size_t offset, size_t bytes);
+void dfx__arg_int(dfx__launches *l, int64_t value); /* fails the prepare when it is over 2^31 - 1 */
+void dfx__arg_float(dfx__launches *l, float value);
+void dfx__arg_local(dfx__launches *l, size_t bytes);
+
+/* Sizes of the grid in work-items (rounded up to whole groups) and of a group. */
+void dfx__grid(dfx__launches *l, int64_t gx, int64_t gy, int64_t gz, int lx, int ly, int lz);
+
+/* A new launch: result [m, n] = input a [m, k] times constant b in DFX__ROWS [k, n], by CLBlast. */
+void dfx__gemm(dfx__launches *l, int a, int b, int64_t m, int64_t n, int64_t k);
+
+#endif

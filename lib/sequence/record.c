@@ -1,0 +1,233 @@
+/* record.c - recording: values and calls are appended, the first error sticks. */
+#include "core/dtype.h"
+#include "sequence/sequence.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+dfx_status dfx_sequence_new(dfx_sequence **out, dfx_device *device, dfx_dtype dtype)
+{
+    *out = NULL;
+    if (!dfx__dtype_is_float(dtype))
+        return dfx__fail(DFX_ERROR_ARGUMENT, "a sequence's dtype is f32, f16 or bf16, not %s",
+                         dfx_dtype_name(dtype));
+    dfx_sequence *s = calloc(1, sizeof *s);
+    if (!s)
+        return dfx__no_memory();
+    s->device = device;
+    s->dtype = dtype;
+    s->check = dfx__debug("check");
+    s->time = dfx__debug("time");
+    *out = s;
+    return DFX_OK;
+}
+
+void dfx__sequence_fail(dfx_sequence *s, dfx_status status, const char *format, ...)
+{
+    char text[768];
+    va_list args;
+    if (s->status != DFX_OK)
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    s->status = status;
+    s->message = dfx__pool_print(&s->pool, "%s%s%s", s->path, *s->path ? ": " : "", text);
+    if (!s->message)
+        s->message = "out of memory";
+}
+
+void dfx__call_fail(dfx_call *c, const char *format, ...)
+{
+    char text[640];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    c->out->bad = 1;
+    dfx__sequence_fail(c->sequence, DFX_ERROR_ARGUMENT, "%s: %s", c->op->name, text);
+}
+
+static dfx_value *new_value(dfx_sequence *s)
+{
+    dfx_value *v = dfx__pool_alloc(&s->pool, sizeof *v);
+    if (!v) {
+        dfx__sequence_fail(s, DFX_ERROR_MEMORY, "out of memory");
+        return NULL;
+    }
+    v->sequence = s;
+    v->root = v;
+    v->first = v->last = -1;
+    v->next = s->values;
+    s->values = v;
+    return v;
+}
+
+/* An input or result of this name, or NULL. */
+static dfx_value *find_value(const dfx_sequence *s, const char *name)
+{
+    for (dfx_value *v = s->values; v; v = v->next)
+        if (v->name && strcmp(v->name, name) == 0)
+            return v;
+    return NULL;
+}
+
+static int good_shape(int rank, const int64_t *dim)
+{
+    int64_t n = 1;
+    if (rank < 1 || rank > DFX_MAX_RANK)
+        return 0;
+    for (int i = 0; i < rank; i++) {
+        if (dim[i] < 1 || dim[i] > INT32_MAX || n > INT64_MAX / 16 / dim[i])
+            return 0;
+        n *= dim[i];
+    }
+    return 1;
+}
+
+dfx_value *dfx_input(dfx_sequence *s, const char *name, dfx_dtype dtype, int rank,
+                     const int64_t *dim)
+{
+    dfx_value *v = new_value(s);
+    if (!v)
+        return NULL;
+    if (!good_shape(rank, dim) || find_value(s, name)) {
+        dfx__sequence_fail(s, DFX_ERROR_ARGUMENT, "input %s: %s", name,
+                           find_value(s, name) ? "the name is taken" : "its shape is not possible");
+        v->bad = 1;
+        return v;
+    }
+    v->spec.dtype = dtype;
+    v->spec.rank = rank;
+    memcpy(v->spec.dim, dim, (size_t)rank * sizeof *dim);
+    v->name = dfx__pool_copy(&s->pool, name);
+    v->is_input = 1;
+    return v;
+}
+
+dfx_dtype dfx__constant_dtype(const dfx_sequence *s, const dfx_weight *w)
+{
+    return w->spec.rank > 1 ? s->dtype : DFX_F32;
+}
+
+dfx_value *dfx_constant(dfx_sequence *s, dfx_weight *weight)
+{
+    for (dfx_value *v = s->values; v; v = v->next)
+        if (v->weight == weight)
+            return v;
+    dfx_value *v = new_value(s);
+    if (v) {
+        v->spec = weight->spec;
+        v->spec.dtype = dfx__constant_dtype(s, weight);
+        v->weight = weight;
+    }
+    return v;
+}
+
+void dfx_output(dfx_value *v, const char *name)
+{
+    if (!v || v->bad)
+        return;
+    if (find_value(v->sequence, name)) {
+        dfx__sequence_fail(v->sequence, DFX_ERROR_ARGUMENT, "output %s: the name is taken", name);
+        return;
+    }
+    if (v->name) { /* it is something else already: the output is its alias */
+        if (!(v = dfx_reshape(v, v->spec.rank, v->spec.dim)))
+            return;
+    }
+    v->name = dfx__pool_copy(&v->sequence->pool, name);
+    v->is_output = v->root->is_output = 1;
+}
+
+const dfx_spec *dfx_value_spec(const dfx_value *v)
+{
+    static const dfx_spec none;
+    return v && !v->bad ? &v->spec : &none;
+}
+
+void dfx_push(dfx_sequence *s, const char *name)
+{
+    size_t n = strlen(s->path);
+    snprintf(s->path + n, sizeof s->path - n, n ? ".%s" : "%s", name);
+    s->path_copy = NULL;
+}
+
+void dfx_pop(dfx_sequence *s)
+{
+    char *dot = strrchr(s->path, '.');
+    *(dot ? dot : s->path) = '\0';
+    s->path_copy = NULL;
+}
+
+static dfx_call *new_call(dfx_sequence *s)
+{
+    if (s->calls == s->call_room) {
+        int room = s->call_room ? 2 * s->call_room : 256;
+        dfx_call **call = realloc(s->call, (size_t)room * sizeof *call);
+        if (!call)
+            return NULL;
+        s->call = call;
+        s->call_room = room;
+    }
+    if (!s->path_copy && !(s->path_copy = dfx__pool_copy(&s->pool, s->path)))
+        return NULL;
+    dfx_call *c = dfx__pool_alloc(&s->pool, sizeof *c);
+    if (c) {
+        c->sequence = s;
+        c->path = s->path_copy;
+        s->call[s->calls++] = c;
+    }
+    return c;
+}
+
+dfx_value *dfx__record(const dfx_op *op, dfx__inputs in, dfx__ints i, dfx__floats f)
+{
+    if (!in.v[0] || in.v[0]->bad)
+        return in.v[0];
+    dfx_sequence *s = in.v[0]->sequence;
+    for (int k = 1; k < DFX__MAX_INPUTS; k++)
+        if (in.v[k] && in.v[k]->bad)
+            return in.v[k];
+    dfx_value *out = new_value(s);
+    dfx_call *c = out ? new_call(s) : NULL;
+    if (!c) {
+        dfx__sequence_fail(s, DFX_ERROR_MEMORY, "out of memory");
+        return NULL;
+    }
+    c->op = op;
+    c->out = out;
+    memcpy(c->in, in.v, sizeof c->in);
+    memcpy(c->i, i.v, sizeof c->i);
+    memcpy(c->f, f.v, sizeof c->f);
+    op->infer(c);
+    if (!out->bad && !good_shape(out->spec.rank, out->spec.dim))
+        dfx__call_fail(c, "its result has an impossible shape");
+    return out;
+}
+
+dfx_value *dfx_reshape(dfx_value *x, int rank, const int64_t *dim)
+{
+    if (!x || x->bad)
+        return x;
+    dfx_value *v = new_value(x->sequence);
+    if (!v)
+        return NULL;
+    v->spec = x->spec;
+    v->spec.rank = rank;
+    if (good_shape(rank, dim)) {
+        memcpy(v->spec.dim, dim, (size_t)rank * sizeof *dim);
+        if (dfx__elements(&v->spec) == dfx__elements(&x->spec)) {
+            v->root = x->root;
+            return v;
+        }
+    }
+    char from[DFX__SHAPE_TEXT], to[DFX__SHAPE_TEXT];
+    dfx__sequence_fail(x->sequence, DFX_ERROR_ARGUMENT, "reshape: %s does not fit %s",
+                       dfx__shape_text(from, x->spec.rank, x->spec.dim),
+                       dfx__shape_text(to, rank > DFX_MAX_RANK ? DFX_MAX_RANK : rank, dim));
+    v->bad = 1;
+    return v;
+}

@@ -1,0 +1,155 @@
+/* run.c - running a prepared sequence, its inputs and outputs, its profile, its end. */
+#include "core/dtype.h"
+#include "sequence/sequence.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* The named input (or output), checked against the size of the caller's memory. */
+static dfx_status find_place(dfx__place *out, const dfx_sequence *s, const char *name, int is_input,
+                             size_t bytes)
+{
+    if (!s->prepared)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "the sequence is not prepared");
+    for (const dfx_value *v = s->values; v; v = v->next) {
+        if (!v->name || strcmp(v->name, name) != 0 || (is_input ? !v->is_input : !v->is_output))
+            continue;
+        if (dfx__spec_bytes(&v->spec) != bytes)
+            return dfx__fail(DFX_ERROR_ARGUMENT, "%s has %zu bytes, not %zu", name,
+                             dfx__spec_bytes(&v->spec), bytes);
+        *out = v->root->place;
+        return DFX_OK;
+    }
+    return dfx__fail(DFX_ERROR_ARGUMENT, "the sequence has no %s '%s'",
+                     is_input ? "input" : "output", name);
+}
+
+dfx_status dfx_sequence_write(dfx_sequence *s, const char *name, const void *data, size_t bytes)
+{
+    dfx__place p;
+    DFX__TRY(find_place(&p, s, name, 1, bytes));
+    return s->device->class->write(p.buffer, p.offset, data, bytes);
+}
+
+dfx_status dfx_sequence_read(dfx_sequence *s, const char *name, void *data, size_t bytes)
+{
+    dfx__place p;
+    DFX__TRY(find_place(&p, s, name, 0, bytes));
+    return s->device->class->read(p.buffer, p.offset, data, bytes);
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Compares a call that has run with the native CPU. */
+static dfx_status check(const dfx_call *c)
+{
+    double worst;
+    size_t where;
+    DFX__TRY(dfx__check_call(c, &worst, &where));
+    if (worst <= 1)
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_DEVICE,
+                     "element %zu differs from the native CPU by %.3g times the tolerance "
+                     "(variant %s on device %s)",
+                     where, worst, c->variant->name, c->sequence->device->info.id);
+}
+
+static dfx_status run_call(dfx_call *c)
+{
+    dfx_sequence *s = c->sequence;
+    double start = s->time ? seconds() : 0;
+    for (int i = 0; i < c->launches; i++)
+        DFX__TRY(s->device->class->enqueue(c->launch[i]));
+    if (s->time) {
+        DFX__TRY(s->device->class->finish(s->device));
+        c->seconds += seconds() - start;
+    }
+    return s->check && !s->device->is_native ? check(c) : DFX_OK;
+}
+
+dfx_status dfx_sequence_run(dfx_sequence *s)
+{
+    if (!s->prepared)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "the sequence is not prepared");
+    for (int k = 0; k < s->calls; k++) {
+        if (dfx__interrupted()) {
+            s->device->class->finish(s->device);
+            return dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted");
+        }
+        dfx_status status = run_call(s->call[k]);
+        if (status != DFX_OK)
+            return dfx__fail_in(status, "%s: %s", s->call[k]->path, s->call[k]->op->name);
+    }
+    return s->device->class->finish(s->device);
+}
+
+/* Sums over the calls of one operator and variant. */
+struct row {
+    const dfx_op *op;
+    const dfx__variant *variant;
+    int calls;
+    double seconds, flops;
+};
+
+static int slower_first(const void *a, const void *b)
+{
+    const struct row *x = a, *y = b;
+    return x->seconds < y->seconds ? 1 : x->seconds > y->seconds ? -1 : 0;
+}
+
+static void print_profile(const dfx_sequence *s)
+{
+    struct row *row = dfx__alloc((size_t)s->calls, sizeof *row);
+    int rows = 0;
+    double total = 0;
+    for (int k = 0; row && k < s->calls; k++) {
+        const dfx_call *c = s->call[k];
+        int r = 0;
+        while (r < rows && (row[r].op != c->op || row[r].variant != c->variant))
+            r++;
+        if (r == rows)
+            row[rows++] = (struct row){ c->op, c->variant, 0, 0, 0 };
+        row[r].calls++;
+        row[r].seconds += c->seconds;
+        row[r].flops += c->op->flops ? c->op->flops(c) : 0;
+        total += c->seconds;
+    }
+    if (row && total > 0) {
+        qsort(row, (size_t)rows, sizeof *row, slower_first);
+        dfx__log("%-20s %-8s %6s %9s %6s", "operator", "variant", "calls", "seconds", "%");
+        for (int r = 0; r < rows; r++)
+            dfx__log("%-20s %-8s %6d %9.4f %5.1f%%", row[r].op->name, row[r].variant->name,
+                     row[r].calls, row[r].seconds, 100 * row[r].seconds / total);
+        dfx__log("%-20s %-8s %6d %9.4f", "all", "", s->calls, total);
+    }
+    free(row);
+}
+
+void dfx_sequence_free(dfx_sequence *s)
+{
+    if (!s)
+        return;
+    if (s->time)
+        print_profile(s);
+    for (int k = 0; k < s->calls; k++) {
+        dfx_call *c = s->call[k];
+        for (int i = 0; i < c->launches; i++)
+            s->device->class->discard(c->launch[i]);
+        free(c->launch);
+        for (int i = 0; i < DFX__MAX_INPUTS; i++)
+            dfx__weight_copy_release(c->copy[i]);
+    }
+    for (int a = 0; a < s->arenas; a++)
+        dfx__buffer_free(s->arena[a]);
+    free(s->arena);
+    free(s->call);
+    dfx__pool_free(&s->pool);
+    free(s);
+}

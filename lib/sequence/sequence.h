@@ -1,0 +1,150 @@
+/* sequence.h - values, calls and operators as the library's inside sees them. */
+#ifndef DFX_SEQUENCE_SEQUENCE_H
+#define DFX_SEQUENCE_SEQUENCE_H
+
+#include "core/memory.h"
+#include "core/status.h"
+#include "dfxcl/op.h"
+#include "sequence/weight.h"
+
+typedef struct dfx_op dfx_op;
+typedef struct dfx_call dfx_call;
+
+struct dfx_value {
+    dfx_sequence *sequence;
+    dfx_value *next;
+    dfx_spec spec;
+    const char *name;    /* of inputs and outputs */
+    dfx_weight *weight;  /* of constants */
+    dfx_value *root;     /* whose memory it is: itself, or the value that it reshapes */
+    int bad;
+    int is_input, is_output;
+    int first, last;     /* of roots: the calls that write it and read it last; -1 before any */
+    dfx__place place;    /* of roots, once prepared */
+};
+
+enum { DFX__MAX_INPUTS = 6, DFX__MAX_INTS = 10, DFX__MAX_FLOATS = 2 };
+
+struct dfx_call {
+    const dfx_op *op;
+    dfx_sequence *sequence;
+    const char *path;                  /* of the block that records it */
+    dfx_value *in[DFX__MAX_INPUTS];    /* NULL where an optional one is not given */
+    dfx_value *out;
+    int64_t i[DFX__MAX_INTS];
+    float f[DFX__MAX_FLOATS];
+    const struct dfx__variant *variant; /* the rest: once prepared */
+    dfx__weight_copy *copy[DFX__MAX_INPUTS];
+    dfx__place scratch;
+    dfx__prepared **launch;
+    int launches;
+    double seconds;                    /* spent so far, with DFX_DEBUG=time */
+};
+
+/* A call's memory as the native CPU sees it. Constants of rank 2 and more are in the variant's
+ * format and the sequence's dtype, vectors are f32. */
+typedef struct {
+    const void *in[DFX__MAX_INPUTS];
+    void *out, *scratch;
+} dfx__host;
+
+struct dfx__launches;
+
+/* One way to do an operator. */
+typedef struct dfx__variant {
+    const char *name;
+    int (*accepts)(const dfx_call *c, const dfx_device *d); /* NULL: every call */
+    dfx__format format;                                     /* of constants of rank 2 and more */
+    size_t (*scratch)(const dfx_call *c);                   /* bytes; NULL: none */
+    void (*launch)(const dfx_call *c, struct dfx__launches *l); /* OpenCL: adds its launches */
+    void (*run)(const dfx_call *c, const dfx__host *h);         /* native CPU */
+} dfx__variant;
+
+/* A call for tests, selftest and bench: shapes as "2,17,31,96", after 'w' for a constant and after
+ * 'i' for indices (i32, below the first dimension of the constant). NULL: not given. */
+typedef struct {
+    const char *in[DFX__MAX_INPUTS];
+    int64_t i[DFX__MAX_INTS];
+    float f[DFX__MAX_FLOATS];
+} dfx__case;
+
+/* An operator: its file in lib/op, its kernels in cl/ under the same name. */
+struct dfx_op {
+    const char *name;
+    void (*infer)(dfx_call *c);           /* checks the inputs, sets out->spec */
+    double (*flops)(const dfx_call *c);   /* NULL: an operation for each element */
+    const dfx__variant *cpu;              /* the native CPU's version */
+    const dfx__variant *cl;               /* OpenCL: the first that accepts runs; ends with a nameless one */
+    const dfx__case *cases;               /* ends with one without inputs */
+    float tolerance;                      /* allowed error in f32 as a multiple of 1e-6 of the result's scale; 0: exact */
+};
+
+/* A call's attributes by value: DFX__IN(x, scale, shift), DFX__INTS(groups), DFX__FLOATS(eps). */
+typedef struct {
+    dfx_value *v[DFX__MAX_INPUTS];
+} dfx__inputs;
+typedef struct {
+    int64_t v[DFX__MAX_INTS];
+} dfx__ints;
+typedef struct {
+    float v[DFX__MAX_FLOATS];
+} dfx__floats;
+#define DFX__IN(...) ((dfx__inputs){ { __VA_ARGS__ } })
+#define DFX__INTS(...) ((dfx__ints){ { __VA_ARGS__ } })
+#define DFX__FLOATS(...) ((dfx__floats){ { __VA_ARGS__ } })
+
+/* Appends a call; in.v[0] must be given. Returns its result, bad or NULL after an error. */
+dfx_value *dfx__record(const dfx_op *op, dfx__inputs in, dfx__ints i, dfx__floats f);
+
+/* From infer: the call cannot be made. The first failure is the sequence's error. */
+void dfx__call_fail(dfx_call *c, const char *format, ...) DFX__PRINTF(2, 3);
+
+/* Keeps the first error of a recording, for blocks that find one themselves. */
+void dfx__sequence_fail(dfx_sequence *s, dfx_status status, const char *format, ...)
+    DFX__PRINTF(3, 4);
+
+struct dfx_sequence {
+    dfx_device *device;
+    dfx_dtype dtype;
+    dfx__pool pool;               /* values, calls, names */
+    dfx_value *values;            /* all, the newest first */
+    dfx_call **call;
+    int calls, call_room;
+    char path[512];               /* of the block that records now */
+    const char *path_copy;        /* path in the pool; NULL after it changed */
+    dfx_status status;            /* of the recording: the first failure */
+    const char *message;
+    int prepared;
+    dfx__buffer **arena;
+    int arenas;
+    int check, time;              /* DFX_DEBUG */
+    const struct dfx__variant *forced; /* by the selftest: the variant of every call that it takes */
+    dfx_sequence_info info;
+};
+
+/* A range of memory that a plan places. */
+typedef struct {
+    size_t bytes;
+    int first, last;              /* calls between which it is needed, both included */
+    int arena;                    /* the plan's answer */
+    size_t offset;
+} dfx__plan_item;
+
+/* Places items into arenas of at most `largest` bytes so that those needed at the same time do not
+ * overlap; offsets are multiples of `align`. size[a] receives an arena's bytes; returns the number
+ * of arenas, at most max_arenas, or -1 if more were needed. */
+int dfx__plan(dfx__plan_item *item, int items, size_t align, size_t largest, size_t *size,
+              int max_arenas);
+
+/* The variant that runs a call on its device: the forced one or that of DFX_VARIANT=op:name,op:name
+ * where it accepts, else the first that accepts; NULL when none does. */
+const dfx__variant *dfx__variant_choose(const dfx_call *c);
+
+/* How a constant is stored on the device: rank 2 and more in the sequence's dtype, vectors in f32. */
+dfx_dtype dfx__constant_dtype(const dfx_sequence *s, const dfx_weight *w);
+
+/* Computes a call that has run with the native CPU's version, from the inputs as they lie on the
+ * device. *worst receives the largest error as a multiple of the allowed one, *where its index. */
+dfx_status dfx__check_call(const dfx_call *c, double *worst, size_t *where);
+
+#endif

@@ -1,0 +1,164 @@
+/* weight.c - packing weights for a device, once for all sequences that use them. */
+#include "sequence/weight.h"
+
+#include "core/dtype.h"
+#include "core/memory.h"
+#include "core/status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A weight as a matrix: `outputs` rows of `taps` x `inputs` numbers; in the file the taps are
+ * innermost ([O, I, kh, kw]). */
+struct matrix {
+    size_t outputs, inputs, taps;
+};
+
+static struct matrix as_matrix(const dfx_spec *s)
+{
+    struct matrix m = { (size_t)s->dim[0], 1, 1 };
+    if (s->rank > 1)
+        m.inputs = (size_t)s->dim[1];
+    for (int i = 2; i < s->rank; i++)
+        m.taps *= (size_t)s->dim[i];
+    return m;
+}
+
+size_t dfx__packed_bytes(const dfx_spec *spec, dfx__format format, dfx_dtype dtype)
+{
+    struct matrix m = as_matrix(spec);
+    size_t outputs = m.outputs;
+    if (format == DFX__PANELS)
+        outputs = (outputs + DFX__PANEL - 1) / DFX__PANEL * DFX__PANEL;
+    return outputs * m.inputs * m.taps * dfx_dtype_size(dtype);
+}
+
+/* `count` outputs from the first one, as floats [taps][inputs][width]. */
+static void gather(float *to, size_t width, const dfx_weight *w, struct matrix m, size_t first,
+                   size_t count, float *row)
+{
+    size_t n = m.inputs * m.taps, element = dfx_dtype_size(w->spec.dtype);
+    for (size_t o = 0; o < count; o++) {
+        dfx__to_f32(row, (const char *)w->data + (first + o) * n * element, w->spec.dtype, n);
+        for (size_t t = 0; t < m.taps; t++)
+            for (size_t i = 0; i < m.inputs; i++)
+                to[(t * m.inputs + i) * width + o] = row[i * m.taps + t];
+    }
+}
+
+/* One panel of 32 outputs; in DFX__ROWS its columns go to their place in each row. */
+static void pack_panel(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w,
+                       struct matrix m, size_t panel, float *room)
+{
+    size_t k = m.inputs * m.taps, element = dfx_dtype_size(dtype), first = panel * DFX__PANEL;
+    size_t count = m.outputs - first < DFX__PANEL ? m.outputs - first : DFX__PANEL;
+    float *row = room + k * DFX__PANEL;
+    memset(room, 0, k * DFX__PANEL * sizeof *room);
+    gather(room, DFX__PANEL, w, m, first, count, row);
+    if (format == DFX__PANELS) {
+        dfx__from_f32((char *)to + panel * k * DFX__PANEL * element, dtype, room, k * DFX__PANEL);
+        return;
+    }
+    for (size_t i = 0; i < k; i++)
+        dfx__from_f32((char *)to + (i * m.outputs + first) * element, dtype, room + i * DFX__PANEL,
+                      count);
+}
+
+static void pack_plain(void *to, dfx_dtype dtype, const dfx_weight *w)
+{
+    enum { BLOCK = 4096 };
+    size_t n = dfx__elements(&w->spec), element = dfx_dtype_size(w->spec.dtype);
+    if (w->spec.dtype == dtype) {
+        memcpy(to, w->data, n * element);
+        return;
+    }
+#pragma omp parallel for
+    for (size_t i = 0; i < n; i += BLOCK) {
+        float room[BLOCK];
+        size_t count = n - i < BLOCK ? n - i : BLOCK;
+        dfx__to_f32(room, (const char *)w->data + i * element, w->spec.dtype, count);
+        dfx__from_f32((char *)to + i * dfx_dtype_size(dtype), dtype, room, count);
+    }
+}
+
+dfx_status dfx__pack(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w)
+{
+    if (format == DFX__PLAIN) {
+        pack_plain(to, dtype, w);
+        return DFX_OK;
+    }
+    struct matrix m = as_matrix(&w->spec);
+    size_t panels = (m.outputs + DFX__PANEL - 1) / DFX__PANEL;
+    int failed = 0;
+#pragma omp parallel
+    {
+        /* one panel, and one output in the file's order */
+        float *room = dfx__alloc(m.inputs * m.taps, (DFX__PANEL + 1) * sizeof *room);
+#pragma omp for schedule(dynamic) reduction(| : failed)
+        for (size_t p = 0; p < panels; p++) {
+            if (room)
+                pack_panel(to, format, dtype, w, m, p, room);
+            else
+                failed = 1;
+        }
+        free(room);
+    }
+    return failed ? dfx__no_memory() : DFX_OK;
+}
+
+/* Packs into the buffer itself where the host can reach it, else through a staging copy. */
+static dfx_status fill(dfx__weight_copy *c)
+{
+    size_t bytes = dfx__packed_bytes(&c->weight->spec, c->format, c->dtype);
+    if (c->buffer->host)
+        return dfx__pack(c->buffer->host, c->format, c->dtype, c->weight);
+    void *staging = dfx__alloc_aligned(bytes);
+    if (!staging)
+        return dfx__no_memory();
+    dfx_status status = dfx__pack(staging, c->format, c->dtype, c->weight);
+    if (status == DFX_OK)
+        status = c->buffer->device->class->write(c->buffer, 0, staging, bytes);
+    free(staging);
+    return status;
+}
+
+dfx_status dfx__weight_copy_get(dfx__weight_copy **out, dfx_weight *w, dfx_device *device,
+                                dfx__format format, dfx_dtype dtype)
+{
+    *out = NULL;
+    for (dfx__weight_copy *c = w->copies; c; c = c->next)
+        if (c->device == device && c->format == format && c->dtype == dtype) {
+            c->users++;
+            *out = c;
+            return DFX_OK;
+        }
+    dfx__weight_copy *c = dfx__alloc(1, sizeof *c);
+    if (!c)
+        return dfx__no_memory();
+    *c = (dfx__weight_copy){ NULL, w, device, format, dtype, NULL, 1 };
+    dfx_status status =
+        dfx__buffer_new(&c->buffer, device, dfx__packed_bytes(&w->spec, format, dtype));
+    if (status == DFX_OK)
+        status = fill(c);
+    if (status != DFX_OK) {
+        dfx__buffer_free(c->buffer);
+        free(c);
+        return dfx__fail_in(status, "%s", w->name);
+    }
+    c->next = w->copies;
+    w->copies = c;
+    *out = c;
+    return DFX_OK;
+}
+
+void dfx__weight_copy_release(dfx__weight_copy *c)
+{
+    if (!c || --c->users > 0)
+        return;
+    dfx__weight_copy **link = &c->weight->copies;
+    while (*link != c)
+        link = &(*link)->next;
+    *link = c->next;
+    dfx__buffer_free(c->buffer);
+    free(c);
+}

@@ -1,0 +1,34 @@
+/* file.h - files: mapped to read, written whole or not at all. */
+#ifndef DFX_CORE_FILE_H
+#define DFX_CORE_FILE_H
+
+#include "dfxcl/base.h"
+
+#include <stdio.h>
+
+/* A file mapped read-only. An empty one has no bytes, and data that is not NULL. */
+typedef struct {
+    const unsigned char *data;
+    size_t bytes;
+} dfx__mapped;
+
+dfx_status dfx__map_file(dfx__mapped *out, const char *path);
+void dfx__unmap_file(dfx__mapped *m);
+
+/* "FOLDER/NAME", to be freed; NULL when there is no memory. */
+char *dfx__path_join(const char *folder, const char *name);
+int dfx__file_exists(const char *path);
+int dfx__folder_exists(const char *path);
+
+/* A file that appears whole: writes go to a temporary file beside it, which dfx__file_commit
+ * renames and dfx__file_abandon removes. */
+typedef struct {
+    FILE *stream;
+    char *path, *temporary;
+} dfx__new_file;
+
+dfx_status dfx__file_create(dfx__new_file *out, const char *path);
+dfx_status dfx__file_commit(dfx__new_file *f); /* also frees f's paths, on failure too */
+void dfx__file_abandon(dfx__new_file *f);
+
+#endif

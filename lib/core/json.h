@@ -1,0 +1,27 @@
+/* json.h - JSON files through json-c, with limits and errors that say where. */
+#ifndef DFX_CORE_JSON_H
+#define DFX_CORE_JSON_H
+
+#include "dfxcl/base.h"
+
+#include <json-c/json.h>
+
+/* Parses text as Python writes it (-Infinity and NaN are numbers), at most 64 levels deep.
+ * `where` names it in errors, which have the line. Free with json_object_put. As in json-c, *out is
+ * NULL for the text "null", and of a key that stands twice the last value stays. */
+dfx_status dfx__json_parse(json_object **out, const char *text, size_t bytes, const char *where);
+
+/* The same of a file of at most 64 MiB. */
+dfx_status dfx__json_read(json_object **out, const char *path);
+
+/* Whether an object in the text, which was parsed as `root`, has a key twice. */
+int dfx__json_repeats(json_object *root, const char *text, size_t bytes);
+
+/* The member of that name and json-c type; NULL when there is none, or it is null or of another
+ * type. */
+json_object *dfx__json_get(json_object *object, const char *key, enum json_type type);
+
+/* A string member, or NULL. */
+const char *dfx__json_string(json_object *object, const char *key);
+
+#endif

@@ -1,0 +1,28 @@
+/* tensors.h - the set of named tensors that the readers of weight files fill. */
+#ifndef DFX_WEIGHTS_TENSORS_H
+#define DFX_WEIGHTS_TENSORS_H
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "dfxcl/tensors.h"
+
+struct dfx_tensors {
+    dfx__mapped file;     /* what data points into; no bytes for a set that was made here */
+    dfx__pool pool;       /* names, tensors, and data that is not in the file */
+    int count, room;
+    dfx_tensor **tensor;  /* in the order of the file, then of dfx_tensors_add */
+    dfx_tensor **by_name; /* the same, sorted */
+};
+
+/* Appends a tensor with a copy of the name and nothing else, to be filled by the caller, who calls
+ * dfx__tensors_sort after the last one. */
+dfx_status dfx__tensors_append(dfx_tensors *t, dfx_tensor **out, const char *name);
+
+/* Makes dfx_tensors_find work. Error: DFX_ERROR_FORMAT when two tensors have the same name. */
+dfx_status dfx__tensors_sort(dfx_tensors *t);
+
+/* Bytes of a tensor, whose shape is not trusted: no dimension is negative, and their product does
+ * not overflow, even without those that are 0. Errors: DFX_ERROR_FORMAT. */
+dfx_status dfx__tensor_bytes(size_t *out, const dfx_spec *spec, const char *name);
+
+#endif

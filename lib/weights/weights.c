@@ -1,0 +1,326 @@
+/* weights.c - finds a component's weight files, and gives its tensors to the blocks by name. */
+#include "weights/weights.h"
+
+#include "core/dtype.h"
+#include "core/file.h"
+#include "core/json.h"
+#include "core/memory.h"
+#include "core/status.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct file {
+    const char *name, *path;
+    dfx_tensors *tensors;
+};
+
+struct entry {
+    dfx_weight weight;
+    const dfx_tensor *tensor;
+    const struct file *file;
+};
+
+struct dfx__weights {
+    dfx__pool pool;
+    struct file *file; /* sorted by name */
+    int files;
+    struct entry *entry; /* sorted by name */
+    int entries;
+};
+
+static dfx_status add_file(dfx__weights *w, const char *folder, const char *name)
+{
+    struct file *f = &w->file[w->files++];
+    char *path = dfx__path_join(folder, name);
+    f->name = dfx__pool_copy(&w->pool, name);
+    f->path = path ? dfx__pool_copy(&w->pool, path) : NULL;
+    free(path);
+    if (!f->name || !f->path)
+        return dfx__no_memory();
+    return dfx_tensors_open(&f->tensors, f->path);
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    return strcmp(((const struct entry *)a)->tensor->name, ((const struct entry *)b)->tensor->name);
+}
+
+/* Makes an entry of every tensor of every file. */
+static dfx_status fill_entries(dfx__weights *w)
+{
+    int64_t count = 0;
+    for (int i = 0; i < w->files; i++)
+        count += dfx_tensors_count(w->file[i].tensors);
+    if (count > INT32_MAX || !(w->entry = dfx__alloc((size_t)count, sizeof *w->entry)))
+        return dfx__no_memory();
+    for (int i = 0; i < w->files; i++)
+        for (int k = 0; k < dfx_tensors_count(w->file[i].tensors); k++) {
+            const dfx_tensor *t = dfx_tensors_at(w->file[i].tensors, k);
+            struct entry *e = &w->entry[w->entries++];
+            e->tensor = t;
+            e->file = &w->file[i];
+            e->weight = (dfx_weight){ .name = t->name, .spec = t->spec, .data = t->data };
+        }
+    qsort(w->entry, (size_t)w->entries, sizeof *w->entry, compare_entries);
+    for (int i = 1; i < w->entries; i++)
+        if (compare_entries(&w->entry[i - 1], &w->entry[i]) == 0)
+            return dfx__fail(DFX_ERROR_FORMAT, "%s: tensor '%.200s' is also in %s",
+                             w->entry[i].file->path, w->entry[i].tensor->name,
+                             w->entry[i - 1].file->name);
+    return DFX_OK;
+}
+
+static struct entry *find_entry(const dfx__weights *w, const char *name)
+{
+    const dfx_tensor tensor = { .name = name };
+    const struct entry key = { .tensor = &tensor };
+    return bsearch(&key, w->entry, (size_t)w->entries, sizeof *w->entry, compare_entries);
+}
+
+static int ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* A shard lies in the index's own folder, whatever the index says. */
+static dfx_status check_shard(const char *shard, const char *index)
+{
+    if (!shard)
+        return dfx__fail(DFX_ERROR_FORMAT, "%s: weight_map must give a file name for each tensor",
+                         index);
+    if (!ends_with(shard, ".safetensors") || strchr(shard, '/') || strchr(shard, '\\'))
+        return dfx__fail(DFX_ERROR_FORMAT,
+                         "%s: shard '%.200s' is not a safetensors file of the same folder", index,
+                         shard);
+    return DFX_OK;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The file name in the weight map under an iterator; NULL when it is no string. */
+static const char *shard_at(const struct json_object_iterator *i)
+{
+    json_object *shard = json_object_iter_peek_value(i);
+    return json_object_is_type(shard, json_type_string) ? json_object_get_string(shard) : NULL;
+}
+
+/* Opens each file that the map names, once. `name` has room for all of the map. */
+static dfx_status open_shards(dfx__weights *w, json_object *map, const char **name,
+                              const char *folder, const char *index)
+{
+    size_t count = 0;
+    struct json_object_iterator i = json_object_iter_begin(map), end = json_object_iter_end(map);
+    for (; !json_object_iter_equal(&i, &end); json_object_iter_next(&i)) {
+        DFX__TRY(check_shard(shard_at(&i), index));
+        name[count++] = shard_at(&i);
+    }
+    qsort(name, count, sizeof *name, compare_names);
+    size_t distinct = 0;
+    for (size_t k = 0; k < count; k++)
+        if (k == 0 || strcmp(name[k], name[distinct - 1]) != 0)
+            name[distinct++] = name[k];
+    w->file = dfx__alloc(distinct, sizeof *w->file);
+    if (!w->file)
+        return dfx__no_memory();
+    for (size_t k = 0; k < distinct; k++)
+        DFX__TRY(add_file(w, folder, name[k]));
+    return fill_entries(w);
+}
+
+/* Each tensor must be in the file that the index gives. */
+static dfx_status check_map(const dfx__weights *w, json_object *map, const char *index)
+{
+    struct json_object_iterator i = json_object_iter_begin(map), end = json_object_iter_end(map);
+    for (; !json_object_iter_equal(&i, &end); json_object_iter_next(&i)) {
+        const char *name = json_object_iter_peek_name(&i), *shard = shard_at(&i);
+        const struct entry *e = find_entry(w, name);
+        if (!e || strcmp(e->file->name, shard) != 0)
+            return dfx__fail(DFX_ERROR_FORMAT, "%s: tensor '%.200s' is not in %.200s", index, name,
+                             shard);
+    }
+    return DFX_OK;
+}
+
+static dfx_status open_index(dfx__weights *w, const char *folder, const char *index)
+{
+    json_object *root = NULL;
+    DFX__TRY(dfx__json_read(&root, index));
+    json_object *map = dfx__json_get(root, "weight_map", json_type_object);
+    dfx_status status;
+    const char **name = NULL;
+    if (!map)
+        status = dfx__fail(DFX_ERROR_FORMAT, "%s: has no weight_map", index);
+    else if (!(name = dfx__alloc((size_t)json_object_object_length(map), sizeof *name)))
+        status = dfx__no_memory();
+    else
+        status = open_shards(w, map, name, folder, index);
+    if (status == DFX_OK)
+        status = check_map(w, map, index);
+    free(name);
+    json_object_put(root);
+    return status;
+}
+
+static dfx_status open_single(dfx__weights *w, const char *folder, const char *name)
+{
+    w->file = dfx__alloc(1, sizeof *w->file);
+    if (!w->file)
+        return dfx__no_memory();
+    DFX__TRY(add_file(w, folder, name));
+    return fill_entries(w);
+}
+
+/* Opens BASENAME[.VARIANT].safetensors, or the shards of its index, whose name has the variant
+ * before ".json". *found stays 0 when neither is there. */
+static dfx_status open_variant(dfx__weights *w, const char *folder, const char *basename,
+                               const char *variant, int *found)
+{
+    const char *dot = variant ? "." : "", *text = variant ? variant : "";
+    const char *single = dfx__pool_print(&w->pool, "%s%s%s.safetensors", basename, dot, text);
+    const char *index =
+        dfx__pool_print(&w->pool, "%s/%s.safetensors.index%s%s.json", folder, basename, dot, text);
+    char *path = single ? dfx__path_join(folder, single) : NULL;
+    if (!path || !index)
+        return dfx__no_memory();
+    dfx_status status = DFX_OK;
+    *found = 1;
+    if (dfx__file_exists(path))
+        status = open_single(w, folder, single);
+    else if (dfx__file_exists(index))
+        status = open_index(w, folder, index);
+    else
+        *found = 0;
+    free(path);
+    return status;
+}
+
+/* The first name in the folder, in alphabetical order, of a format that is not read; NULL when
+ * there is none. */
+static const char *other_format(dfx__weights *w, const char *folder)
+{
+    static const char *const ends[] = {
+        ".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".gguf", ".onnx"
+    };
+    const char *first = NULL;
+    DIR *list = opendir(folder);
+    if (!list)
+        return NULL;
+    for (struct dirent *d; (d = readdir(list));)
+        for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+            if (ends_with(d->d_name, ends[i]) && (!first || strcmp(d->d_name, first) < 0))
+                first = dfx__pool_copy(&w->pool, d->d_name);
+    closedir(list);
+    return first;
+}
+
+static dfx_status fail_missing(dfx__weights *w, const char *folder, const char *basename,
+                               const char *variant)
+{
+    if (!dfx__folder_exists(folder))
+        return dfx__fail(DFX_ERROR_FILE, "%s: there is no such folder", folder);
+    const char *other = other_format(w, folder);
+    if (other && !variant)
+        return dfx__fail(DFX_ERROR_UNSUPPORTED,
+                         "%s: has only %s, and of formats just safetensors is read; load the model "
+                         "in Python and save it with save_pretrained",
+                         folder, other);
+    if (variant)
+        return dfx__fail(DFX_ERROR_FILE,
+                         "%s: has neither %s.%s.safetensors nor %s.safetensors.index.%s.json",
+                         folder, basename, variant, basename, variant);
+    return dfx__fail(DFX_ERROR_FILE,
+                     "%s: has neither %s.safetensors nor %s.safetensors.index.json, nor such files "
+                     "of variant fp16",
+                     folder, basename, basename);
+}
+
+static dfx_status open_any(dfx__weights *w, const char *folder, const char *basename,
+                           const char *variant)
+{
+    int found;
+    DFX__TRY(open_variant(w, folder, basename, variant, &found));
+    if (!found && !variant)
+        DFX__TRY(open_variant(w, folder, basename, "fp16", &found));
+    return found ? DFX_OK : fail_missing(w, folder, basename, variant);
+}
+
+dfx_status dfx__weights_open(dfx__weights **out, const char *folder, const char *basename,
+                             const char *variant)
+{
+    dfx__weights *w = calloc(1, sizeof *w);
+    if (!w)
+        return dfx__no_memory();
+    if (variant && (!*variant || strchr(variant, '/'))) {
+        free(w);
+        return dfx__fail(DFX_ERROR_ARGUMENT, "variant '%s' is no part of a file name", variant);
+    }
+    dfx_status status = open_any(w, folder, basename, variant);
+    if (status)
+        dfx__weights_free(w);
+    else
+        *out = w;
+    return status;
+}
+
+void dfx__weights_free(dfx__weights *w)
+{
+    if (!w)
+        return;
+    for (int i = 0; i < w->files; i++)
+        dfx_tensors_free(w->file[i].tensors);
+    free(w->file);
+    free(w->entry);
+    dfx__pool_free(&w->pool);
+    free(w);
+}
+
+dfx_weight *dfx__weights_take(dfx__weights *w, const char *name)
+{
+    struct entry *e = find_entry(w, name);
+    if (!e)
+        return NULL;
+    e->weight.used = 1;
+    return &e->weight;
+}
+
+const dfx_tensor *dfx__weights_find(const dfx__weights *w, const char *name)
+{
+    const struct entry *e = find_entry(w, name);
+    return e ? e->tensor : NULL;
+}
+
+int dfx__weights_count(const dfx__weights *w)
+{
+    return w->entries;
+}
+
+int64_t dfx__weights_parameters(const dfx__weights *w)
+{
+    int64_t n = 0;
+    for (int i = 0; i < w->entries; i++)
+        n += (int64_t)dfx__elements(&w->entry[i].tensor->spec);
+    return n;
+}
+
+int dfx__weights_unused(const dfx__weights *w, const char **name, int room)
+{
+    int n = 0;
+    for (int i = 0; i < w->entries; i++)
+        if (!w->entry[i].weight.used) {
+            if (n < room)
+                name[n] = w->entry[i].weight.name;
+            n++;
+        }
+    return n;
+}
+
+const char *dfx__weights_file(const dfx__weights *w, int index)
+{
+    return index >= 0 && index < w->files ? w->file[index].path : NULL;
+}

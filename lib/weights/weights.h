@@ -1,0 +1,37 @@
+/* weights.h - all weights of one component's folder, from which its blocks load. */
+#ifndef DFX_WEIGHTS_WEIGHTS_H
+#define DFX_WEIGHTS_WEIGHTS_H
+
+#include "dfxcl/tensors.h"
+#include "sequence/weight.h"
+
+typedef struct dfx__weights dfx__weights;
+
+/* Finds and maps the safetensors files of a folder. Weights point into the mapped files.
+ *   basename  "diffusion_pytorch_model" (diffusers) or "model" (transformers)
+ *   variant   "fp16": only BASENAME.fp16 files; NULL: plain files, or fp16 ones when that is all
+ *             there is
+ * A single file comes before an index of shards. Errors: DFX_ERROR_FILE (none of them is there, or
+ * a shard is missing), DFX_ERROR_UNSUPPORTED (only files of other formats are there), and those of
+ * dfx_tensors_open. */
+dfx_status dfx__weights_open(dfx__weights **out, const char *folder, const char *basename,
+                             const char *variant);
+void dfx__weights_free(dfx__weights *w);
+
+/* The weight of that name, marked as used; NULL when there is none. It belongs to `w`. Taking it
+ * again gives the same one. */
+dfx_weight *dfx__weights_take(dfx__weights *w, const char *name);
+
+/* The tensor behind it, without marking; NULL when there is none. */
+const dfx_tensor *dfx__weights_find(const dfx__weights *w, const char *name);
+
+int dfx__weights_count(const dfx__weights *w);
+int64_t dfx__weights_parameters(const dfx__weights *w); /* elements of all tensors */
+
+/* How many tensors were never taken; the first `room` of their names, sorted, go to `name`. */
+int dfx__weights_unused(const dfx__weights *w, const char **name, int room);
+
+/* The files, in the order of their names; NULL after the last. */
+const char *dfx__weights_file(const dfx__weights *w, int index);
+
+#endif

@@ -1,0 +1,371 @@
+/* cmd_generate.c - dfx generate: pictures from a prompt. */
+#include "cmd.h"
+#include "output.h"
+#include "print.h"
+#include "progress.h"
+#include "record.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+
+enum {
+    BATCH_MAX = 256,
+    SIDE_MAX = 32768,
+    STEPS_MAX = 10000
+};
+
+struct settings {
+    const char *positional_prompt, *prompt, *negative_prompt;
+    const char *model, *variant, *device, *dtype, *scheduler;
+    const char *latents, *trace, *output;
+    int steps, width, height, batch, quiet, json;
+    float guidance;
+    struct option_uint64 seed;
+    const char *later; /* where a later version's options go */
+    uint64_t later_size;
+    float later_strength;
+};
+
+static const struct settings defaults = { .guidance = -1 };
+
+#define AT(field) offsetof(struct settings, field)
+static const struct option options[] = {
+    { "model", OPTION_STRING, AT(model), "DIR",
+      "a Diffusers folder (DFX_MODEL, else the one that\nships with dfx)", 0, 0 },
+    { "prompt", OPTION_STRING, AT(prompt), "P", "the prompt, instead of PROMPT", 0, 0 },
+    { "negative-prompt", OPTION_STRING, AT(negative_prompt), "N", "what the picture should not be",
+      0, 0 },
+    { "steps", OPTION_INT, AT(steps), "N", "inference steps (the model's, else 50)", 1, STEPS_MAX },
+    { "guidance", OPTION_FLOAT, AT(guidance), "G",
+      "guidance scale; acts above 1 (the model's, else 7.5)", 0, 1000 },
+    { "seed", OPTION_UINT64, AT(seed), "S", "of the noise, as in torch (random)", 0, 0 },
+    { "width", OPTION_INT, AT(width), "W",
+      "pixels, a multiple of the VAE's factor, 8 in Stable\nDiffusion (the model's)", 1, SIDE_MAX },
+    { "height", OPTION_INT, AT(height), "H", "likewise", 1, SIDE_MAX },
+    { "scheduler", OPTION_STRING, AT(scheduler), "NAME[,key=value...]",
+      "euler, ddim, dpmpp_2m, a class name of diffusers ...,\nwith changed keys of its config "
+      "(the model's)",
+      0, 0 },
+    { "batch", OPTION_INT, AT(batch), "N",
+      "pictures in one run; O.png becomes O-1.png, O-2.png ...", 1, BATCH_MAX },
+    { "latents", OPTION_STRING, AT(latents), "F.safetensors",
+      "the noise to start from: \"latents\" [B,C,H,W] f32", 0, 0 },
+    { "trace", OPTION_STRING, AT(trace), "F.safetensors",
+      "write latents.0000 ... after each step,\nprompt_embeds and image", 0, 0 },
+    { "device", OPTION_STRING, AT(device), "D", "cpu, opencl, opencl:N or auto (DFX_DEVICE)", 0,
+      0 },
+    { "dtype", OPTION_STRING, AT(dtype), "T", "f32, f16, bf16 or auto (DFX_DTYPE)", 0, 0 },
+    { "variant", OPTION_STRING, AT(variant), "NAME", "weight files *.NAME.safetensors", 0, 0 },
+    { "output", OPTION_STRING, AT(output), "O.png",
+      "- is standard output (the prompt's words and the\nseed: red-apple-42.png)", 0, 0 },
+    { "quiet", OPTION_FLAG, AT(quiet), NULL, "no progress and no messages but errors", 0, 0 },
+    { "json", OPTION_FLAG, AT(json), NULL, "print the files and settings as JSON", 0, 0 },
+    { "init-image", OPTION_STRING, AT(later), "F.png", NULL, 0, 0 },
+    { "strength", OPTION_FLOAT, AT(later_strength), "X", NULL, 0, 1 },
+    { "mask", OPTION_STRING, AT(later), "F.png", NULL, 0, 0 },
+    { "tile", OPTION_STRING, AT(later), "auto|on|off", NULL, 0, 0 },
+    { "memory-limit", OPTION_SIZE, AT(later_size), "SIZE", NULL, 0, 0 },
+    { "preview", OPTION_STRING, AT(later), "F.png", NULL, 0, 0 },
+    { .name = NULL },
+};
+
+static const struct positional positionals[] = {
+    { "PROMPT", AT(positional_prompt), 0, "what to draw, in quotes" },
+    { .name = NULL },
+};
+#undef AT
+
+/* One run of the command. */
+struct job {
+    const struct settings *s;
+    dfx_generate_options g;
+    struct progress progress;
+    dfx_tensors *latents, *trace;
+    dfx_pipeline *pipeline;
+    dfx_result *result;
+    char *name[BATCH_MAX]; /* of the pictures */
+    int names;
+    int trace_failed;
+    double start, opened, first, last; /* clock: model ready, before step 1, after the last step */
+};
+
+static int check_dtype(const char *name)
+{
+    dfx_dtype dtype;
+    if (!name || strcmp(name, "auto") == 0 ||
+        (dfx_dtype_parse(&dtype, name) == DFX_OK && dtype <= DFX_BF16))
+        return EXIT_DONE;
+    return cmd_fail_with(EXIT_USAGE, "--dtype: \"%s\" must be f32, f16, bf16 or auto", name);
+}
+
+/* A mistyped scheduler is found before a large model is loaded. */
+static int check_scheduler(const char *choice)
+{
+    dfx_scheduler *scheduler;
+    dfx_status status = choice ? dfx_scheduler_open(&scheduler, NULL, choice) : DFX_ERROR_FILE;
+    if (status == DFX_OK)
+        dfx_scheduler_free(scheduler);
+    if (status == DFX_ERROR_UNSUPPORTED)
+        return cmd_fail_with(EXIT_USAGE, "--scheduler: %s", dfx_error());
+    return EXIT_DONE;
+}
+
+static int check_settings(const struct settings *s)
+{
+    if (s->prompt && s->positional_prompt)
+        return cmd_fail_with(EXIT_USAGE, "--prompt: the prompt is already given as \"%s\"",
+                             s->positional_prompt);
+    if (!s->prompt && !s->positional_prompt)
+        return cmd_fail_with(EXIT_USAGE,
+                             "a prompt is missing: dfx generate \"red apple\"; \"\" is allowed");
+    if (s->output && strcmp(s->output, "-") == 0 && s->json)
+        return cmd_fail_with(EXIT_USAGE, "--json: standard output is taken by --output -");
+    if (s->trace && strcmp(s->trace, "-") == 0)
+        return cmd_fail_with(EXIT_USAGE, "--trace: needs a file's name");
+    int code = check_dtype(s->dtype);
+    return code == EXIT_DONE ? check_scheduler(s->scheduler) : code;
+}
+
+/* The seed is short enough to type again: torch uses its low 32 bits only. */
+static int choose_seed(uint64_t *seed)
+{
+    uint32_t random;
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        return cmd_fail_with(EXIT_FAILED, "--seed: no random numbers: %s", strerror(errno));
+    *seed = random;
+    return EXIT_DONE;
+}
+
+static int read_latents(struct job *job)
+{
+    const char *path = job->s->latents;
+    dfx_status status = dfx_tensors_open(&job->latents, path);
+    if (status != DFX_OK)
+        return cmd_fail(status);
+    const dfx_tensor *t = dfx_tensors_find(job->latents, "latents");
+    if (!t || t->spec.rank != 4 || t->spec.dtype != DFX_F32)
+        return cmd_fail_with(EXIT_FAILED, "%s: needs a tensor \"latents\" [B, C, H, W] in f32",
+                             path);
+    if (job->s->batch && t->spec.dim[0] != job->s->batch)
+        return cmd_fail_with(EXIT_USAGE, "--batch: %d, but %s has latents for %lld", job->s->batch,
+                             path, (long long)t->spec.dim[0]);
+    if (t->spec.dim[0] < 1 || t->spec.dim[0] > BATCH_MAX)
+        return cmd_fail_with(EXIT_FAILED, "%s: latents for %lld pictures; 1 to %d can be drawn",
+                             path, (long long)t->spec.dim[0], BATCH_MAX);
+    job->g.latents = t;
+    job->g.batch = (int)t->spec.dim[0];
+    return EXIT_DONE;
+}
+
+/* Names every file that will be written and finds out whether it can be. */
+static int check_outputs(struct job *job)
+{
+    const struct settings *s = job->s;
+    if (s->output && strcmp(s->output, "-") == 0 && job->g.batch > 1)
+        return cmd_fail_with(EXIT_USAGE, "--output: one picture fits on standard output, not %d",
+                             job->g.batch);
+    for (; job->names < job->g.batch; job->names++) {
+        char *name = output_name(s->output, job->g.prompt, job->g.seed, job->names, job->g.batch);
+        if (!name)
+            return cmd_fail_with(EXIT_FAILED, "out of memory");
+        job->name[job->names] = name;
+        int code = output_check(name);
+        if (code != EXIT_DONE) {
+            job->names++;
+            return code;
+        }
+    }
+    return s->trace ? output_check(s->trace) : EXIT_DONE;
+}
+
+static int on_step(void *user, int step, int steps, const float *latents, const dfx_spec *spec)
+{
+    struct job *job = user;
+    char name[32];
+    job->last = progress_clock();
+    if (step == 0)
+        job->first = job->last;
+    progress_step(&job->progress, step, steps);
+    if (!job->trace || step == 0)
+        return 0;
+    snprintf(name, sizeof name, "latents.%04d", step - 1);
+    if (dfx_tensors_add(job->trace, name, spec, latents) != DFX_OK) {
+        job->trace_failed = 1;
+        return 1;
+    }
+    return 0;
+}
+
+static int prepare(struct job *job)
+{
+    const struct settings *s = job->s;
+    job->g = (dfx_generate_options)DFX_GENERATE_DEFAULT;
+    job->g.prompt = s->prompt ? s->prompt : s->positional_prompt;
+    job->g.negative_prompt = s->negative_prompt;
+    job->g.steps = s->steps;
+    job->g.guidance_scale = s->guidance;
+    job->g.width = s->width;
+    job->g.height = s->height;
+    job->g.scheduler = s->scheduler;
+    job->g.batch = s->batch ? s->batch : 1;
+    job->g.seed = s->seed.value;
+    job->g.on_step = on_step;
+    job->g.user = job;
+    int code = s->seed.given ? EXIT_DONE : choose_seed(&job->g.seed);
+    if (code == EXIT_DONE && s->latents)
+        code = read_latents(job);
+    return code == EXIT_DONE ? check_outputs(job) : code;
+}
+
+static dfx_status draw(struct job *job)
+{
+    const struct settings *s = job->s;
+    const dfx_pipeline_options open = { s->device, s->dtype, s->variant };
+    dfx_status status = dfx_pipeline_open(&job->pipeline, s->model, &open);
+    job->opened = progress_clock();
+    if (status == DFX_OK)
+        status = dfx_pipeline_settings(job->pipeline, &job->g);
+    if (status == DFX_OK && cmd_interrupted())
+        status = DFX_ERROR_INTERRUPTED;
+    if (status == DFX_OK && !s->quiet && !s->seed.given)
+        fprintf(stderr, "seed %llu\n", (unsigned long long)job->g.seed);
+    if (status == DFX_OK && s->trace)
+        status = dfx_tensors_new(&job->trace);
+    if (status == DFX_OK)
+        status = dfx_pipeline_generate(&job->result, job->pipeline, &job->g);
+    return status;
+}
+
+static int write_pictures(struct job *job)
+{
+    int code = EXIT_DONE;
+    for (int i = 0; i < job->names && code == EXIT_DONE; i++) {
+        struct record record;
+        record_make(&record, job->pipeline, &job->g, i, job->names);
+        if (record.failed)
+            code = cmd_fail_with(EXIT_FAILED, "out of memory");
+        else if (dfx_image_write(dfx_result_image(job->result, i), job->name[i], record.text,
+                                 record.count) != DFX_OK)
+            code = cmd_fail_with(EXIT_FAILED, "%s", dfx_error());
+        record_free(&record);
+    }
+    return code;
+}
+
+static dfx_status write_trace(struct job *job)
+{
+    const dfx_tensor *embeds = dfx_result_prompt_embeds(job->result);
+    const dfx_tensor *image = dfx_result_floats(job->result);
+    dfx_status status = DFX_OK;
+    if (embeds)
+        status = dfx_tensors_add(job->trace, "prompt_embeds", &embeds->spec, embeds->data);
+    if (status == DFX_OK)
+        status = dfx_tensors_add(job->trace, "image", &image->spec, image->data);
+    return status == DFX_OK ? dfx_tensors_save(job->trace, job->s->trace) : status;
+}
+
+static uint64_t host_peak(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (uint64_t)usage.ru_maxrss * 1024;
+}
+
+static double steps_per_second(const struct job *job)
+{
+    return job->last > job->first ? job->g.steps / (job->last - job->first) : 0;
+}
+
+static void print_summary(const struct job *job, double seconds)
+{
+    const dfx_device *device = dfx_pipeline_device(job->pipeline);
+    char on_device[SIZE_TEXT], on_host[SIZE_TEXT];
+    fprintf(stderr,
+            "%.2f s (model ready after %.2f s), %d steps at %.2f steps/s, on %s (%s) in %s, "
+            "peak memory %s on the device, %s on the host\n",
+            seconds, job->opened - job->start, job->g.steps, steps_per_second(job),
+            dfx_device_get_info(device)->id, dfx_device_get_info(device)->name,
+            dfx_dtype_name(dfx_pipeline_dtype(job->pipeline)),
+            print_size(on_device, dfx_device_memory_peak(device)),
+            print_size(on_host, host_peak()));
+}
+
+static int print_result_json(const struct job *job, double seconds)
+{
+    json_object *o = record_json(job->pipeline, &job->g), *files = json_object_new_array();
+    for (int i = 0; i < job->names; i++)
+        json_object_array_add(files, json_object_new_string(job->name[i]));
+    json_object_object_add(o, "files", files);
+    json_object_object_add(o, "seconds", json_object_new_double(seconds));
+    json_object_object_add(o, "steps_per_second", json_object_new_double(steps_per_second(job)));
+    json_object_object_add(
+        o, "device_memory_peak",
+        json_object_new_uint64(dfx_device_memory_peak(dfx_pipeline_device(job->pipeline))));
+    json_object_object_add(o, "host_memory_peak", json_object_new_uint64(host_peak()));
+    return print_json(o);
+}
+
+static int report(struct job *job, double seconds)
+{
+    if (!job->s->quiet)
+        print_summary(job, seconds);
+    if (job->s->json)
+        return print_result_json(job, seconds);
+    for (int i = 0; i < job->names; i++)
+        if (strcmp(job->name[i], "-") != 0)
+            puts(job->name[i]);
+    return EXIT_DONE;
+}
+
+static int generate(struct job *job)
+{
+    job->start = progress_clock();
+    cmd_catch_interrupt();
+    progress_start(&job->progress, job->s->quiet);
+    dfx_status status = draw(job);
+    progress_end(&job->progress);
+    if (job->trace_failed)
+        return cmd_fail_with(EXIT_FAILED, "%s: out of memory for the latents of every step",
+                             job->s->trace);
+    if (status != DFX_OK)
+        return cmd_fail(status);
+    int code = write_pictures(job);
+    if (code != EXIT_DONE)
+        return code;
+    if (job->trace && (status = write_trace(job)) != DFX_OK)
+        return cmd_fail(status);
+    return report(job, progress_clock() - job->start);
+}
+
+static int run(void *settings)
+{
+    struct job job = { .s = settings };
+    int code = check_settings(job.s);
+    if (code == EXIT_DONE)
+        code = prepare(&job);
+    if (code == EXIT_DONE)
+        code = generate(&job);
+    for (int i = 0; i < job.names; i++)
+        free(job.name[i]);
+    dfx_result_free(job.result);
+    dfx_tensors_free(job.trace);
+    dfx_pipeline_free(job.pipeline);
+    dfx_tensors_free(job.latents);
+    return code;
+}
+
+const struct command cmd_generate = {
+    .name = "generate",
+    .summary = "draw pictures from a prompt",
+    .example = "  dfx generate \"red apple\" --seed 42 --steps 20 --output apple.png\n"
+               "  dfx inspect apple.png\n",
+    .options = options,
+    .positionals = positionals,
+    .defaults = &defaults,
+    .size = sizeof defaults,
+    .run = run,
+};

@@ -1,0 +1,105 @@
+/* cmd_selftest.c - dfx selftest: every operator on a device against the native CPU. */
+#include "cmd.h"
+#include "print.h"
+
+#include <stdio.h>
+
+struct settings {
+    const char *device, *op;
+    int small, json;
+};
+
+static const struct settings defaults;
+
+#define AT(field) offsetof(struct settings, field)
+static const struct option options[] = {
+    { "device", OPTION_STRING, AT(device), "D", "cpu, opencl, opencl:N or auto (DFX_DEVICE)", 0,
+      0 },
+    { "op", OPTION_STRING, AT(op), "NAME", "only this operator (group_norm, conv2d ...)", 0, 0 },
+    { "small", OPTION_FLAG, AT(small), NULL, "only small cases, for simulators", 0, 0 },
+    { "json", OPTION_FLAG, AT(json), NULL, "print JSON", 0, 0 },
+    { .name = NULL },
+};
+#undef AT
+
+static const struct positional positionals[] = { { .name = NULL } };
+
+static void print_row(void *user, const dfx_selftest_row *r)
+{
+    (void)user;
+    printf("%-20s %-14s %-5s %6d %7d %10.2e %10.2e  %s\n", r->op, r->variant,
+           dfx_dtype_name(r->dtype), r->cases - r->skipped, r->skipped, r->worst, r->tolerance,
+           r->failed ? "FAILED" : "ok");
+    if (r->failed)
+        printf("    %d of %d cases failed; worst: %s; first: %s\n", r->failed, r->cases,
+               r->worst_case, r->message);
+    fflush(stdout);
+}
+
+static void collect_row(void *user, const dfx_selftest_row *r)
+{
+    json_object *o = json_object_new_object();
+    json_object_object_add(o, "op", json_object_new_string(r->op));
+    json_object_object_add(o, "variant", json_object_new_string(r->variant));
+    json_object_object_add(o, "dtype", json_object_new_string(dfx_dtype_name(r->dtype)));
+    json_object_object_add(o, "cases", json_object_new_int(r->cases));
+    json_object_object_add(o, "failed", json_object_new_int(r->failed));
+    json_object_object_add(o, "skipped", json_object_new_int(r->skipped));
+    json_object_object_add(o, "worst", json_object_new_double(r->worst));
+    json_object_object_add(o, "tolerance", json_object_new_double(r->tolerance));
+    json_object_object_add(o, "worst_case", json_object_new_string(r->worst_case));
+    json_object_object_add(o, "message", json_object_new_string(r->message));
+    json_object_array_add(user, o);
+}
+
+static dfx_status test(const struct settings *s, dfx_device *device, int *failed, int *code)
+{
+    const dfx_device_info *info = dfx_device_get_info(device);
+    if (!s->json) {
+        printf("%s: %s, %s, driver %s\n", info->id, info->name, info->platform, info->driver);
+        printf("%-20s %-14s %-5s %6s %7s %10s %10s\n", "operator", "variant", "dtype", "cases",
+               "skipped", "worst", "tolerance");
+        return dfx_selftest(device, s->op, s->small, print_row, NULL, failed);
+    }
+    json_object *top = json_object_new_object(), *rows = json_object_new_array();
+    dfx_status status = dfx_selftest(device, s->op, s->small, collect_row, rows, failed);
+    json_object_object_add(top, "device", json_object_new_string(info->id));
+    json_object_object_add(top, "name", json_object_new_string(info->name));
+    json_object_object_add(top, "driver", json_object_new_string(info->driver));
+    json_object_object_add(top, "failed", json_object_new_int(*failed));
+    json_object_object_add(top, "rows", rows);
+    *code = print_json(top);
+    return status;
+}
+
+static int run(void *settings)
+{
+    const struct settings *s = settings;
+    dfx_device *device;
+    int failed = 0, code = EXIT_DONE;
+    dfx_status status = dfx_device_open(&device, cmd_default(s->device, "DFX_DEVICE"));
+    if (status != DFX_OK)
+        return cmd_fail(status);
+    cmd_catch_interrupt();
+    status = test(s, device, &failed, &code);
+    if (status != DFX_OK)
+        code = cmd_fail(status);
+    else if (failed)
+        code = cmd_fail_with(EXIT_FAILED, "%s: failed cases: %d; see the rows above",
+                             dfx_device_get_info(device)->id, failed);
+    else if (!s->json)
+        puts("all cases pass");
+    dfx_device_free(device);
+    return code;
+}
+
+const struct command cmd_selftest = {
+    .name = "selftest",
+    .summary = "compare every operator of a device with the native CPU",
+    .example = "  dfx selftest --device opencl\n",
+    .options = options,
+    .positionals = positionals,
+    .defaults = &defaults,
+    .size = sizeof defaults,
+    .run = run,
+};

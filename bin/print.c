@@ -1,0 +1,46 @@
+/* print.c - results on standard output: JSON, sizes, text from files. */
+#include "print.h"
+
+#include "cmd.h"
+
+#include <stdio.h>
+
+int print_json(json_object *object)
+{
+    const int style =
+        JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE;
+    const char *text = object ? json_object_to_json_string_ext(object, style) : NULL;
+    int code = EXIT_DONE;
+    if (text)
+        puts(text);
+    else
+        code = cmd_fail_with(EXIT_FAILED, "out of memory");
+    json_object_put(object);
+    return code;
+}
+
+const char *print_size(char text[SIZE_TEXT], uint64_t bytes)
+{
+    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+    double size = (double)bytes;
+    int unit = 0;
+    for (; size >= 1024 && unit < 4; unit++)
+        size /= 1024;
+    snprintf(text, SIZE_TEXT, unit && size < 100 ? "%.1f %s" : "%.0f %s", size, units[unit]);
+    return text;
+}
+
+void print_text(const char *text, int indent)
+{
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        int c1 = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0; /* U+0080 to U+009F in UTF-8 */
+        if (*c == '\n') {
+            printf("\n%*s", indent, "");
+        } else if (*c < ' ' || *c == 127 || c1) {
+            putchar('?');
+            c += c1;
+        } else {
+            putchar(*c);
+        }
+    }
+}

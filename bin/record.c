@@ -1,0 +1,127 @@
+/* record.c - the record of a run: its settings as a picture's texts and as JSON. */
+#include "record.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void add(struct record *r, const char *key, const char *format, ...) DFX__PRINTF(3, 4);
+
+static void add(struct record *r, const char *key, const char *format, ...)
+{
+    va_list args;
+    char *text;
+    va_start(args, format);
+    if (r->count == RECORD_TEXTS || vasprintf(&text, format, args) < 0)
+        r->failed = 1;
+    else
+        r->text[r->count++] = (dfx_image_text){ key, text };
+    va_end(args);
+}
+
+/* The model's folder name. */
+static void model_name(char name[128], const dfx_pipeline *p)
+{
+    const char *path = dfx_pipeline_path(p);
+    size_t end = strlen(path);
+    while (end > 0 && path[end - 1] == '/')
+        end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/')
+        start--;
+    snprintf(name, 128, "%.*s", (int)(end - start), path + start);
+}
+
+/* The fewest digits that read back as the same float: 7.1, not 7.0999999. */
+static const char *print_float(char text[32], float value)
+{
+    for (int digits = 6; digits <= 9; digits++) {
+        snprintf(text, 32, "%.*g", digits, (double)value);
+        if (strtof(text, NULL) == value)
+            break;
+    }
+    return text;
+}
+
+/* As AUTOMATIC1111's web UI writes it and most viewers read it. */
+static void add_parameters(struct record *r, dfx_pipeline *p, const dfx_generate_options *g,
+                           int index, int count)
+{
+    const char *negative = g->negative_prompt ? g->negative_prompt : "";
+    char name[128], guidance[32], batch[64] = "";
+    model_name(name, p);
+    if (count > 1)
+        snprintf(batch, sizeof batch, "Batch size: %d, Batch pos: %d, ", count, index);
+    add(r, "parameters",
+        "%s\n%s%s%sSteps: %d, Sampler: %s, CFG scale: %s, Seed: %" PRIu64 ", Size: %dx%d, "
+        "Model hash: %s, Model: %s, %sVersion: dfx %s",
+        g->prompt ? g->prompt : "", *negative ? "Negative prompt: " : "", negative,
+        *negative ? "\n" : "", g->steps, g->scheduler, print_float(guidance, g->guidance_scale),
+        g->seed, g->width, g->height, dfx_pipeline_hash(p), name, batch, dfx_version());
+}
+
+void record_make(struct record *r, dfx_pipeline *p, const dfx_generate_options *g, int index,
+                 int count)
+{
+    char name[128], guidance[32];
+    memset(r, 0, sizeof *r);
+    model_name(name, p);
+    add_parameters(r, p, g, index, count);
+    add(r, "prompt", "%s", g->prompt ? g->prompt : "");
+    if (g->negative_prompt)
+        add(r, "negative_prompt", "%s", g->negative_prompt);
+    add(r, "steps", "%d", g->steps);
+    add(r, "guidance_scale", "%s", print_float(guidance, g->guidance_scale));
+    add(r, "seed", "%" PRIu64, g->seed);
+    add(r, "width", "%d", g->width);
+    add(r, "height", "%d", g->height);
+    add(r, "scheduler", "%s", g->scheduler);
+    add(r, "batch", "%d", count);
+    add(r, "index", "%d", index + 1);
+    if (g->latents)
+        add(r, "latents", "given"); /* then the seed alone does not repeat the picture */
+    add(r, "model", "%s", name);
+    add(r, "model_hash", "%s", dfx_pipeline_hash(p));
+    add(r, "device", "%s", dfx_device_get_info(dfx_pipeline_device(p))->id);
+    add(r, "dtype", "%s", dfx_dtype_name(dfx_pipeline_dtype(p)));
+    add(r, "Software", "dfx %s", dfx_version());
+}
+
+void record_free(struct record *r)
+{
+    for (int i = 0; i < r->count; i++)
+        free((char *)r->text[i].text);
+    r->count = 0;
+}
+
+static void add_string(json_object *o, const char *key, const char *value)
+{
+    json_object_object_add(o, key, value ? json_object_new_string(value) : NULL);
+}
+
+json_object *record_json(dfx_pipeline *p, const dfx_generate_options *g)
+{
+    json_object *o = json_object_new_object();
+    if (!o)
+        return NULL;
+    char name[128], guidance[32];
+    model_name(name, p);
+    print_float(guidance, g->guidance_scale);
+    add_string(o, "prompt", g->prompt ? g->prompt : "");
+    add_string(o, "negative_prompt", g->negative_prompt);
+    json_object_object_add(o, "steps", json_object_new_int(g->steps));
+    json_object_object_add(o, "guidance_scale",
+                           json_object_new_double_s((double)g->guidance_scale, guidance));
+    json_object_object_add(o, "seed", json_object_new_uint64(g->seed));
+    json_object_object_add(o, "width", json_object_new_int(g->width));
+    json_object_object_add(o, "height", json_object_new_int(g->height));
+    json_object_object_add(o, "batch", json_object_new_int(g->batch));
+    add_string(o, "scheduler", g->scheduler);
+    add_string(o, "model", name);
+    add_string(o, "model_hash", dfx_pipeline_hash(p));
+    add_string(o, "device", dfx_device_get_info(dfx_pipeline_device(p))->id);
+    add_string(o, "dtype", dfx_dtype_name(dfx_pipeline_dtype(p)));
+    return o;
+}

@@ -1,0 +1,25 @@
+/* record.h - the record of a run: its settings as a picture's texts and as JSON. */
+#ifndef RECORD_H
+#define RECORD_H
+
+#include "dfxcl.h"
+
+#include <json-c/json.h>
+
+enum { RECORD_TEXTS = 24 };
+
+struct record {
+    dfx_image_text text[RECORD_TEXTS];
+    int count, failed; /* failed: there was no memory */
+};
+
+/* The settings `g` of a run of `p` for picture `index` of `count`, a key for each, and the line
+ * "parameters" that other tools read and write. */
+void record_make(struct record *r, dfx_pipeline *p, const dfx_generate_options *g, int index,
+                 int count);
+void record_free(struct record *r);
+
+/* The settings as a JSON object, numbers as numbers; NULL when there is no memory. */
+json_object *record_json(dfx_pipeline *p, const dfx_generate_options *g);
+
+#endif

@@ -1,0 +1,215 @@
+#!/bin/sh
+# test_cli.sh - the command: usage errors and exit codes, generation, what it leaves behind.
+srcdir=${srcdir:-.}
+. "$srcdir/tests/tap.sh"
+dfx=${DFX:-./dfx}
+case $dfx in
+    /*) ;;
+    *) dfx=$PWD/$dfx ;;
+esac
+DFX_MODEL=$(cd "${DFX_MODEL:-$srcdir/share/models/emoji}" && pwd)
+DFX_DEVICE=cpu
+export DFX_MODEL DFX_DEVICE
+unset DFX_DTYPE
+work=$(mktemp -d "$PWD/test_cli.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+
+# fails CODE PATTERN ARGUMENT...: that exit status, nothing on stdout, one line "dfx: PATTERN".
+fails()
+{
+    want=$1
+    pattern=$2
+    shift 2
+    "$dfx" "$@" >out.txt 2>err.txt
+    code=$?
+    cat out.txt err.txt
+    test "$code" -eq "$want" && test ! -s out.txt && test "$(wc -l <err.txt)" -eq 1 &&
+        grep -q "^dfx: $pattern" err.txt
+}
+
+# prints PATTERN ARGUMENT...: exit status 0 and the pattern on stdout.
+prints()
+{
+    pattern=$1
+    shift
+    "$dfx" "$@" >out.txt 2>err.txt
+    code=$?
+    cat out.txt err.txt
+    test "$code" -eq 0 && grep -q -e "$pattern" out.txt
+}
+
+# draws FILE ARGUMENT...: a small picture drawn with 2 steps is a PNG file.
+draws()
+{
+    file=$1
+    shift
+    "$dfx" generate "red apple" --steps 2 --seed 42 --quiet "$@" && is_png "$file"
+}
+
+is_png()
+{
+    test "$(dd if="$1" bs=1 skip=1 count=3 2>/dev/null)" = PNG
+}
+
+empty()
+{
+    test -z "$(ls -A "$1")"
+}
+
+test_usage()
+{
+    ok "no command" fails 2 "a command is missing"
+    ok "unknown command" fails 2 "genrate: no such command; did you mean generate" genrate
+    ok "option before the command" fails 2 "--steps: no such option" --steps 2
+    ok "version" prints '^dfx [0-9]' --version
+    ok "help" prints 'commands:' --help
+    for command in generate devices selftest inspect forward; do
+        ok "$command --help" prints '^example:' $command --help
+    done
+    ok "unknown option" fails 2 "--stpes: no such option; did you mean --steps" generate a --stpes 2
+    ok "unknown short option" fails 2 "-q: no such option" generate a -q
+    ok "missing value" fails 2 "--steps: a value is missing" generate a --steps
+    ok "option for a value" fails 2 "--steps: a value is missing" generate a --steps --seed 1
+    ok "value for a flag" fails 2 "--quiet: takes no value" generate a --quiet=yes
+    ok "not a number" fails 2 "--steps: \"2x\" is not" generate a --steps 2x
+    ok "fraction of a step" fails 2 "--steps: \"2.5\" is not" generate a --steps 2.5
+    ok "zero steps" fails 2 "--steps: 0 is out of range" generate a --steps 0
+    ok "zero pictures" fails 2 "--batch: 0 is out of range" generate a --batch=0
+    ok "guidance nan" fails 2 "--guidance: \"nan\" is not" generate a --guidance nan
+    ok "seed too large" fails 2 "--seed: " generate a --seed 18446744073709551616
+    ok "two prompts" fails 2 "--prompt: " generate a --prompt b
+    ok "prompt without quotes" fails 2 "apple: " generate red apple
+    ok "no prompt" fails 2 "a prompt is missing" generate
+    ok "no file to inspect" fails 2 "FILE.png|MODEL is missing" inspect
+    ok "forward without a model" fails 2 "--model is missing" forward
+    for option in init-image strength mask tile memory-limit preview; do
+        ok "--$option is refused" fails 2 "--$option: this version" generate a --$option 1
+    done
+}
+
+test_wrong_settings()
+{
+    ok "odd width" fails 2 ".*idth" generate a --width 129
+    ok "unknown scheduler" fails 2 "--scheduler: " generate a --scheduler bogus
+    ok "unknown device" fails 2 ".*gpu9" generate a --device gpu9
+    ok "missing device" fails 1 ".*opencl:99" generate a --device opencl:99
+    ok "unknown dtype" fails 2 "--dtype: " generate a --dtype f8
+    ok "dtype for no model" fails 2 "--dtype: " generate a --dtype i32
+    ok "missing model" fails 1 ".*no/model" generate a --model no/model
+    ok "missing latents" fails 1 "no.safetensors" generate a --latents no.safetensors
+    ok "folder that is not there" fails 1 "no/o.png: cannot" generate a --output no/o.png
+    ok "folder as output" fails 1 ".*folder" generate a --output .
+    ok "trace that cannot be" fails 1 "no/t: cannot" generate a --trace no/t
+    ok "batch on stdout" fails 2 "--output: " generate a --output - --batch 2
+    ok "inspect a missing file" fails 1 "no.png: " inspect no.png
+    ok "inspect what is no PNG" fails 1 "out.txt: not a PNG" inspect out.txt
+    rm -f out.txt err.txt
+    ok "nothing was left behind" empty .
+}
+
+test_information()
+{
+    ok "devices lists cpu" prints '^cpu ' devices
+    ok "devices --json" prints '"id": "cpu"' devices --json
+    ok "inspect a model" prints 'UNet2DConditionModel.* [0-9]* parameters' inspect "$DFX_MODEL"
+    ok "inspect a component" prints 'AutoencoderKL.* [0-9]* parameters' inspect "$DFX_MODEL/vae"
+    ok "selftest of an operator" prints 'silu' selftest --op silu --small
+    if test -c /dev/full; then
+        ok "full standard output" sh -c "\"$dfx\" devices >/dev/full; test \$? -eq 1"
+    else
+        skip "full standard output" "no /dev/full"
+    fi
+}
+
+stores()
+{
+    prints "^$2\$" inspect "$1"
+}
+
+test_generate()
+{
+    ok "a picture" draws a.png --output a.png
+    ok "the same again" draws b.png --output b.png
+    ok "has the same bytes" cmp a.png b.png
+    ok "its prompt is stored" stores a.png 'prompt: red apple'
+    ok "its seed is stored" stores a.png 'seed: 42'
+    ok "its steps are stored" stores a.png 'steps: 2'
+    ok "its parameters line" prints 'Steps: 2, Sampler: .*Seed: 42, .*Model hash: ' inspect a.png
+    ok "inspect --json" prints '"seed": "42"' inspect --json a.png
+    ok "the default name" draws red-apple-42.png
+    ok "the path is printed" prints '^red-apple-7.png$' generate "red apple" --seed 7 --steps 2
+    "$dfx" generate x --steps 1 --output s.png >out.txt 2>seed.txt
+    ok "a chosen seed is told" grep -q '^seed [0-9]' seed.txt
+    ok "speed and memory are told" grep -q 'steps/s.*peak memory' err.txt
+    ok "JSON" prints '"files"' generate a --steps 1 --seed 1 --json --output j.png
+    "$dfx" generate "red apple" --steps 2 --seed 42 --quiet --output - >c.png 2>err.txt
+    ok "a picture on stdout" cmp a.png c.png
+    ok "and nothing on stderr" test ! -s err.txt
+    ok "a batch" draws m-1.png --batch 2 --output m.png
+    ok "the batch's second picture" is_png m-2.png
+    ok "the pictures differ" sh -c '! cmp -s m-1.png m-2.png'
+    ok "another scheduler" draws e.png --scheduler euler --output e.png
+    ok "draws another picture" sh -c '! cmp -s a.png e.png'
+    ok "its class is stored" stores e.png 'scheduler: [Ee]uler.*'
+    ok "negative prompt" draws n.png --negative-prompt green --output n.png
+    ok "is stored" stores n.png 'negative_prompt: green'
+}
+
+# A safetensors file: 8 bytes of header length, the header, [1, 4, 16, 16] zeros.
+make_latents()
+{
+    header='{"latents":{"dtype":"F32","shape":[1,4,16,16],"data_offsets":[0,4096]}}'
+    printf "\\$(printf %o ${#header})\\0\\0\\0\\0\\0\\0\\0%s" "$header"
+    dd if=/dev/zero bs=4096 count=1 2>/dev/null
+}
+
+traced()
+{
+    for name in latents.0000 latents.0001 prompt_embeds image; do
+        grep -aq "\"$name\"" t.safetensors || return 1
+    done
+    ! grep -aq '"latents.0002"' t.safetensors
+}
+
+test_tensors()
+{
+    ok "a traced picture" draws t.png --trace t.safetensors --output t.png
+    ok "the trace has its tensors" traced
+    ok "tracing changes nothing" cmp a.png t.png
+    make_latents >l.safetensors
+    ok "given latents" draws l.png --latents l.safetensors --width 64 --height 64 --output l.png
+    ok "draw another picture" sh -c '! cmp -s a.png l.png'
+    ok "latents of another batch" fails 2 "--batch: " generate a --latents l.safetensors --batch 2
+    ok "a file without latents" fails 1 "t.safetensors: " generate a --latents t.safetensors
+    ok "forward without its inputs" fails 1 "" forward --model "$DFX_MODEL/unet" \
+        --in l.safetensors --out f.safetensors
+    ok "writes nothing" test ! -e f.safetensors
+}
+
+# Waits until the run in the background is in its steps, then presses Ctrl-C.
+interrupt()
+{
+    mkdir i
+    "$dfx" generate "red apple" --steps 1000 --seed 1 --output i/i.png >/dev/null 2>progress.txt &
+    pid=$!
+    tries=0
+    until grep -q '^step ' progress.txt || test $tries -ge 100; do
+        sleep 0.2
+        tries=$((tries + 1))
+    done
+    kill -INT $pid
+    wait $pid
+    code=$?
+    cat progress.txt
+    test $code -eq 130
+}
+
+test_usage
+test_wrong_settings
+test_information
+test_generate
+test_tensors
+ok "Ctrl-C ends a run with 130" interrupt
+ok "and leaves no file, whole or not" empty i
+done_testing

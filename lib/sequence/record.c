@@ -151,14 +151,17 @@ const dfx_spec *dfx_value_spec(const dfx_value *v)
 void dfx_push(dfx_sequence *s, const char *name)
 {
     size_t n = strlen(s->path);
+    if (s->depth < DFX__MAX_DEPTH)
+        s->path_length[s->depth] = n;
+    s->depth++;
     snprintf(s->path + n, sizeof s->path - n, n ? ".%s" : "%s", name);
     s->path_copy = NULL;
 }
 
 void dfx_pop(dfx_sequence *s)
 {
-    char *dot = strrchr(s->path, '.');
-    *(dot ? dot : s->path) = '\0';
+    if (s->depth > 0 && --s->depth < DFX__MAX_DEPTH)
+        s->path[s->path_length[s->depth]] = '\0';
     s->path_copy = NULL;
 }
 

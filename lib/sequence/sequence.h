@@ -23,7 +23,7 @@ struct dfx_value {
     dfx__place place;    /* of roots, once prepared */
 };
 
-enum { DFX__MAX_INPUTS = 6, DFX__MAX_INTS = 10, DFX__MAX_FLOATS = 2 };
+enum { DFX__MAX_INPUTS = 6, DFX__MAX_INTS = 10, DFX__MAX_FLOATS = 2, DFX__MAX_DEPTH = 16 };
 
 struct dfx_call {
     const dfx_op *op;
@@ -60,8 +60,9 @@ typedef struct dfx__variant {
     void (*run)(const dfx_call *c, const dfx__host *h);         /* native CPU */
 } dfx__variant;
 
-/* A call for tests, selftest and bench: shapes as "2,17,31,96", after 'w' for a constant and after
- * 'i' for indices (i32, below the first dimension of the constant). NULL: not given. */
+/* A call for tests, selftest and bench: shapes as "2,17,31,96", after 'w' for a constant, after 'i' for
+ * indices (i32, below the first dimension of the constant), after 't' for timesteps (f32). A vector
+ * beside other inputs is a constant. NULL: not given. */
 typedef struct {
     const char *in[DFX__MAX_INPUTS];
     int64_t i[DFX__MAX_INTS];
@@ -111,6 +112,8 @@ struct dfx_sequence {
     dfx_call **call;
     int calls, call_room;
     char path[512];               /* of the block that records now */
+    size_t path_length[DFX__MAX_DEPTH]; /* before each push */
+    int depth;
     const char *path_copy;        /* path in the pool; NULL after it changed */
     dfx_status status;            /* of the recording: the first failure */
     const char *message;

@@ -1,0 +1,214 @@
+/* model.c - opening a component by its class, and the edges of running it on its own. */
+#include "model/model.h"
+
+#include "core/dtype.h"
+#include "core/file.h"
+#include "sequence/sequence.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const dfx__model_class *const classes[] = {
+    &dfx__autoencoder_kl_class,
+    &dfx__clip_text_class,
+    &dfx__unet_class,
+};
+
+/* diffusers writes _class_name, transformers a list of architectures. */
+static const char *class_name(const dfx__config *c)
+{
+    const char *name = dfx__json_string(c->json, "_class_name");
+    json_object *list = dfx__json_get(c->json, "architectures", json_type_array);
+    json_object *first = list ? json_object_array_get_idx(list, 0) : NULL;
+    if (!name && json_object_is_type(first, json_type_string))
+        name = json_object_get_string(first);
+    return name;
+}
+
+static dfx_status find_class(const dfx__model_class **out, const dfx__config *c,
+                             const dfx__model_class *wanted)
+{
+    const char *name = class_name(c);
+    if (!name)
+        return dfx__fail(DFX_ERROR_FORMAT, "%s: it names no class (_class_name, architectures)",
+                         c->path);
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        if (strcmp(classes[i]->name, name) == 0 && (!wanted || wanted == classes[i])) {
+            *out = classes[i];
+            return DFX_OK;
+        }
+    if (wanted)
+        return dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: the class is %s and %s is needed", c->path,
+                         name, wanted->name);
+    return dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: the class %s is not supported", c->path, name);
+}
+
+/* Says which tensors of the files no block took. */
+static void name_unused(const dfx_model *m)
+{
+    enum { NAMES = 4 };
+    const char *name[NAMES];
+    char text[512] = "";
+    int n = dfx__weights_unused(m->weights, name, NAMES);
+    for (int i = 0; i < n && i < NAMES; i++) {
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, "%s%.100s", i ? ", " : "", name[i]);
+    }
+    if (n)
+        dfx__log("%s: %d tensor%s not used: %s%s", m->folder, n, n == 1 ? " is" : "s are", text,
+                 n > NAMES ? " ..." : "");
+}
+
+static dfx_status build(dfx_model *m, dfx__config *c, const dfx__model_class *wanted,
+                        const char *variant)
+{
+    DFX__TRY(find_class(&m->class, c, wanted));
+    DFX__TRY(dfx__weights_open(&m->weights, m->folder, m->class->basename, variant));
+    dfx__loader l = { .weights = m->weights, .pool = &m->pool, .status = DFX_OK };
+    m->net = m->class->build(c, &l);
+    DFX__TRY(c->status);
+    if (l.status != DFX_OK)
+        return dfx__fail_in(l.status, "%s", m->folder);
+    if (!m->net)
+        return dfx__no_memory();
+    name_unused(m);
+    return DFX_OK;
+}
+
+dfx_status dfx__model_open(dfx_model **out, const char *folder, const dfx__model_class *class,
+                           const char *variant)
+{
+    dfx__config config;
+    *out = NULL;
+    if (!dfx__folder_exists(folder))
+        return dfx__fail(DFX_ERROR_FILE, "%s: there is no such folder", folder);
+    DFX__TRY(dfx__config_open(&config, folder));
+    dfx_model *m = calloc(1, sizeof *m);
+    dfx_status status = m && (m->folder = dfx__pool_copy(&m->pool, folder))
+                            ? build(m, &config, class, variant)
+                            : dfx__no_memory();
+    dfx__config_close(&config);
+    if (status != DFX_OK) {
+        dfx_model_free(m);
+        return status;
+    }
+    *out = m;
+    return DFX_OK;
+}
+
+dfx_status dfx_model_open(dfx_model **out, const char *folder)
+{
+    return dfx__model_open(out, folder, NULL, NULL);
+}
+
+void dfx_model_free(dfx_model *m)
+{
+    if (!m)
+        return;
+    dfx__weights_free(m->weights);
+    dfx__pool_free(&m->pool);
+    free(m);
+}
+
+const char *dfx_model_class(const dfx_model *m)
+{
+    return m->class->name;
+}
+
+int64_t dfx_model_parameters(const dfx_model *m)
+{
+    return dfx__weights_parameters(m->weights);
+}
+
+dfx_status dfx_model_forward(dfx_model *m, dfx_device *device, dfx_dtype dtype,
+                             const dfx_tensors *in, dfx_tensors *out)
+{
+    return m->class->forward(m, device, dtype, in, out);
+}
+
+void dfx__to_channels_last(float *to, const float *from, const dfx_spec *nchw)
+{
+    size_t channels = (size_t)nchw->dim[1], pixels = (size_t)(nchw->dim[2] * nchw->dim[3]);
+    for (int64_t n = 0; n < nchw->dim[0]; n++, to += channels * pixels, from += channels * pixels)
+        for (size_t p = 0; p < pixels; p++)
+            for (size_t c = 0; c < channels; c++)
+                to[p * channels + c] = from[c * pixels + p];
+}
+
+void dfx__to_channels_first(float *to, const float *from, const dfx_spec *nchw)
+{
+    size_t channels = (size_t)nchw->dim[1], pixels = (size_t)(nchw->dim[2] * nchw->dim[3]);
+    for (int64_t n = 0; n < nchw->dim[0]; n++, to += channels * pixels, from += channels * pixels)
+        for (size_t c = 0; c < channels; c++)
+            for (size_t p = 0; p < pixels; p++)
+                to[c * pixels + p] = from[p * channels + c];
+}
+
+static int fits(const dfx_spec *s, int rank, const int64_t *dim)
+{
+    if (s->rank != rank)
+        return 0;
+    for (int i = 0; i < rank; i++)
+        if (s->dim[i] < 1 || (dim[i] >= 0 && s->dim[i] != dim[i]))
+            return 0;
+    return 1;
+}
+
+dfx_status dfx__forward_floats(float **out, dfx_spec *spec, const dfx_tensors *in, const char *name,
+                               int rank, const int64_t *dim)
+{
+    char has[DFX__SHAPE_TEXT], needs[DFX__SHAPE_TEXT];
+    const dfx_tensor *t = dfx_tensors_find(in, name);
+    if (!t)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "the input tensor %s is missing", name);
+    if (!fits(&t->spec, rank, dim))
+        return dfx__fail(DFX_ERROR_ARGUMENT, "the input tensor %s has shape %s and needs %s (-1: any)",
+                         name, dfx__shape_text(has, t->spec.rank, t->spec.dim),
+                         dfx__shape_text(needs, rank, dim));
+    *spec = t->spec;
+    spec->dtype = DFX_F32;
+    *out = dfx__alloc(dfx__elements(spec), sizeof **out);
+    if (!*out)
+        return dfx__no_memory();
+    dfx__to_f32(*out, t->data, t->spec.dtype, dfx__elements(spec));
+    return DFX_OK;
+}
+
+dfx_status dfx__forward_ids(int32_t **out, dfx_spec *spec, const dfx_tensors *in, const char *name)
+{
+    const dfx_tensor *t = dfx_tensors_find(in, name);
+    if (!t || t->spec.rank != 2 || (t->spec.dtype != DFX_I64 && t->spec.dtype != DFX_I32) ||
+        dfx__elements(&t->spec) == 0)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "the input tensor %s [batch, tokens] of i64 or i32 is "
+                                             "needed", name);
+    size_t n = dfx__elements(&t->spec);
+    *spec = t->spec;
+    spec->dtype = DFX_I32;
+    *out = dfx__alloc(n, sizeof **out);
+    if (!*out)
+        return dfx__no_memory();
+    for (size_t i = 0; i < n; i++)
+        (*out)[i] = t->spec.dtype == DFX_I32 ? ((const int32_t *)t->data)[i]
+                                             : (int32_t)((const int64_t *)t->data)[i];
+    return DFX_OK;
+}
+
+dfx_status dfx__forward_result(dfx_tensors *out, const char *name, dfx_sequence *s,
+                               const char *output, const dfx_spec *spec, int channels_last)
+{
+    size_t n = dfx__elements(spec);
+    dfx_spec shape = *spec;
+    float *data = dfx__alloc(n, 2 * sizeof *data), *result = data;
+    if (!data)
+        return dfx__no_memory();
+    dfx_status status = dfx_sequence_read(s, output, data, n * sizeof *data);
+    if (channels_last) {
+        shape = (dfx_spec){ DFX_F32, 4, { spec->dim[0], spec->dim[3], spec->dim[1], spec->dim[2] } };
+        result = data + n;
+        dfx__to_channels_first(result, data, &shape);
+    }
+    if (status == DFX_OK)
+        status = dfx_tensors_add(out, name, &shape, result);
+    free(data);
+    return status;
+}

@@ -1,0 +1,91 @@
+/* model.h - one architecture a file: config, build, record. */
+#ifndef DFX_MODEL_MODEL_H
+#define DFX_MODEL_MODEL_H
+
+#include "dfxcl/model.h"
+#include "nn/config.h"
+#include "nn/nn.h"
+
+typedef struct dfx__model_class {
+    const char *name;      /* diffusers' or transformers' class name */
+    const char *basename;  /* of its weight files */
+    /* Reads the config and loads the weights; NULL after a failure, which config or loader keep. */
+    void *(*build)(dfx__config *config, dfx__loader *loader);
+    dfx_status (*forward)(dfx_model *m, dfx_device *device, dfx_dtype dtype, const dfx_tensors *in,
+                          dfx_tensors *out);
+} dfx__model_class;
+
+extern const dfx__model_class dfx__unet_class, dfx__autoencoder_kl_class, dfx__clip_text_class;
+
+struct dfx_model {
+    const dfx__model_class *class;
+    dfx__weights *weights;
+    dfx__pool pool;
+    char *folder;
+    void *net; /* what the class built: a dfx__unet, dfx__autoencoder_kl, dfx__clip_text */
+};
+
+/* As dfx_model_open; the class must be `class` unless that is NULL, the weights of `variant`. */
+dfx_status dfx__model_open(dfx_model **out, const char *folder, const dfx__model_class *class,
+                           const char *variant);
+
+/* ---- UNet2DConditionModel ---- */
+
+typedef struct dfx__unet dfx__unet;
+
+/* What the pipeline needs to know of a UNet. */
+typedef struct {
+    int in_channels, out_channels, sample_width, sample_height, context;
+} dfx__unet_facts;
+dfx__unet_facts dfx__unet_get_facts(const dfx__unet *m);
+
+/* sample [N, H, W, in] and text [N, T, context] in the sequence's dtype, timestep [N] f32
+ * -> [N, H, W, out] */
+dfx_value *dfx__unet_record(const dfx__unet *m, dfx_value *sample, dfx_value *timestep,
+                            dfx_value *text);
+
+/* ---- AutoencoderKL ---- */
+
+typedef struct dfx__autoencoder_kl dfx__autoencoder_kl;
+
+typedef struct {
+    int latent_channels, factor; /* factor: pixels of a latent's side */
+    float scaling_factor, shift_factor;
+} dfx__autoencoder_facts;
+dfx__autoencoder_facts dfx__autoencoder_kl_get_facts(const dfx__autoencoder_kl *m);
+
+/* image [N, H, W, 3] -> moments [N, h, w, 2 latent_channels]: mean, then log-variance */
+dfx_value *dfx__autoencoder_kl_encode(const dfx__autoencoder_kl *m, dfx_value *image);
+/* latent [N, h, w, latent_channels] -> image [N, H, W, 3] */
+dfx_value *dfx__autoencoder_kl_decode(const dfx__autoencoder_kl *m, dfx_value *latent);
+
+/* ---- CLIPTextModel ---- */
+
+typedef struct dfx__clip_text dfx__clip_text;
+
+typedef struct {
+    int positions, channels, vocabulary;
+} dfx__clip_text_facts;
+dfx__clip_text_facts dfx__clip_text_get_facts(const dfx__clip_text *m);
+
+/* ids [N, T] i32 -> the last hidden state after the final norm [N, T, channels]; *penultimate, where
+ * not NULL, receives hidden_states[-2]. */
+dfx_value *dfx__clip_text_record(const dfx__clip_text *m, dfx_value *ids, dfx_value **penultimate);
+
+/* ---- edges ---- */
+
+/* NCHW floats to NHWC and back, for n images. */
+void dfx__to_channels_last(float *to, const float *from, const dfx_spec *nchw);
+void dfx__to_channels_first(float *to, const float *from, const dfx_spec *nchw);
+
+/* A tensor of forward's inputs as floats or ids, to be freed; its rank must be `rank` and its
+ * dimensions those of `dim` (-1: any). */
+dfx_status dfx__forward_floats(float **out, dfx_spec *spec, const dfx_tensors *in, const char *name,
+                               int rank, const int64_t *dim);
+dfx_status dfx__forward_ids(int32_t **out, dfx_spec *spec, const dfx_tensors *in, const char *name);
+
+/* Adds an output of a sequence that has run to `out`, in f32; an NHWC one as NCHW. */
+dfx_status dfx__forward_result(dfx_tensors *out, const char *name, dfx_sequence *s,
+                               const char *output, const dfx_spec *spec, int channels_last);
+
+#endif

@@ -1,0 +1,167 @@
+/* config.c - reading config.json with checks. */
+#include "nn/config.h"
+
+#include "core/file.h"
+#include "core/status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+dfx_status dfx__config_open(dfx__config *c, const char *folder)
+{
+    memset(c, 0, sizeof *c);
+    char *path = dfx__path_join(folder, "config.json");
+    if (!path)
+        return dfx__no_memory();
+    snprintf(c->path, sizeof c->path, "%s", path);
+    free(path);
+    DFX__TRY(dfx__json_read(&c->json, c->path));
+    c->read = json_object_new_object();
+    if (c->read && json_object_is_type(c->json, json_type_object))
+        return DFX_OK;
+    dfx__config_close(c);
+    return dfx__fail(DFX_ERROR_FORMAT, "%s: it is not a JSON object", c->path);
+}
+
+void dfx__config_close(dfx__config *c)
+{
+    json_object_put(c->json);
+    json_object_put(c->read);
+    c->json = c->read = NULL;
+}
+
+void dfx__config_refuse(dfx__config *c, const char *key, const char *why)
+{
+    if (c->status == DFX_OK)
+        c->status = dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: %s: %s", c->path, key, why);
+}
+
+static void wrong(dfx__config *c, const char *key, const char *needed)
+{
+    if (c->status == DFX_OK)
+        c->status = dfx__fail(DFX_ERROR_FORMAT, "%s: %s must be %s", c->path, key, needed);
+}
+
+/* The value of a key, NULL when it is absent or null; the key counts as read. */
+static json_object *value_of(dfx__config *c, const char *key)
+{
+    json_object *v = NULL;
+    json_object_object_add(c->read, key, NULL);
+    return json_object_object_get_ex(c->json, key, &v) ? v : NULL;
+}
+
+static int as_int(dfx__config *c, const char *key, json_object *v, int min, int max)
+{
+    char needed[64];
+    int64_t n = json_object_is_type(v, json_type_int) ? json_object_get_int64(v) : INT64_MIN;
+    if (n >= min && n <= max)
+        return (int)n;
+    snprintf(needed, sizeof needed, "a whole number from %d to %d", min, max);
+    wrong(c, key, needed);
+    return min;
+}
+
+int dfx__config_int(dfx__config *c, const char *key, int missing, int min, int max)
+{
+    json_object *v = value_of(c, key);
+    return v ? as_int(c, key, v, min, max) : missing;
+}
+
+float dfx__config_float(dfx__config *c, const char *key, float missing)
+{
+    json_object *v = value_of(c, key);
+    if (!v)
+        return missing;
+    if (json_object_is_type(v, json_type_double) || json_object_is_type(v, json_type_int))
+        return (float)json_object_get_double(v);
+    wrong(c, key, "a number");
+    return missing;
+}
+
+int dfx__config_bool(dfx__config *c, const char *key, int missing)
+{
+    json_object *v = value_of(c, key);
+    if (!v)
+        return missing;
+    if (!json_object_is_type(v, json_type_boolean))
+        wrong(c, key, "true or false");
+    return json_object_get_boolean(v);
+}
+
+const char *dfx__config_string(dfx__config *c, const char *key, const char *missing)
+{
+    json_object *v = value_of(c, key);
+    if (!v)
+        return missing;
+    if (!json_object_is_type(v, json_type_string))
+        wrong(c, key, "a string");
+    return json_object_get_string(v);
+}
+
+void dfx__config_ints(dfx__config *c, const char *key, int *out, int n, int missing, int min,
+                      int max)
+{
+    json_object *v = value_of(c, key);
+    int is_list = v && json_object_is_type(v, json_type_array);
+    if (is_list && json_object_array_length(v) != (size_t)n) {
+        char needed[64];
+        snprintf(needed, sizeof needed, "a list of %d", n);
+        wrong(c, key, needed);
+        is_list = 0;
+    }
+    for (int i = 0; i < n; i++)
+        out[i] = !v ? missing
+                    : as_int(c, key, is_list ? json_object_array_get_idx(v, (size_t)i) : v, min,
+                             max);
+}
+
+int dfx__config_length(dfx__config *c, const char *key, int most)
+{
+    json_object *v = value_of(c, key);
+    if (!v)
+        return 0;
+    if (json_object_is_type(v, json_type_array) && json_object_array_length(v) <= (size_t)most)
+        return (int)json_object_array_length(v);
+    char needed[64];
+    snprintf(needed, sizeof needed, "a list of at most %d", most);
+    wrong(c, key, needed);
+    return 0;
+}
+
+const char *dfx__config_string_at(dfx__config *c, const char *key, int i)
+{
+    json_object *list = value_of(c, key);
+    json_object *v = list ? json_object_array_get_idx(list, (size_t)i) : NULL;
+    if (v && json_object_is_type(v, json_type_string))
+        return json_object_get_string(v);
+    wrong(c, key, "a list of strings");
+    return "";
+}
+
+static void check_rule(dfx__config *c, const dfx__config_rule *rule)
+{
+    json_object *v = value_of(c, rule->key);
+    char why[256];
+    if (!v || strcmp(rule->value, "*") == 0)
+        return;
+    const char *text = json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN);
+    if (strcmp(text, rule->value) == 0)
+        return;
+    snprintf(why, sizeof why, "%.100s is not supported (only %s)", text, rule->value);
+    dfx__config_refuse(c, rule->key, why);
+}
+
+dfx_status dfx__config_finish(dfx__config *c, const dfx__config_rule *rules)
+{
+    for (const dfx__config_rule *r = rules; r->key; r++)
+        check_rule(c, r);
+    if (c->status != DFX_OK)
+        return c->status;
+    json_object_object_foreach(c->json, key, v)
+    {
+        (void)v;
+        if (key[0] != '_' && !json_object_object_get_ex(c->read, key, NULL))
+            dfx__log("%s: the key %s is unknown and ignored", c->path, key);
+    }
+    return DFX_OK;
+}

@@ -1,0 +1,47 @@
+/* config.h - a component's config.json: typed values with defaults, every key honoured or named. */
+#ifndef DFX_NN_CONFIG_H
+#define DFX_NN_CONFIG_H
+
+#include "core/json.h"
+
+/* An open config; the first wrong value is kept in status (and the thread's message). */
+typedef struct {
+    json_object *json;
+    char path[1024];     /* of the file, for messages */
+    dfx_status status;
+    json_object *read;   /* the keys that were asked for */
+} dfx__config;
+
+/* A key that may have one value only, as JSON text ("null", "false", "\"silu\""); "*": any, because it
+ * changes nothing at inference. An absent key is right. */
+typedef struct {
+    const char *key, *value;
+} dfx__config_rule;
+
+dfx_status dfx__config_open(dfx__config *c, const char *folder);
+void dfx__config_close(dfx__config *c);
+
+/* Values by key; `missing` where the key is absent or null. Numbers must lie within min..max. */
+int dfx__config_int(dfx__config *c, const char *key, int missing, int min, int max);
+float dfx__config_float(dfx__config *c, const char *key, float missing);
+int dfx__config_bool(dfx__config *c, const char *key, int missing);
+const char *dfx__config_string(dfx__config *c, const char *key, const char *missing);
+
+/* n integers: a list of n, or one number for all of them, or `missing` for all of them. */
+void dfx__config_ints(dfx__config *c, const char *key, int *out, int n, int missing, int min,
+                      int max);
+
+/* Length of a list; 0 when it is absent. Over `most` is an error. */
+int dfx__config_length(dfx__config *c, const char *key, int most);
+
+/* Entry i of a list of strings. */
+const char *dfx__config_string_at(dfx__config *c, const char *key, int i);
+
+/* A key whose value cannot be used, and why. */
+void dfx__config_refuse(dfx__config *c, const char *key, const char *why);
+
+/* Checks the rules (they end with one without a key), refuses by name what breaks one, and logs keys
+ * that nothing asked for. Returns the config's status. */
+dfx_status dfx__config_finish(dfx__config *c, const dfx__config_rule *rules);
+
+#endif

@@ -1,0 +1,145 @@
+/* load.c - the walk over a component's weights, and the layers that have some. */
+#include "core/dtype.h"
+#include "nn/nn.h"
+#include "sequence/sequence.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void dfx__enter(dfx__loader *l, const char *name, ...)
+{
+    size_t n = strlen(l->path);
+    l->length[l->depth++] = n;
+    va_list args;
+    va_start(args, name);
+    vsnprintf(l->path + n, sizeof l->path - n - 1, name, args);
+    va_end(args);
+    strcat(l->path, ".");
+}
+
+void dfx__leave(dfx__loader *l)
+{
+    l->path[l->length[--l->depth]] = '\0';
+}
+
+static int same_shape(const dfx_spec *s, int rank, const int64_t *dim)
+{
+    if (s->rank != rank)
+        return 0;
+    for (int i = 0; i < rank; i++)
+        if (s->dim[i] != dim[i])
+            return 0;
+    return 1;
+}
+
+dfx_weight *dfx__load(dfx__loader *l, const char *name, int rank, const int64_t *dim)
+{
+    char full[sizeof l->path + 64], has[DFX__SHAPE_TEXT], needs[DFX__SHAPE_TEXT];
+    if (l->status != DFX_OK)
+        return NULL;
+    snprintf(full, sizeof full, "%s%s", l->path, name);
+    dfx_weight *w = dfx__weights_take(l->weights, full);
+    if (!w) {
+        l->status = dfx__fail(DFX_ERROR_FORMAT, "the tensor %s is missing", full);
+        return NULL;
+    }
+    if (!same_shape(&w->spec, rank, dim)) {
+        l->status = dfx__fail(DFX_ERROR_FORMAT, "the tensor %s has shape %s, the config needs %s",
+                              full, dfx__shape_text(has, w->spec.rank, w->spec.dim),
+                              dfx__shape_text(needs, rank, dim));
+        return NULL;
+    }
+    return w;
+}
+
+int dfx__loader_has(const dfx__loader *l, const char *name)
+{
+    char full[sizeof l->path + 64];
+    snprintf(full, sizeof full, "%s%s", l->path, name);
+    return dfx__weights_find(l->weights, full) != NULL;
+}
+
+void dfx__ignore(dfx__loader *l, const char *name)
+{
+    char full[sizeof l->path + 64];
+    snprintf(full, sizeof full, "%s%s", l->path, name);
+    dfx__weights_take(l->weights, full);
+}
+
+void *dfx__loader_alloc(dfx__loader *l, size_t count, size_t size)
+{
+    void *p = count <= SIZE_MAX / 2 / size ? dfx__pool_alloc(l->pool, count * size) : NULL;
+    if (!p && l->status == DFX_OK)
+        l->status = dfx__no_memory();
+    return p;
+}
+
+dfx_value *dfx__weight_value(dfx_value *x, dfx_weight *w)
+{
+    return x && w ? dfx_constant(x->sequence, w) : NULL;
+}
+
+void dfx__push_in(dfx_value *x, const char *name, ...)
+{
+    char text[64];
+    va_list args;
+    va_start(args, name);
+    vsnprintf(text, sizeof text, name, args);
+    va_end(args);
+    if (x)
+        dfx_push(x->sequence, text);
+}
+
+void dfx__pop_in(dfx_value *x)
+{
+    if (x)
+        dfx_pop(x->sequence);
+}
+
+void dfx__linear_load(dfx__linear *m, dfx__loader *l, const char *name, int in, int out, int bias)
+{
+    dfx__enter(l, "%s", name);
+    m->weight = dfx__load(l, "weight", 2, (int64_t[]){ out, in });
+    m->bias = bias ? dfx__load(l, "bias", 1, (int64_t[]){ out }) : NULL;
+    dfx__leave(l);
+}
+
+dfx_value *dfx__linear_record(const dfx__linear *m, dfx_value *x)
+{
+    return dfx_linear(x, dfx__weight_value(x, m->weight), dfx__weight_value(x, m->bias));
+}
+
+void dfx__conv_load(dfx__conv *m, dfx__loader *l, const char *name, int in, int out, int kernel)
+{
+    int pad = kernel / 2;
+    m->options = (dfx_conv2d_options){ 1, 1, 1, pad, pad, pad, pad };
+    dfx__enter(l, "%s", name);
+    m->weight = dfx__load(l, "weight", 4, (int64_t[]){ out, in, kernel, kernel });
+    m->bias = dfx__load(l, "bias", 1, (int64_t[]){ out });
+    dfx__leave(l);
+}
+
+dfx_value *dfx__conv_record(const dfx__conv *m, dfx_value *x)
+{
+    return dfx_conv2d(x, dfx__weight_value(x, m->weight), dfx__weight_value(x, m->bias),
+                      &m->options);
+}
+
+void dfx__norm_load(dfx__norm *m, dfx__loader *l, const char *name, int channels, int groups,
+                    float eps)
+{
+    m->groups = groups;
+    m->eps = eps;
+    dfx__enter(l, "%s", name);
+    m->scale = dfx__load(l, "weight", 1, (int64_t[]){ channels });
+    m->shift = dfx__load(l, "bias", 1, (int64_t[]){ channels });
+    dfx__leave(l);
+}
+
+dfx_value *dfx__norm_record(const dfx__norm *m, dfx_value *x)
+{
+    dfx_value *scale = dfx__weight_value(x, m->scale), *shift = dfx__weight_value(x, m->shift);
+    return m->groups ? dfx_group_norm(x, scale, shift, m->groups, m->eps)
+                     : dfx_layer_norm(x, scale, shift, m->eps);
+}

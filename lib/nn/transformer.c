@@ -1,0 +1,93 @@
+/* transformer.c - attention, BasicTransformerBlock and Transformer2DModel of diffusers. */
+#include "nn/nn.h"
+
+#include <math.h>
+
+void dfx__attention_load(dfx__attention *m, dfx__loader *l, int channels, int context, int heads)
+{
+    m->heads = heads;
+    m->scale = 1 / sqrtf((float)(channels / heads));
+    dfx__linear_load(&m->to_q, l, "to_q", channels, channels, 0);
+    dfx__linear_load(&m->to_k, l, "to_k", context, channels, 0);
+    dfx__linear_load(&m->to_v, l, "to_v", context, channels, 0);
+    dfx__linear_load(&m->to_out, l, "to_out.0", channels, channels, 1);
+}
+
+dfx_value *dfx__attention_record(const dfx__attention *m, dfx_value *x, dfx_value *context)
+{
+    dfx_value *from = context ? context : x;
+    dfx_value *q = dfx__linear_record(&m->to_q, x);
+    dfx_value *k = dfx__linear_record(&m->to_k, from);
+    dfx_value *v = dfx__linear_record(&m->to_v, from);
+    return dfx__linear_record(&m->to_out, dfx_attention(q, k, v, m->heads, m->scale, 0));
+}
+
+static void block_load(dfx__transformer_block *m, dfx__loader *l, const dfx__transformer_config *c)
+{
+    int channels = c->channels, wide = 4 * channels;
+    m->only_cross = c->only_cross;
+    dfx__norm_load(&m->norm1, l, "norm1", channels, 0, 1e-5f);
+    dfx__enter(l, "attn1");
+    dfx__attention_load(&m->attn1, l, channels, c->only_cross ? c->context : channels, c->heads);
+    dfx__leave(l);
+    dfx__norm_load(&m->norm2, l, "norm2", channels, 0, 1e-5f);
+    dfx__enter(l, "attn2");
+    dfx__attention_load(&m->attn2, l, channels, c->context, c->heads);
+    dfx__leave(l);
+    dfx__norm_load(&m->norm3, l, "norm3", channels, 0, 1e-5f);
+    dfx__linear_load(&m->ff_in, l, "ff.net.0.proj", channels, 2 * wide, 1);
+    dfx__linear_load(&m->ff_out, l, "ff.net.2", wide, channels, 1);
+}
+
+static dfx_value *block_record(const dfx__transformer_block *m, dfx_value *x, dfx_value *text)
+{
+    dfx__push_in(x, "attn1");
+    x = dfx_add(x, dfx__attention_record(&m->attn1, dfx__norm_record(&m->norm1, x),
+                                         m->only_cross ? text : NULL));
+    dfx__pop_in(x);
+    dfx__push_in(x, "attn2");
+    x = dfx_add(x, dfx__attention_record(&m->attn2, dfx__norm_record(&m->norm2, x), text));
+    dfx__pop_in(x);
+    dfx__push_in(x, "ff");
+    dfx_value *h = dfx_geglu(dfx__linear_record(&m->ff_in, dfx__norm_record(&m->norm3, x)));
+    x = dfx_add(x, dfx__linear_record(&m->ff_out, h));
+    dfx__pop_in(x);
+    return x;
+}
+
+void dfx__transformer_load(dfx__transformer *m, dfx__loader *l, const dfx__transformer_config *c)
+{
+    m->use_linear = c->use_linear;
+    m->layers = c->layers;
+    m->block = dfx__loader_alloc(l, (size_t)c->layers, sizeof *m->block);
+    dfx__norm_load(&m->norm, l, "norm", c->channels, c->groups, 1e-6f);
+    if (c->use_linear) {
+        dfx__linear_load(&m->linear_in, l, "proj_in", c->channels, c->channels, 1);
+        dfx__linear_load(&m->linear_out, l, "proj_out", c->channels, c->channels, 1);
+    } else {
+        dfx__conv_load(&m->conv_in, l, "proj_in", c->channels, c->channels, 1);
+        dfx__conv_load(&m->conv_out, l, "proj_out", c->channels, c->channels, 1);
+    }
+    for (int i = 0; m->block && i < c->layers; i++) {
+        dfx__enter(l, "transformer_blocks.%d", i);
+        block_load(&m->block[i], l, c);
+        dfx__leave(l);
+    }
+}
+
+dfx_value *dfx__transformer_record(const dfx__transformer *m, dfx_value *x, dfx_value *text)
+{
+    dfx_spec image = *dfx_value_spec(x);
+    int64_t tokens[] = { image.dim[0], image.dim[1] * image.dim[2], image.dim[3] };
+    dfx_value *h = dfx__norm_record(&m->norm, x);
+    h = m->use_linear ? dfx__linear_record(&m->linear_in, h) : dfx__conv_record(&m->conv_in, h);
+    h = dfx_reshape(h, 3, tokens);
+    for (int i = 0; i < m->layers; i++) {
+        dfx__push_in(x, "transformer_blocks.%d", i);
+        h = block_record(&m->block[i], h, text);
+        dfx__pop_in(x);
+    }
+    h = dfx_reshape(h, 4, image.dim);
+    h = m->use_linear ? dfx__linear_record(&m->linear_out, h) : dfx__conv_record(&m->conv_out, h);
+    return dfx_add(x, h);
+}

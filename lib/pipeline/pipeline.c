@@ -1,0 +1,215 @@
+/* pipeline.c - opening a Diffusers folder by its model_index.json. */
+#include "pipeline/pipeline.h"
+
+#include "core/dtype.h"
+#include "core/file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const dfx__pipeline_class *const classes[] = {
+    &dfx__stable_diffusion_class,
+};
+
+const char *dfx__model_path(const char *model)
+{
+    const char *from_environment = getenv("DFX_MODEL");
+    if (model)
+        return model;
+    return from_environment && *from_environment ? from_environment : DFX_DATADIR "/models/emoji";
+}
+
+const char *dfx__component_path(dfx_pipeline *p, const char *name)
+{
+    return dfx__pool_print(&p->pool, "%s/%s", p->path, name);
+}
+
+const char *dfx__component_class(json_object *index, const char *name)
+{
+    json_object *pair = dfx__json_get(index, name, json_type_array);
+    json_object *class = pair ? json_object_array_get_idx(pair, 1) : NULL;
+    return json_object_is_type(class, json_type_string) ? json_object_get_string(class) : NULL;
+}
+
+dfx_status dfx__open_component(dfx_model **out, dfx_pipeline *p, json_object *index,
+                               const char *name, const dfx__model_class *class)
+{
+    const char *path = dfx__component_path(p, name), *has = dfx__component_class(index, name);
+    if (!path)
+        return dfx__no_memory();
+    if (!has || strcmp(has, class->name) != 0)
+        return dfx__fail(DFX_ERROR_UNSUPPORTED,
+                         "%s/model_index.json: %s is %s and %s needs %s", p->path, name,
+                         has ? has : "missing", p->class->name, class->name);
+    return dfx__model_open(out, path, class, p->variant);
+}
+
+/* dfx.json: what this model is best run with. */
+static dfx_status read_recommended(dfx_pipeline *p)
+{
+    json_object *json, *v;
+    char *path = dfx__path_join(p->path, "dfx.json");
+    p->recommended = (dfx__recommended){ 0, -1 };
+    if (!path)
+        return dfx__no_memory();
+    dfx_status status = dfx__file_exists(path) ? dfx__json_read(&json, path) : DFX_OK;
+    if (status == DFX_OK && dfx__file_exists(path)) {
+        if ((v = dfx__json_get(json, "num_inference_steps", json_type_int)))
+            p->recommended.steps = json_object_get_int(v);
+        if (json_object_object_get_ex(json, "guidance_scale", &v))
+            p->recommended.guidance_scale = (float)json_object_get_double(v);
+        json_object_put(json);
+    }
+    free(path);
+    return status;
+}
+
+static dfx_status open_index(json_object **out, dfx_pipeline *p)
+{
+    char *path = dfx__path_join(p->path, "model_index.json");
+    if (!path)
+        return dfx__no_memory();
+    dfx_status status = DFX_OK;
+    if (dfx__file_exists(p->path) && !dfx__folder_exists(p->path))
+        status = dfx__fail(DFX_ERROR_UNSUPPORTED,
+                           "%s: single files are not read yet, only Diffusers folders", p->path);
+    else if (!dfx__folder_exists(p->path))
+        status = dfx__fail(DFX_ERROR_FILE, "%s: there is no such model folder", p->path);
+    else if (!dfx__file_exists(path))
+        status = dfx__fail(DFX_ERROR_FILE, "%s: it is no Diffusers folder (it has no "
+                                           "model_index.json)", p->path);
+    else
+        status = dfx__json_read(out, path);
+    free(path);
+    return status;
+}
+
+static dfx_status choose_class(dfx_pipeline *p, json_object *index)
+{
+    const char *name = dfx__json_string(index, "_class_name");
+    for (size_t i = 0; name && i < sizeof classes / sizeof *classes; i++)
+        if (strcmp(classes[i]->name, name) == 0)
+            p->class = classes[i];
+    if (p->class)
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_UNSUPPORTED,
+                     "%s/model_index.json: the pipeline class %s is not supported (%s is)", p->path,
+                     name ? name : "(none)", classes[0]->name);
+}
+
+/* auto: f16 where a GPU halves its memory and traffic by it, f32 on CPUs. */
+static dfx_status choose_dtype(dfx_pipeline *p, const char *name)
+{
+    if (!name)
+        name = getenv("DFX_DTYPE");
+    if (name && *name && strcmp(name, "auto") != 0)
+        return dfx_dtype_parse(&p->dtype, name);
+    p->dtype = dfx_device_get_info(p->device)->is_gpu ? DFX_F16 : DFX_F32;
+    return DFX_OK;
+}
+
+static dfx_status choose_device(dfx_pipeline *p, const char *name)
+{
+    const char *from_environment = getenv("DFX_DEVICE");
+    if (!name && from_environment && *from_environment)
+        name = from_environment;
+    return dfx_device_open(&p->device, name);
+}
+
+static dfx_status open_pipeline(dfx_pipeline *p, const char *model,
+                                const dfx_pipeline_options *options)
+{
+    json_object *index;
+    p->path = dfx__pool_copy(&p->pool, dfx__model_path(model));
+    p->variant = options->variant ? dfx__pool_copy(&p->pool, options->variant) : NULL;
+    if (!p->path || (options->variant && !p->variant))
+        return dfx__no_memory();
+    DFX__TRY(choose_device(p, options->device));
+    DFX__TRY(choose_dtype(p, options->dtype));
+    DFX__TRY(open_index(&index, p));
+    dfx_status status = choose_class(p, index);
+    if (status == DFX_OK)
+        status = read_recommended(p);
+    if (status == DFX_OK)
+        status = p->class->open(p, index);
+    json_object_put(index);
+    return status;
+}
+
+dfx_status dfx_pipeline_open(dfx_pipeline **out, const char *model,
+                             const dfx_pipeline_options *options)
+{
+    static const dfx_pipeline_options defaults;
+    *out = NULL;
+    dfx_pipeline *p = calloc(1, sizeof *p);
+    if (!p)
+        return dfx__no_memory();
+    dfx_status status = open_pipeline(p, model, options ? options : &defaults);
+    if (status != DFX_OK) {
+        dfx_pipeline_free(p);
+        return status;
+    }
+    *out = p;
+    return DFX_OK;
+}
+
+void dfx_pipeline_free(dfx_pipeline *p)
+{
+    if (!p)
+        return;
+    if (p->class)
+        p->class->close(p);
+    dfx_device_free(p->device);
+    dfx__pool_free(&p->pool);
+    free(p);
+}
+
+const char *dfx_pipeline_class(const dfx_pipeline *p)
+{
+    return p->class->name;
+}
+
+const char *dfx_pipeline_path(const dfx_pipeline *p)
+{
+    return p->path;
+}
+
+const dfx_device *dfx_pipeline_device(const dfx_pipeline *p)
+{
+    return p->device;
+}
+
+dfx_dtype dfx_pipeline_dtype(const dfx_pipeline *p)
+{
+    return p->dtype;
+}
+
+const char *dfx_pipeline_hash(dfx_pipeline *p)
+{
+    if (!p->hash[0])
+        dfx__pipeline_hash(p);
+    return p->hash;
+}
+
+dfx_status dfx_pipeline_settings(dfx_pipeline *p, dfx_generate_options *options)
+{
+    return p->class->settings(p, options);
+}
+
+dfx_status dfx_pipeline_generate(dfx_result **out, dfx_pipeline *p,
+                                 const dfx_generate_options *options)
+{
+    dfx_generate_options all = *options;
+    *out = NULL;
+    DFX__TRY(p->class->settings(p, &all));
+    dfx_result *r = calloc(1, sizeof *r);
+    if (!r)
+        return dfx__no_memory();
+    dfx_status status = p->class->generate(r, p, &all);
+    if (status != DFX_OK) {
+        dfx_result_free(r);
+        return status;
+    }
+    *out = r;
+    return DFX_OK;
+}

@@ -1,0 +1,51 @@
+/* result.c - the pictures of a run. */
+#include "core/dtype.h"
+#include "pipeline/pipeline.h"
+
+#include <stdlib.h>
+
+void dfx_result_free(dfx_result *r)
+{
+    if (!r)
+        return;
+    for (int i = 0; i < r->count; i++)
+        dfx_image_free(r->image[i]);
+    free(r->image);
+    free((void *)r->floats.data);
+    free((void *)r->prompt_embeds.data);
+    free(r);
+}
+
+int dfx_result_count(const dfx_result *r)
+{
+    return r->count;
+}
+
+const dfx_image *dfx_result_image(const dfx_result *r, int index)
+{
+    return index >= 0 && index < r->count ? r->image[index] : NULL;
+}
+
+const dfx_tensor *dfx_result_floats(const dfx_result *r)
+{
+    return &r->floats;
+}
+
+const dfx_tensor *dfx_result_prompt_embeds(const dfx_result *r)
+{
+    return &r->prompt_embeds;
+}
+
+dfx_status dfx__result_images(dfx_result *r, float *floats, int count, int height, int width)
+{
+    dfx_spec spec = { DFX_F32, 4, { count, 3, height, width } };
+    r->floats = (dfx_tensor){ "image", spec, floats, dfx__spec_bytes(&spec) };
+    r->image = dfx__alloc((size_t)count, sizeof *r->image);
+    if (!r->image)
+        return dfx__no_memory();
+    for (; r->count < count; r->count++)
+        DFX__TRY(dfx_image_from_floats(&r->image[r->count],
+                                       floats + (size_t)r->count * 3 * (size_t)(height * width),
+                                       width, height));
+    return DFX_OK;
+}

@@ -11,7 +11,10 @@
     X(devices)      \
     X(selftest)     \
     X(inspect)      \
-    X(forward)
+    X(forward)      \
+    X(tokenize)     \
+    X(schedule)     \
+    X(rng)
 
 struct command {
     const char *name;

@@ -28,7 +28,7 @@ static void print_row(void *user, const dfx_selftest_row *r)
 {
     (void)user;
     printf("%-20s %-14s %-5s %6d %7d %10.2e %10.2e  %s\n", r->op, r->variant,
-           dfx_dtype_name(r->dtype), r->cases - r->skipped, r->skipped, r->worst, r->tolerance,
+           dfx_dtype_name(r->dtype), r->cases, r->skipped, r->worst, r->tolerance,
            r->failed ? "FAILED" : "ok");
     if (r->failed)
         printf("    %d of %d cases failed; worst: %s; first: %s\n", r->failed, r->cases,

@@ -1,0 +1,333 @@
+/* config.c - a scheduler's keys: from the class's defaults, a config file, a choice on top. */
+#include "scheduler/scheduler.h"
+
+#include "core/json.h"
+#include "core/memory.h"
+#include "core/status.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum kind {
+    FLAG,     /* int 0 or 1; null is 0, as in Python */
+    WHOLE,    /* int in a range */
+    NUMBER,   /* double in a range */
+    OPTIONAL, /* double in a range; null is NaN */
+    WORD,     /* int: the index in a list of words */
+    BETA_LIST /* trained_betas: a list of numbers from 0 to 1, or null */
+};
+
+struct key {
+    const char *name;
+    enum kind kind;
+    size_t at; /* in dfx__config */
+    double least, most;
+    const char *const *words; /* ended by NULL */
+};
+
+#define WORDS(name, ...) static const char *const name[] = { __VA_ARGS__, NULL }
+WORDS(beta_schedules, "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid");
+WORDS(spacings, "linspace", "leading", "trailing");
+WORDS(predictions, "epsilon", "sample", "v_prediction", "flow_prediction", "original_sample");
+WORDS(interpolations, "linear", "log_linear");
+WORDS(timestep_types, "discrete", "continuous");
+WORDS(final_sigmas, "zero", "sigma_min");
+WORDS(algorithms, "dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++", "deis");
+WORDS(solvers, "midpoint", "heun", "logrho", "bh1", "bh2");
+WORDS(time_shifts, "exponential", "linear");
+#undef WORDS
+
+#define AT(field) offsetof(dfx__config, field)
+static const struct key keys[] = {
+    { "num_train_timesteps", WHOLE, AT(num_train_timesteps), 1, DFX__MAX_TRAIN_TIMESTEPS, NULL },
+    { "beta_start", NUMBER, AT(beta_start), 0, 1, NULL },
+    { "beta_end", NUMBER, AT(beta_end), 0, 1, NULL },
+    { "beta_schedule", WORD, AT(beta_schedule), 0, 0, beta_schedules },
+    { "trained_betas", BETA_LIST, AT(trained_betas), 0, 1, NULL },
+    { "rescale_betas_zero_snr", FLAG, AT(rescale_betas_zero_snr), 0, 1, NULL },
+    { "timestep_spacing", WORD, AT(timestep_spacing), 0, 0, spacings },
+    { "timestep_type", WORD, AT(timestep_type), 0, 0, timestep_types },
+    { "steps_offset", WHOLE, AT(steps_offset), 0, DFX__MAX_TRAIN_TIMESTEPS, NULL },
+    { "prediction_type", WORD, AT(prediction_type), 0, 0, predictions },
+    { "thresholding", FLAG, AT(thresholding), 0, 1, NULL },
+    { "dynamic_thresholding_ratio", NUMBER, AT(dynamic_thresholding_ratio), 0, 1, NULL },
+    { "sample_max_value", NUMBER, AT(sample_max_value), 0, 1e30, NULL },
+    { "clip_sample", FLAG, AT(clip_sample), 0, 1, NULL },
+    { "clip_sample_range", NUMBER, AT(clip_sample_range), 0, 1e30, NULL },
+    { "set_alpha_to_one", FLAG, AT(set_alpha_to_one), 0, 1, NULL },
+    { "skip_prk_steps", FLAG, AT(skip_prk_steps), 0, 1, NULL },
+    { "interpolation_type", WORD, AT(interpolation_type), 0, 0, interpolations },
+    { "final_sigmas_type", WORD, AT(final_sigmas_type), 0, 0, final_sigmas },
+    { "use_karras_sigmas", FLAG, AT(use_karras_sigmas), 0, 1, NULL },
+    { "use_exponential_sigmas", FLAG, AT(use_exponential_sigmas), 0, 1, NULL },
+    { "use_beta_sigmas", FLAG, AT(use_beta_sigmas), 0, 1, NULL },
+    { "use_lu_lambdas", FLAG, AT(use_lu_lambdas), 0, 1, NULL },
+    { "use_flow_sigmas", FLAG, AT(use_flow_sigmas), 0, 1, NULL },
+    { "sigma_min", OPTIONAL, AT(sigma_min), 0, 1e6, NULL },
+    { "sigma_max", OPTIONAL, AT(sigma_max), 0, 1e6, NULL },
+    { "flow_shift", NUMBER, AT(flow_shift), 1e-6, 1e6, NULL },
+    { "use_dynamic_shifting", FLAG, AT(use_dynamic_shifting), 0, 1, NULL },
+    { "time_shift_type", WORD, AT(time_shift_type), 0, 0, time_shifts },
+    { "lambda_min_clipped", NUMBER, AT(lambda_min_clipped), -INFINITY, 1e6, NULL },
+    { "solver_order", WHOLE, AT(solver_order), 1, 3, NULL },
+    { "algorithm_type", WORD, AT(algorithm_type), 0, 0, algorithms },
+    { "solver_type", WORD, AT(solver_type), 0, 0, solvers },
+    { "lower_order_final", FLAG, AT(lower_order_final), 0, 1, NULL },
+    { "euler_at_final", FLAG, AT(euler_at_final), 0, 1, NULL },
+    /* of the call */
+    { "mu", OPTIONAL, AT(mu), -10, 10, NULL },
+    { "eta", NUMBER, AT(eta), 0, 1e3, NULL },
+    { "use_clipped_model_output", FLAG, AT(use_clipped_model_output), 0, 1, NULL },
+    { "s_churn", NUMBER, AT(s_churn), 0, 1e6, NULL },
+    { "s_tmin", NUMBER, AT(s_tmin), 0, INFINITY, NULL },
+    { "s_tmax", NUMBER, AT(s_tmax), 0, INFINITY, NULL },
+    { "s_noise", NUMBER, AT(s_noise), -1e6, 1e6, NULL },
+};
+#undef AT
+
+static const struct key *find_key(const char *name)
+{
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(keys[i].name, name) == 0)
+            return &keys[i];
+    return NULL;
+}
+
+/* "from 0 to 1", for messages. */
+static dfx_status fail_range(const struct key *key, const char *kind)
+{
+    return dfx__fail(DFX_ERROR_FORMAT, "%s must be %s from %g to %g", key->name, kind, key->least,
+                     key->most);
+}
+
+static dfx_status set_word(const struct key *key, int *to, json_object *value)
+{
+    char list[160] = "";
+    for (int i = 0; key->words[i]; i++) {
+        if (json_object_is_type(value, json_type_string) &&
+            strcmp(json_object_get_string(value), key->words[i]) == 0) {
+            *to = i;
+            return DFX_OK;
+        }
+        strcat(strcat(list, i ? ", " : ""), key->words[i]);
+    }
+    return dfx__fail(DFX_ERROR_FORMAT, "%s must be one of: %s", key->name, list);
+}
+
+static int is_number(json_object *value)
+{
+    return json_object_is_type(value, json_type_double) ||
+           json_object_is_type(value, json_type_int);
+}
+
+static dfx_status set_number(const struct key *key, double *to, json_object *value)
+{
+    double number = is_number(value) ? json_object_get_double(value) : NAN;
+    if (!(number >= key->least && number <= key->most))
+        return fail_range(key, "a number");
+    *to = number;
+    return DFX_OK;
+}
+
+static dfx_status set_whole(const struct key *key, int *to, json_object *value)
+{
+    int64_t number = json_object_get_int64(value);
+    if (!json_object_is_type(value, json_type_int) || number < key->least || number > key->most)
+        return fail_range(key, "a whole number");
+    *to = (int)number;
+    return DFX_OK;
+}
+
+static dfx_status set_flag(const struct key *key, int *to, json_object *value)
+{
+    if (value && !json_object_is_type(value, json_type_boolean))
+        return dfx__fail(DFX_ERROR_FORMAT, "%s must be true or false", key->name);
+    *to = json_object_get_boolean(value);
+    return DFX_OK;
+}
+
+static dfx_status set_betas(const struct key *key, dfx__config *c, json_object *value)
+{
+    size_t count =
+        json_object_is_type(value, json_type_array) ? json_object_array_length(value) : 0;
+    float *betas = NULL;
+    if (value) {
+        if (count < 1 || count > DFX__MAX_TRAIN_TIMESTEPS)
+            return dfx__fail(DFX_ERROR_FORMAT, "%s must be a list of 1 to %d numbers", key->name,
+                             DFX__MAX_TRAIN_TIMESTEPS);
+        betas = dfx__alloc(count, sizeof *betas);
+        if (!betas)
+            return dfx__no_memory();
+    }
+    for (size_t i = 0; i < count; i++) {
+        double beta;
+        if (set_number(key, &beta, json_object_array_get_idx(value, i)) != DFX_OK) {
+            free(betas);
+            return dfx__fail(DFX_ERROR_FORMAT, "%s[%zu] must be a number from 0 to 1", key->name,
+                             i);
+        }
+        betas[i] = (float)beta;
+    }
+    free(c->trained_betas);
+    c->trained_betas = betas;
+    c->trained_count = (int)count;
+    return DFX_OK;
+}
+
+static dfx_status set_key(dfx__config *c, const struct key *key, json_object *value)
+{
+    void *to = (char *)c + key->at;
+    switch (key->kind) {
+    case FLAG:
+        return set_flag(key, to, value);
+    case WHOLE:
+        return set_whole(key, to, value);
+    case WORD:
+        return set_word(key, to, value);
+    case BETA_LIST:
+        return set_betas(key, c, value);
+    case OPTIONAL:
+        if (!value) {
+            *(double *)to = NAN;
+            return DFX_OK;
+        }
+        break;
+    case NUMBER:
+        break;
+    }
+    return set_number(key, to, value);
+}
+
+enum { ITEM_BYTES = 128 };
+
+/* One "key=value" of a list with commas. */
+struct item {
+    char key[ITEM_BYTES], value[ITEM_BYTES];
+};
+
+/* Takes the next item off *text: 1, 0 at the end, -1 when there is no key=value. */
+static int next_item(const char **text, struct item *item)
+{
+    const char *from = *text, *end = from + strcspn(from, ","), *equals;
+    if (!*from)
+        return 0;
+    *text = end + (*end == ',');
+    equals = memchr(from, '=', (size_t)(end - from));
+    if (!equals || equals == from || equals - from >= ITEM_BYTES || end - equals > ITEM_BYTES)
+        return -1;
+    memcpy(item->key, from, (size_t)(equals - from));
+    item->key[equals - from] = 0;
+    memcpy(item->value, equals + 1, (size_t)(end - equals - 1));
+    item->value[end - equals - 1] = 0;
+    return 1;
+}
+
+/* Text as JSON, or as Python writes it, or a plain word. Null is NULL, as json-c has it. */
+static dfx_status parse_value(json_object **out, const char *text)
+{
+    static const char *const python[][2] = { { "True", "true" },
+                                             { "False", "false" },
+                                             { "None", "null" },
+                                             { "inf", "Infinity" },
+                                             { "-inf", "-Infinity" } };
+    for (size_t i = 0; i < sizeof python / sizeof *python; i++)
+        if (strcmp(text, python[i][0]) == 0)
+            text = python[i][1];
+    *out = NULL;
+    if (dfx__json_parse(out, text, strlen(text), "value") == DFX_OK)
+        return DFX_OK;
+    *out = json_object_new_string(text);
+    return *out ? DFX_OK : dfx__no_memory();
+}
+
+static dfx_status set_item(dfx__config *c, const struct item *item)
+{
+    json_object *value;
+    DFX__TRY(parse_value(&value, item->value));
+    dfx_status status = set_key(c, find_key(item->key), value);
+    json_object_put(value);
+    return status;
+}
+
+static dfx_status set_defaults(dfx__config *c, const char *list)
+{
+    struct item item;
+    while (next_item(&list, &item) > 0)
+        DFX__TRY(set_item(c, &item));
+    return DFX_OK;
+}
+
+dfx_status dfx__config_defaults(dfx__config *c, const dfx__scheduler_type *type)
+{
+    memset(c, 0, sizeof *c);
+    c->sigma_min = c->sigma_max = c->mu = NAN;
+    DFX__TRY(set_defaults(c, type->keys));
+    return set_defaults(c, type->call_keys);
+}
+
+dfx_status dfx__config_from_file(dfx__config *c, const dfx__scheduler_type *type, json_object *file,
+                                 const char *path)
+{
+    const char *list = type->keys;
+    struct item item;
+    while (next_item(&list, &item) > 0) {
+        json_object *value;
+        if (!json_object_object_get_ex(file, item.key, &value))
+            continue;
+        dfx_status status = set_key(c, find_key(item.key), value);
+        if (status != DFX_OK)
+            return dfx__fail_in(status, "%s", path);
+    }
+    return DFX_OK;
+}
+
+static int lists(const char *list, const char *key)
+{
+    struct item item;
+    while (next_item(&list, &item) > 0)
+        if (strcmp(item.key, key) == 0)
+            return 1;
+    return 0;
+}
+
+dfx_status dfx__config_from_choice(dfx__config *c, const dfx__scheduler_type *type,
+                                   const char *text)
+{
+    struct item item;
+    int found;
+    while ((found = next_item(&text, &item)) != 0) {
+        if (found < 0)
+            return dfx__fail(
+                DFX_ERROR_ARGUMENT,
+                "scheduler %s: after the name come key=value pairs with commas between",
+                type->class_name);
+        if (!lists(type->keys, item.key) && !lists(type->call_keys, item.key))
+            return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: unknown key '%s'; it has %s%s",
+                             type->class_name, item.key, type->keys, type->call_keys);
+        dfx_status status = set_item(c, &item);
+        if (status != DFX_OK) /* what a file would have wrong is an argument here */
+            return dfx__fail_in(status == DFX_ERROR_FORMAT ? DFX_ERROR_ARGUMENT : status,
+                                "scheduler %s", type->class_name);
+    }
+    return DFX_OK;
+}
+
+dfx_status dfx__config_check(const dfx__config *c, const dfx__scheduler_type *type)
+{
+    if (c->use_karras_sigmas + c->use_exponential_sigmas + c->use_beta_sigmas > 1)
+        return dfx__fail(DFX_ERROR_ARGUMENT,
+                         "scheduler %s: only one of use_karras_sigmas, use_exponential_sigmas and "
+                         "use_beta_sigmas can be true",
+                         type->class_name);
+    if (!(type->predictions >> c->prediction_type & 1))
+        return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: does not take prediction_type '%s'",
+                         type->class_name, predictions[c->prediction_type]);
+    return DFX_OK;
+}
+
+void dfx__config_free(dfx__config *c)
+{
+    free(c->trained_betas);
+    c->trained_betas = NULL;
+}

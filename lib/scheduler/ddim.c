@@ -1,0 +1,67 @@
+/* ddim.c - denoising diffusion implicit models (Song et al. 2021, formulas 12 and 16). */
+#include "scheduler/scheduler.h"
+
+#include "core/status.h"
+
+#include <math.h>
+
+static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
+{
+    out->calls = dfx__space_timesteps(s, s->config.num_train_timesteps, s->steps, out->timesteps);
+    dfx__round_all(out->timesteps, out->calls);
+    return dfx__check_timesteps(s, out);
+}
+
+/* The deviation of the noise that a step from a to `before` adds, for eta 1. */
+static float deviation(float a, float before)
+{
+    return sqrtf((1 - before) / (1 - a) * (1 - a / before));
+}
+
+static dfx_status step(dfx_scheduler *s, int i, const float *model_output, float *x, size_t batch,
+                       size_t n, dfx_noise_function *noise, void *user)
+{
+    const dfx__config *c = &s->config;
+    size_t count = batch * n;
+    DFX__TRY(dfx__reserve(s, 3));
+    float *x0 = s->buffer[0], *eps = s->buffer[1], *drawn = s->buffer[2];
+    if (c->eta > 0)
+        DFX__TRY(dfx__draw(s, noise, user, drawn));
+
+    int t = (int)s->timesteps[i];
+    float a = dfx__alpha_at(s, t);
+    float before = dfx__alpha_before(s, t - c->num_train_timesteps / s->steps);
+    float alpha = sqrtf(a), sigma = sqrtf(1 - a);
+    dfx__predict_x0(x0, c->prediction_type, alpha, sigma, x, model_output, count);
+    dfx__predict_noise(eps, c->prediction_type, alpha, sigma, x, model_output, count);
+    if (c->thresholding)
+        dfx__threshold(c, x0, batch, n);
+    else if (c->clip_sample)
+        dfx__clip(c, x0, count);
+    if (c->use_clipped_model_output)
+        dfx__predict_noise(eps, DFX__SAMPLE, alpha, sigma, x, x0, count);
+
+    float added = (float)c->eta * deviation(a, before);
+    float keep = sqrtf(before), direction = sqrtf(1 - before - added * added);
+    for (size_t k = 0; k < count; k++)
+        x[k] = keep * x0[k] + direction * eps[k];
+    for (size_t k = 0; k < count && c->eta > 0; k++)
+        x[k] += added * drawn[k];
+    return DFX_OK;
+}
+
+static const dfx__short_name names[] = { { "ddim", "" }, { NULL, NULL } };
+
+const dfx__scheduler_type dfx__ddim = {
+    .class_name = "DDIMScheduler",
+    .names = names,
+    .keys = DFX__BETA_KEYS DFX__THRESHOLD_KEYS
+    "clip_sample=true,clip_sample_range=1,set_alpha_to_one=true,timestep_spacing=leading,"
+    "rescale_betas_zero_snr=false,",
+    .call_keys = "eta=0,use_clipped_model_output=false",
+    .predictions = 1 << DFX__EPSILON | 1 << DFX__SAMPLE | 1 << DFX__V_PREDICTION,
+    .init = dfx__make_alphas,
+    .plan = plan,
+    .step = step,
+    .noise_level = dfx__alpha_noise_level,
+};

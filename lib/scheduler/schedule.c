@@ -1,0 +1,220 @@
+/* schedule.c - betas, cumulative alphas, and which timesteps are taken. Types and the order of
+ * operations are diffusers': tables are f32 built through double where torch does so. */
+#include "scheduler/scheduler.h"
+
+#include "core/memory.h"
+#include "core/status.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* From both ends, as torch does; it fuses the product and the sum, hence the double. */
+float dfx__linspace_f32(float from, float to, int count, int i)
+{
+    if (count < 2)
+        return from;
+    double step = (to - from) / (float)(count - 1);
+    return (float)(i < count / 2 ? from + step * i : to - step * (count - 1 - i));
+}
+
+/* Nichol & Dhariwal 2021. */
+static double cosine_alpha_bar(double t)
+{
+    double c = cos((t + 0.008) / 1.008 * M_PI / 2);
+    return c * c;
+}
+
+static float cosine_beta(double now, double next)
+{
+    return (float)fmin(1 - cosine_alpha_bar(next) / cosine_alpha_bar(now), 0.999);
+}
+
+static void make_betas(const dfx__config *c, float *betas, int count)
+{
+    if (c->trained_betas) {
+        memcpy(betas, c->trained_betas, (size_t)count * sizeof *betas);
+        return;
+    }
+    float start = (float)c->beta_start, end = (float)c->beta_end;
+    float start_root = (float)sqrt(c->beta_start), end_root = (float)sqrt(c->beta_end);
+    for (int i = 0; i < count; i++)
+        switch (c->beta_schedule) {
+        case DFX__LINEAR:
+            betas[i] = dfx__linspace_f32(start, end, count, i);
+            break;
+        case DFX__SCALED_LINEAR:
+            betas[i] = dfx__linspace_f32(start_root, end_root, count, i);
+            betas[i] *= betas[i];
+            break;
+        case DFX__SQUAREDCOS_CAP_V2:
+            betas[i] = cosine_beta((double)i / count, (double)(i + 1) / count);
+            break;
+        default: /* sigmoid, of GeoDiff */
+            betas[i] = 1 / (1 + expf(-dfx__linspace_f32(-6, 6, count, i)));
+            betas[i] = betas[i] * (float)(c->beta_end - c->beta_start) + start;
+        }
+}
+
+static void cumulate(float *alphas_cumprod, const float *betas, int count)
+{
+    double product = 1; /* torch keeps it in double */
+    for (int i = 0; i < count; i++) {
+        product *= 1 - betas[i];
+        alphas_cumprod[i] = (float)product;
+    }
+}
+
+/* Betas whose last cumulative alpha is 0 (Lin et al. 2024, algorithm 1). `a` is room for `count`.
+ */
+static void rescale_zero_snr(float *betas, float *a, int count)
+{
+    cumulate(a, betas, count);
+    float first = sqrtf(a[0]), last = sqrtf(a[count - 1]);
+    for (int i = 0; i < count; i++) {
+        float root = (sqrtf(a[i]) - last) * (first / (first - last));
+        a[i] = root * root;
+    }
+    for (int i = count - 1; i > 0; i--)
+        betas[i] = 1 - a[i] / a[i - 1];
+    betas[0] = 1 - a[0];
+}
+
+static dfx_status check_betas(const float *betas, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (!(betas[i] >= 0 && betas[i] <= 1))
+            return dfx__fail(DFX_ERROR_ARGUMENT,
+                             "the scheduler's beta of timestep %d is %g, it must be from 0 to 1: "
+                             "check the beta keys",
+                             i, betas[i]);
+    return DFX_OK;
+}
+
+dfx_status dfx__make_alphas(dfx_scheduler *s)
+{
+    const dfx__config *c = &s->config;
+    int count = c->trained_betas ? c->trained_count : c->num_train_timesteps;
+    float *betas = dfx__alloc((size_t)count, sizeof *betas);
+    s->train = count;
+    s->alphas_cumprod = dfx__alloc((size_t)count, sizeof *s->alphas_cumprod);
+    if (!betas || !s->alphas_cumprod) {
+        free(betas);
+        return dfx__no_memory();
+    }
+    make_betas(c, betas, count);
+    if (c->rescale_betas_zero_snr)
+        rescale_zero_snr(betas, s->alphas_cumprod, count);
+    dfx_status status = check_betas(betas, count);
+    cumulate(s->alphas_cumprod, betas, count);
+    s->final_alpha_cumprod = c->set_alpha_to_one ? 1 : s->alphas_cumprod[0];
+    free(betas);
+    return status;
+}
+
+float dfx__alpha_at(const dfx_scheduler *s, int t)
+{
+    if (t < 0)
+        t += s->train;
+    return s->alphas_cumprod[t < 0 ? 0 : t < s->train ? t : s->train - 1];
+}
+
+float dfx__alpha_before(const dfx_scheduler *s, int t)
+{
+    return t < 0 ? s->final_alpha_cumprod : dfx__alpha_at(s, t);
+}
+
+void dfx__alpha_noise_level(const dfx_scheduler *s, int i, float *alpha, float *sigma)
+{
+    float a = dfx__alpha_at(s, (int)s->timesteps[i]);
+    *alpha = sqrtf(a);
+    *sigma = sqrtf(1 - a);
+}
+
+/* numpy.arange(last, 0, -T / n).round() - 1. Its length is a rounded quotient: for some n (61 and
+ * 103 of 1000 are the first) diffusers gets n + 1 timesteps, of which the last one is -1. */
+static int space_trailing(const dfx_scheduler *s, int last, double *t)
+{
+    double step = -((double)s->config.num_train_timesteps / s->steps);
+    double stride = (last + step) - last;
+    int count = (int)fmin(ceil((0.0 - last) / step), s->steps + 1);
+    for (int i = 0; i < count; i++)
+        t[i] = rint(last + i * stride) - 1;
+    return count;
+}
+
+int dfx__space_timesteps(const dfx_scheduler *s, int last, int points, double *t)
+{
+    int n = s->steps;
+    if (s->config.timestep_spacing == DFX__TRAILING)
+        return space_trailing(s, last, t);
+    for (int i = 0; i < n; i++) {
+        int k = points - 1 - i;
+        if (s->config.timestep_spacing == DFX__LEADING)
+            t[i] = (double)k * (last / points) + s->config.steps_offset;
+        else if (i == 0)
+            t[i] = points > 1 ? last - 1 : 0;
+        else
+            t[i] = k * ((double)(last - 1) / (points - 1));
+    }
+    return n;
+}
+
+void dfx__round_all(double *t, int count)
+{
+    for (int i = 0; i < count; i++)
+        t[i] = rint(t[i]);
+}
+
+dfx_status dfx__check_timesteps(const dfx_scheduler *s, const dfx__schedule *schedule)
+{
+    for (int i = 0; i < schedule->calls; i++)
+        if (schedule->timesteps[i] < -1 || schedule->timesteps[i] >= s->train)
+            return dfx__fail(
+                DFX_ERROR_ARGUMENT,
+                "%d steps with steps_offset %d reach timestep %.0f, but there are only "
+                "%d: take fewer steps",
+                s->steps, s->config.steps_offset, schedule->timesteps[i], s->train);
+    return DFX_OK;
+}
+
+static dfx_status copy_finite(float **to, const double *from, int count, const char *what)
+{
+    float *copy = dfx__alloc((size_t)count, sizeof *copy);
+    if (!copy)
+        return dfx__no_memory();
+    free(*to);
+    *to = copy;
+    for (int i = 0; i < count; i++) {
+        copy[i] = (float)from[i];
+        if (!isfinite(copy[i]))
+            return dfx__fail(
+                DFX_ERROR_ARGUMENT,
+                "the schedule's %s %d is %g: check the scheduler's beta and sigma keys", what, i,
+                from[i]);
+    }
+    return DFX_OK;
+}
+
+static dfx_status keep_schedule(dfx_scheduler *s, const dfx__schedule *schedule)
+{
+    DFX__TRY(copy_finite(&s->timesteps, schedule->timesteps, schedule->calls, "timestep"));
+    DFX__TRY(copy_finite(&s->sigmas, schedule->sigmas, schedule->sigma_count, "sigma"));
+    s->calls = schedule->calls;
+    s->sigma_count = schedule->sigma_count;
+    return DFX_OK;
+}
+
+dfx_status dfx__make_schedule(dfx_scheduler *s)
+{
+    size_t room = DFX__ROOM(s->steps);
+    double *values = dfx__alloc(2 * room, sizeof *values);
+    if (!values)
+        return dfx__no_memory();
+    dfx__schedule schedule = { .timesteps = values, .sigmas = values + room };
+    dfx_status status = s->type->plan(s, &schedule);
+    if (status == DFX_OK)
+        status = keep_schedule(s, &schedule);
+    free(values);
+    return status;
+}

@@ -1,0 +1,223 @@
+/* scheduler.h - what the schedulers share: the class table's row, the configuration, the state of a
+ * run, and the arithmetic of schedules. A scheduler is one file with one row. */
+#ifndef DFX_SCHEDULER_SCHEDULER_H
+#define DFX_SCHEDULER_SCHEDULER_H
+
+#include "dfxcl/scheduler.h"
+
+#include <json-c/json.h>
+
+enum {
+    DFX__MAX_TRAIN_TIMESTEPS = 100000, /* what a file may ask for; diffusers' models have 1000 */
+    DFX__MAX_BUFFERS = 6
+};
+
+/* Values of the configuration's word keys, in the order of the words in config.c. */
+enum { DFX__LINEAR, DFX__SCALED_LINEAR, DFX__SQUAREDCOS_CAP_V2, DFX__SIGMOID };
+enum { DFX__LINSPACE, DFX__LEADING, DFX__TRAILING };
+enum {
+    DFX__EPSILON,
+    DFX__SAMPLE,
+    DFX__V_PREDICTION,
+    DFX__FLOW_PREDICTION,
+    DFX__ORIGINAL_SAMPLE /* Euler's other name of "sample" */
+};
+enum { DFX__INTERPOLATE_LINEAR, DFX__INTERPOLATE_LOG_LINEAR };
+enum { DFX__DISCRETE, DFX__CONTINUOUS };
+enum { DFX__FINAL_ZERO, DFX__FINAL_SIGMA_MIN };
+enum { DFX__DPMSOLVER, DFX__DPMSOLVER_PP, DFX__SDE_DPMSOLVER, DFX__SDE_DPMSOLVER_PP, DFX__DEIS };
+enum { DFX__MIDPOINT, DFX__HEUN, DFX__LOGRHO, DFX__BH1, DFX__BH2 };
+enum { DFX__SHIFT_EXPONENTIAL, DFX__SHIFT_LINEAR };
+
+/* The keys of all classes under diffusers' names; a class reads the ones that its row lists.
+ * Numbers that may be null are NaN then. */
+typedef struct {
+    int num_train_timesteps;
+    double beta_start, beta_end;
+    int beta_schedule;
+    float *trained_betas; /* [trained_count], owned; NULL: beta_schedule */
+    int trained_count;
+    int rescale_betas_zero_snr;
+
+    int timestep_spacing, timestep_type, steps_offset;
+    int prediction_type;
+    int thresholding;
+    double dynamic_thresholding_ratio, sample_max_value;
+    int clip_sample;
+    double clip_sample_range;
+    int set_alpha_to_one, skip_prk_steps;
+
+    int interpolation_type, final_sigmas_type;
+    int use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas, use_lu_lambdas, use_flow_sigmas;
+    double sigma_min, sigma_max;
+    double flow_shift, mu;
+    int use_dynamic_shifting, time_shift_type;
+    double lambda_min_clipped;
+    int solver_order, algorithm_type, solver_type;
+    int lower_order_final, euler_at_final;
+
+    double eta, s_churn, s_tmin, s_tmax, s_noise;
+    int use_clipped_model_output;
+} dfx__config;
+
+/* A short name of a class and the keys that it sets ("" for none). */
+typedef struct {
+    const char *name, *keys;
+} dfx__short_name;
+
+/* What a class plans: timesteps and sigmas, each with room for DFX__ROOM(steps). */
+typedef struct {
+    double *timesteps, *sigmas;
+    int calls, sigma_count; /* sigma_count 0: a scheduler without sigmas */
+} dfx__schedule;
+#define DFX__ROOM(steps) (2 * (size_t)(steps) + 16)
+
+/* A row of the class table. */
+typedef struct {
+    const char *class_name;
+    const dfx__short_name *names; /* ended by a NULL name */
+
+    /* "key=default,..." of diffusers' constructor. */
+    const char *keys;
+    /* The same of what diffusers takes when it runs: settings of a choice, never of a file. */
+    const char *call_keys;
+    unsigned predictions; /* the prediction types that it takes, 1 << DFX__EPSILON and so on */
+
+    /* After the configuration: refuses impossible combinations, makes the tables that do not depend
+     * on the number of steps. */
+    dfx_status (*init)(dfx_scheduler *s);
+    /* The schedule of s->steps steps; also init_noise_sigma where it is not 1. */
+    dfx_status (*plan)(dfx_scheduler *s, dfx__schedule *out);
+    dfx_status (*step)(dfx_scheduler *s, int i, const float *model_output, float *x, size_t batch,
+                       size_t n, dfx_noise_function *noise, void *user);
+    /* What a noised sample is at call i: alpha * x0 + sigma * noise. */
+    void (*noise_level)(const dfx_scheduler *s, int i, float *alpha, float *sigma);
+    /* What the sample is divided by for the model at call i; NULL: it is taken as it is. */
+    float (*input_divisor)(const dfx_scheduler *s, int i);
+} dfx__scheduler_type;
+
+extern const dfx__scheduler_type dfx__ddim, dfx__pndm, dfx__euler, dfx__dpmsolver_multistep;
+
+struct dfx_scheduler {
+    const dfx__scheduler_type *type;
+    dfx__config config;
+
+    int train;                 /* entries of the tables over training timesteps */
+    float *alphas_cumprod;     /* [train] */
+    float *train_sigmas;       /* [train], NULL for schedulers without sigmas */
+    float *log_train_sigmas;   /* [train] */
+    float final_alpha_cumprod; /* below timestep 0 */
+
+    int steps, calls, sigma_count;
+    float *timesteps; /* [calls] */
+    float *sigmas;    /* [sigma_count] or NULL */
+    float init_noise_sigma;
+
+    int taken, next; /* steps since set_timesteps, and the call that must follow */
+    float *buffer[DFX__MAX_BUFFERS];
+    int buffers;
+    size_t elements; /* of a sample and of a buffer: batch * n */
+};
+
+/* config.c */
+
+/* Every key of the class at its default. */
+dfx_status dfx__config_defaults(dfx__config *c, const dfx__scheduler_type *type);
+/* The keys of the class that a config file has; `path` names it in errors. */
+dfx_status dfx__config_from_file(dfx__config *c, const dfx__scheduler_type *type, json_object *file,
+                                 const char *path);
+/* "key=value,..." of a choice. */
+dfx_status dfx__config_from_choice(dfx__config *c, const dfx__scheduler_type *type,
+                                   const char *text);
+/* What holds for every class: one way of spacing sigmas, a prediction type that it takes. */
+dfx_status dfx__config_check(const dfx__config *c, const dfx__scheduler_type *type);
+void dfx__config_free(dfx__config *c);
+
+/* The keys that most classes have, for the rows. */
+#define DFX__BETA_KEYS                                                                             \
+    "num_train_timesteps=1000,beta_start=0.0001,beta_end=0.02,beta_schedule=linear,"               \
+    "trained_betas=null,prediction_type=epsilon,steps_offset=0,"
+#define DFX__THRESHOLD_KEYS                                                                        \
+    "thresholding=false,dynamic_thresholding_ratio=0.995,sample_max_value=1,"
+#define DFX__SIGMA_KEYS                                                                            \
+    "use_karras_sigmas=false,use_exponential_sigmas=false,use_beta_sigmas=false,sigma_min=null,"   \
+    "sigma_max=null,"
+
+/* schedule.c */
+
+/* alphas_cumprod from the betas. */
+dfx_status dfx__make_alphas(dfx_scheduler *s);
+/* alphas_cumprod at timestep t, where t < 0 counts from the end as in Python. */
+float dfx__alpha_at(const dfx_scheduler *s, int t);
+/* The same of a step's end, where t < 0 means final_alpha_cumprod. */
+float dfx__alpha_before(const dfx_scheduler *s, int t);
+
+/* The noise level of call i's timestep, for rows of schedulers without sigmas. */
+void dfx__alpha_noise_level(const dfx_scheduler *s, int i, float *alpha, float *sigma);
+
+/* Element i of torch.linspace(from, to, count). */
+float dfx__linspace_f32(float from, float to, int count, int i);
+
+/* Timesteps by timestep_spacing, falling, into t[s->steps + 1]; returns how many.
+ *   last    what is spread: timesteps 0 .. last - 1
+ *   points  how many points linspace and leading make of that; the highest s->steps are kept */
+int dfx__space_timesteps(const dfx_scheduler *s, int last, int points, double *t);
+void dfx__round_all(double *t, int count); /* half to even */
+
+/* DFX_ERROR_ARGUMENT unless alphas_cumprod has every timestep. */
+dfx_status dfx__check_timesteps(const dfx_scheduler *s, const dfx__schedule *schedule);
+/* Plans s->steps steps and keeps the schedule as floats. DFX_ERROR_ARGUMENT when a value of it is
+ * not finite. */
+dfx_status dfx__make_schedule(dfx_scheduler *s);
+
+/* sigmas.c */
+
+/* alphas_cumprod, and sqrt((1 - a) / a) and its logarithm of each. */
+dfx_status dfx__make_sigmas(dfx_scheduler *s);
+double dfx__sigma_at(const dfx_scheduler *s, double t); /* linear between timesteps */
+double dfx__sigma_to_timestep(const dfx_scheduler *s, double sigma);
+double dfx__last_sigma(const dfx_scheduler *s); /* by final_sigmas_type */
+
+/* The way of spacing sigmas that the keys choose; with several of them diffusers' first one. */
+typedef enum {
+    DFX__NO_RAMP,
+    DFX__KARRAS,      /* Karras et al. 2022, rho 7 */
+    DFX__LU,          /* even steps of lambda over all training timesteps (Lu et al. 2022) */
+    DFX__EXPONENTIAL, /* even steps of log sigma */
+    DFX__BETA,        /* quantiles of the beta distribution (Lee et al. 2024) */
+    DFX__FLOW         /* flow matching: even steps of sigma = 1 - alpha, shifted */
+} dfx__ramp;
+dfx__ramp dfx__which_ramp(const dfx__config *c);
+/* n falling sigmas. All but lu and flow go from sigma_max (else `first`) to sigma_min (else
+ * `last`). */
+void dfx__ramp_sigmas(const dfx_scheduler *s, dfx__ramp ramp, double first, double last, int n,
+                      double *sigmas);
+
+/* beta_quantile.c */
+
+/* x where the regularised incomplete beta function I_x(a, a) is p; 0 <= p <= 1, 0 < a. */
+double dfx__beta_quantile(double p, double a);
+
+/* predict.c */
+
+/* The sample that a model's output predicts, for a sample x = alpha * x0 + sigma * noise. */
+void dfx__predict_x0(float *x0, int prediction, float alpha, float sigma, const float *x,
+                     const float *model_output, size_t count);
+/* The noise that it predicts. The output may be one of the inputs. */
+void dfx__predict_noise(float *noise, int prediction, float alpha, float sigma, const float *x,
+                        const float *model_output, size_t count);
+/* Dynamic thresholding (Saharia et al. 2022) of x0 [batch, n]. */
+void dfx__threshold(const dfx__config *c, float *x0, size_t batch, size_t n);
+void dfx__clip(const dfx__config *c, float *x0, size_t count); /* to clip_sample_range */
+
+/* scheduler.c */
+
+/* Makes the first `count` buffers hold a sample each. */
+dfx_status dfx__reserve(dfx_scheduler *s, int count);
+/* Moves the first `count` buffers up by one, the last one first: buffer[0] is free for a new one.
+ */
+void dfx__rotate(dfx_scheduler *s, int count);
+/* Draws a buffer full of noise; fails when there is nothing to draw from. */
+dfx_status dfx__draw(const dfx_scheduler *s, dfx_noise_function *noise, void *user, float *out);
+
+#endif

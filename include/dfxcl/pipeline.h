@@ -39,7 +39,8 @@ DFX_API const char *dfx_pipeline_class(const dfx_pipeline *p); /* "StableDiffusi
 DFX_API const char *dfx_pipeline_path(const dfx_pipeline *p);
 DFX_API const dfx_device *dfx_pipeline_device(const dfx_pipeline *p);
 DFX_API dfx_dtype dfx_pipeline_dtype(const dfx_pipeline *p);
-/* A hash of the model's configs and weights, 16 hexadecimal digits. */
+/* 16 hexadecimal digits that tell models apart: a hash of the configs and of samples of the weights
+ * (it proves nothing about the rest of them). */
 DFX_API const char *dfx_pipeline_hash(dfx_pipeline *p);
 
 /* Called before the first step (step 0) and after each one; x is the latents there [batch, C, h, w],
@@ -55,16 +56,16 @@ typedef struct {
     int steps;                   /* num_inference_steps; 0: the model's, else 50 */
     float guidance_scale;        /* negative: the model's, else 7.5; guidance acts above 1 */
     uint64_t seed;
-    int width, height;           /* pixels, multiples of the VAE's factor (8 for SD); 0: the model's */
+    int width, height;           /* pixels, multiples of 8; 0: the model's */
     const char *scheduler;       /* as dfx_scheduler_open's choice; NULL: the model's */
     int batch;                   /* pictures in one run, 1 */
-    const dfx_tensor *latents;   /* [batch, C, h, w] f32, the noise before init_noise_sigma; NULL: from the seed */
-    const dfx_tensor *prompt_embeds; /* positive ones or [negative; positive]; NULL: from the prompt */
+    const dfx_tensor *latents;   /* [batch, C, h, w] f32, the noise before init_noise_sigma, which sets
+                                  * batch, width and height too; NULL: drawn from the seed */
     dfx_step_function *on_step;
     void *user;
 } dfx_generate_options;
 #define DFX_GENERATE_DEFAULT \
-    { NULL, NULL, 0, -1.0f, 0, 0, 0, NULL, 1, NULL, NULL, NULL, NULL }
+    { NULL, NULL, 0, -1.0f, 0, 0, 0, NULL, 1, NULL, NULL, NULL }
 
 /* Draws. Errors: DFX_ERROR_ARGUMENT (a setting), DFX_ERROR_INTERRUPTED, and those of running. */
 DFX_API dfx_status dfx_pipeline_generate(dfx_result **out, dfx_pipeline *p,

@@ -276,19 +276,19 @@ static dfx_status add_moments(const dfx__autoencoder_kl *m, dfx_sequence *s, dfx
     dfx_spec spec = *dfx_value_spec(y);
     size_t n = dfx__elements(&spec), half = (size_t)m->facts.latent_channels;
     dfx_spec nchw = { DFX_F32, 4, { spec.dim[0], (int64_t)half, spec.dim[1], spec.dim[2] } };
-    float *moments = dfx__alloc(n, 2 * sizeof *moments), *part = moments + n;
-    dfx_status status = moments ? dfx_sequence_read(s, "out", moments, n * sizeof *moments)
-                                : dfx__no_memory();
-    for (int which = 0; which < 2 && status == DFX_OK; which++) {
-        float *first = part + (size_t)which * n / 2;
+    float *moments = dfx__alloc(n, 2 * sizeof *moments);
+    if (!moments)
+        return dfx__no_memory();
+    float *part = moments + n, *result = part + n / 2;
+    dfx_status status = dfx_sequence_read(s, "out", moments, n * sizeof *moments);
+    for (size_t which = 0; which < 2 && status == DFX_OK; which++) {
         for (size_t p = 0; p < n / (2 * half); p++)
             for (size_t c = 0; c < half; c++) {
-                float v = moments[p * 2 * half + (size_t)which * half + c];
-                first[p * half + c] = !which ? v : v < -30 ? -30 : v > 20 ? 20 : v;
+                float v = moments[(2 * p + which) * half + c];
+                part[p * half + c] = !which ? v : v < -30 ? -30 : v > 20 ? 20 : v;
             }
-        dfx__to_channels_first(moments + (size_t)which * n / 2, first, &nchw);
-        status = dfx_tensors_add(out, which ? "latent_logvar" : "latent_mean", &nchw,
-                                 moments + (size_t)which * n / 2);
+        dfx__to_channels_first(result, part, &nchw);
+        status = dfx_tensors_add(out, which ? "latent_logvar" : "latent_mean", &nchw, result);
     }
     free(moments);
     return status;

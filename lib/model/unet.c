@@ -1,6 +1,7 @@
 /* unet.c - UNet2DConditionModel (Ronneberger et al. 2015; Rombach et al. 2022), as diffusers builds it. */
 #include "model/unet.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,9 +21,11 @@ static const dfx__config_rule rules[] = {
     { "dual_cross_attention", "false" },
     { "encoder_hid_dim", "null" },
     { "encoder_hid_dim_type", "null" },
+    { "mid_block_only_cross_attention", "*" }, /* UNetMidBlock2DCrossAttn does not look at it */
     { "num_attention_heads", "null" },
     { "num_class_embeds", "null" },
     { "projection_class_embeddings_input_dim", "*" },
+    { "resnet_out_scale_factor", "*" }, /* only blocks with resnets as samplers look at it */
     { "resnet_skip_time_act", "false" },
     { "resnet_time_scale_shift", "\"default\"" },
     { "reverse_transformer_layers_per_block", "null" },
@@ -87,25 +90,12 @@ static void read_levels(dfx__unet *m, dfx__config *c)
             dfx__config_refuse(c, "cross_attention_dim", "different widths are not supported");
         if (m->channels[i] % m->groups)
             dfx__config_refuse(c, "norm_num_groups", "it must divide block_out_channels");
-        if (m->channels[i] % m->heads[i])
+    }
+    for (int i = 0; i < m->levels; i++)
+        if (m->channels[i] % m->heads[i] &&
+            (m->down[i].attention || m->up[m->levels - 1 - i].attention || i == m->levels - 1))
             dfx__config_refuse(c, "attention_head_dim", "it must divide block_out_channels (it is "
                                                         "the number of heads)");
-    }
-}
-
-/* only_cross_attention may be a list; the mid block takes the single value or false. */
-static void read_only_cross(dfx__unet *m, dfx__config *c)
-{
-    json_object *v = json_object_object_get(c->json, "only_cross_attention");
-    int is_list = json_object_is_type(v, json_type_array), all = 0;
-    if (is_list && dfx__config_length(c, "only_cross_attention", DFX__UNET_LEVELS) != m->levels)
-        dfx__config_refuse(c, "only_cross_attention", "it must have an entry for each level");
-    else if (!is_list)
-        all = dfx__config_bool(c, "only_cross_attention", 0);
-    for (int i = 0; i < m->levels; i++)
-        m->only_cross[i] =
-            is_list ? json_object_get_boolean(json_object_array_get_idx(v, (size_t)i)) : all;
-    m->mid_only_cross = dfx__config_bool(c, "mid_block_only_cross_attention", all);
 }
 
 static void read_config(dfx__unet *m, dfx__config *c)
@@ -120,16 +110,19 @@ static void read_config(dfx__unet *m, dfx__config *c)
     m->use_linear = dfx__config_bool(c, "use_linear_projection", 0);
     m->down_padding = dfx__config_int(c, "downsample_padding", 1, 0, 1);
     m->mid_scale = 1 / dfx__config_float(c, "mid_block_scale_factor", 1);
-    m->out_scale = 1 / dfx__config_float(c, "resnet_out_scale_factor", 1);
     m->kernel_in = dfx__config_int(c, "conv_in_kernel", 3, 1, 31);
     m->kernel_out = dfx__config_int(c, "conv_out_kernel", 3, 1, 31);
     read_sample_size(m, c);
     read_levels(m, c);
-    read_only_cross(m, c);
+    dfx__config_bools(c, "only_cross_attention", m->only_cross, m->levels, 0);
     m->time_width = dfx__config_int(c, "time_embedding_dim", 4 * m->channels[0], 1, MAX_CHANNELS);
     m->facts.context = m->context[0];
-    const char *mid = dfx__config_string(c, "mid_block_type", "UNetMidBlock2DCrossAttn");
-    if (strcmp(mid, "UNetMidBlock2DCrossAttn") != 0)
+    if (!isfinite(m->mid_scale))
+        dfx__config_refuse(c, "mid_block_scale_factor", "it must not be 0");
+    /* null has a meaning of its own here: no such block */
+    const char *mid = dfx__config_string(c, "mid_block_type", "");
+    if (json_object_object_get_ex(c->json, "mid_block_type", NULL) &&
+        strcmp(mid, "UNetMidBlock2DCrossAttn") != 0)
         dfx__config_refuse(c, "mid_block_type", "only UNetMidBlock2DCrossAttn is supported");
 }
 
@@ -168,7 +161,6 @@ static void load_down(dfx__unet *m, dfx__loader *l, int level)
     dfx__enter(l, "down_blocks.%d", level);
     for (int i = 0; i < b->layers; i++) {
         load_resnet(&b->resnet[i], m, l, i, i ? out : in, out);
-        b->resnet[i].out_scale = m->out_scale;
         if (b->attention)
             load_attention(&b->transformer[i], m, l, i, level, m->only_cross[level]);
     }
@@ -192,7 +184,7 @@ static void load_mid(dfx__unet *m, dfx__loader *l)
         load_resnet(&b->resnet[i], m, l, i, channels, channels);
         b->resnet[i].out_scale = m->mid_scale;
     }
-    load_attention(&b->transformer[0], m, l, 0, last, m->mid_only_cross);
+    load_attention(&b->transformer[0], m, l, 0, last, 0);
     dfx__leave(l);
 }
 
@@ -209,7 +201,6 @@ static void load_up(dfx__unet *m, dfx__loader *l, int k)
     for (int i = 0; i < b->layers; i++) {
         int skip = i + 1 < b->layers ? out : above;
         load_resnet(&b->resnet[i], m, l, i, (i ? out : below) + skip, out);
-        b->resnet[i].out_scale = m->out_scale;
         if (b->attention)
             load_attention(&b->transformer[i], m, l, i, level, m->only_cross[level]);
     }

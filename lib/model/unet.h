@@ -17,9 +17,9 @@ struct dfx__unet {
     dfx__unet_facts facts;
     int levels, channels[DFX__UNET_LEVELS], layers[DFX__UNET_LEVELS], depth[DFX__UNET_LEVELS];
     int heads[DFX__UNET_LEVELS], context[DFX__UNET_LEVELS], only_cross[DFX__UNET_LEVELS];
-    int mid_only_cross, center_input, flip, groups, use_linear, down_padding;
+    int center_input, flip, groups, use_linear, down_padding;
     int kernel_in, kernel_out, time_width;
-    float freq_shift, eps, mid_scale, out_scale; /* scales: 1 / the config's factor */
+    float freq_shift, eps, mid_scale; /* mid_scale: 1 / mid_block_scale_factor */
     dfx__conv conv_in, conv_out;
     dfx__linear time1, time2;
     struct block down[DFX__UNET_LEVELS], mid, up[DFX__UNET_LEVELS];

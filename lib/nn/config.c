@@ -78,14 +78,17 @@ float dfx__config_float(dfx__config *c, const char *key, float missing)
     return missing;
 }
 
-int dfx__config_bool(dfx__config *c, const char *key, int missing)
+static int as_bool(dfx__config *c, const char *key, json_object *v)
 {
-    json_object *v = value_of(c, key);
-    if (!v)
-        return missing;
     if (!json_object_is_type(v, json_type_boolean))
         wrong(c, key, "true or false");
     return json_object_get_boolean(v);
+}
+
+int dfx__config_bool(dfx__config *c, const char *key, int missing)
+{
+    json_object *v = value_of(c, key);
+    return v ? as_bool(c, key, v) : missing;
 }
 
 const char *dfx__config_string(dfx__config *c, const char *key, const char *missing)
@@ -98,21 +101,36 @@ const char *dfx__config_string(dfx__config *c, const char *key, const char *miss
     return json_object_get_string(v);
 }
 
+/* The value of a key that is a list of n or stands for all n; NULL when it is absent or wrong. */
+static json_object *value_for_each(dfx__config *c, const char *key, int n)
+{
+    json_object *v = value_of(c, key);
+    if (!json_object_is_type(v, json_type_array) || json_object_array_length(v) == (size_t)n)
+        return v;
+    char needed[64];
+    snprintf(needed, sizeof needed, "a list of %d", n);
+    wrong(c, key, needed);
+    return NULL;
+}
+
+static json_object *entry(json_object *v, int i)
+{
+    return json_object_is_type(v, json_type_array) ? json_object_array_get_idx(v, (size_t)i) : v;
+}
+
 void dfx__config_ints(dfx__config *c, const char *key, int *out, int n, int missing, int min,
                       int max)
 {
-    json_object *v = value_of(c, key);
-    int is_list = v && json_object_is_type(v, json_type_array);
-    if (is_list && json_object_array_length(v) != (size_t)n) {
-        char needed[64];
-        snprintf(needed, sizeof needed, "a list of %d", n);
-        wrong(c, key, needed);
-        is_list = 0;
-    }
+    json_object *v = value_for_each(c, key, n);
     for (int i = 0; i < n; i++)
-        out[i] = !v ? missing
-                    : as_int(c, key, is_list ? json_object_array_get_idx(v, (size_t)i) : v, min,
-                             max);
+        out[i] = v ? as_int(c, key, entry(v, i), min, max) : missing;
+}
+
+void dfx__config_bools(dfx__config *c, const char *key, int *out, int n, int missing)
+{
+    json_object *v = value_for_each(c, key, n);
+    for (int i = 0; i < n; i++)
+        out[i] = v ? as_bool(c, key, entry(v, i)) : missing;
 }
 
 int dfx__config_length(dfx__config *c, const char *key, int most)

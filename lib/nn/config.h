@@ -27,9 +27,10 @@ float dfx__config_float(dfx__config *c, const char *key, float missing);
 int dfx__config_bool(dfx__config *c, const char *key, int missing);
 const char *dfx__config_string(dfx__config *c, const char *key, const char *missing);
 
-/* n integers: a list of n, or one number for all of them, or `missing` for all of them. */
+/* n values: a list of n, or one for all of them, or `missing` for all of them. */
 void dfx__config_ints(dfx__config *c, const char *key, int *out, int n, int missing, int min,
                       int max);
+void dfx__config_bools(dfx__config *c, const char *key, int *out, int n, int missing);
 
 /* Length of a list; 0 when it is absent. Over `most` is an error. */
 int dfx__config_length(dfx__config *c, const char *key, int most);

@@ -52,7 +52,8 @@ typedef struct {
     dfx_weight *weight, *bias;
     dfx_conv2d_options options;
 } dfx__conv;
-/* A convolution with a bias, stride 1, padding that keeps the size; change `options` for others. */
+/* A convolution with a bias, stride 1, padding that keeps the size (of an even kernel: all but one
+ * pixel); change `options` for others. */
 void dfx__conv_load(dfx__conv *m, dfx__loader *l, const char *name, int in, int out, int kernel);
 dfx_value *dfx__conv_record(const dfx__conv *m, dfx_value *x);
 

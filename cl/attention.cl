@@ -1,0 +1,468 @@
+/* attention.cl - softmax(scale q k^T) v, a block of queries at a time, with online softmax: a block
+ * keeps the largest score and the sum of each query's weights and rescales when they grow (Milakov &
+ * Gimelshein 2018; Dao et al. 2022). q, out [N, T, C], k, v [N, S, C], HEAD = C / heads. */
+
+/* Below every score that matters, and finite: weights of masked keys become exactly 0. */
+#define MASKED (-1e30f)
+
+#ifdef VECTOR
+
+/* For CPUs: one work-item does QUERIES queries, which lie across the lanes of two vectors; so no
+ * operation of softmax crosses lanes, and both products are the same tile of 8 rows x 2 vectors. */
+#define QUERIES 32
+#define KEYS 128                       /* of a block: scores and panels stay in the first cache */
+#define CHUNK (HEAD < 128 ? HEAD : 128) /* of a head: likewise its queries */
+#define WHOLE (HEAD / 8 * 8)
+#define PADDED ((HEAD + 7) / 8 * 8)
+
+/* Transposes 8 vectors of 8. */
+static inline void transpose8(float8 v[8])
+{
+#pragma unroll
+    for (int step = 0; step < 3; step++) {
+        float8 w[8];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            float8 a = v[i], b = v[i + 4];
+            w[2 * i] = (float8)(a.s0, b.s0, a.s1, b.s1, a.s2, b.s2, a.s3, b.s3);
+            w[2 * i + 1] = (float8)(a.s4, b.s4, a.s5, b.s5, a.s6, b.s6, a.s7, b.s7);
+        }
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+            v[i] = w[i];
+    }
+}
+
+/* Panels of 8, in which the products read one after another what they need at the same time:
+ *   keys [N heads][ceil(S / 8)][HEAD][8]   values [N heads][PADDED / 8][S][8]
+ * A work-item packs 8 keys of a head. Keys after the last one repeat it; nothing uses their scores. */
+WORK_GROUP(1, 1, 1)
+void attention_pack(__global float *keys, __global float *values, __global const T *k,
+                    __global const T *v, int count, int channels, int heads)
+{
+    int first = (int)get_global_id(0) * 8, image = get_global_id(1) / heads;
+    size_t offset = (size_t)image * count * channels + get_global_id(1) % heads * HEAD;
+    size_t row[8];
+#pragma unroll
+    for (int r = 0; r < 8; r++)
+        row[r] = offset + (size_t)min(first + r, count - 1) * channels;
+    keys += ((size_t)get_global_id(1) * ((count + 7) / 8 * 8) + first) * HEAD;
+    values += (size_t)get_global_id(1) * PADDED * count + (size_t)first * 8;
+    for (int i = 0; i < WHOLE; i += 8) {
+        float8 tile[8];
+#pragma unroll
+        for (int r = 0; r < 8; r++)
+            tile[r] = LOADV8(k, row[r] + i);
+        transpose8(tile);
+#pragma unroll
+        for (int r = 0; r < 8; r++)
+            vstore8(tile[r], i + r, keys);
+        for (int r = 0; r < min(8, count - first); r++)
+            vstore8(LOADV8(v, row[r] + i), (size_t)i / 8 * count + r, values);
+    }
+    for (int r = 0; r < 8; r++) {
+        for (int i = WHOLE; i < HEAD; i++)
+            keys[i * 8 + r] = LOAD(k, row[r] + i);
+        for (int i = WHOLE; i < PADDED && first + r < count; i++)
+            values[(size_t)(WHOLE * count) + r * 8 + i - WHOLE] = i < HEAD ? LOAD(v, row[r] + i) : 0;
+    }
+}
+
+/* sum [8][2] += panel^T rows, over `count` rows of 2 vectors and of 8 panel elements. */
+static inline void tile(float16 sum[16], __global const float *panel, const float16 *rows, int count)
+{
+    for (int i = 0; i < count; i++, panel += 8) {
+        float16 a = rows[2 * i], b = rows[2 * i + 1];
+#pragma unroll
+        for (int r = 0; r < 8; r++) {
+            sum[2 * r] = fma((float16)panel[r], a, sum[2 * r]);
+            sum[2 * r + 1] = fma((float16)panel[r], b, sum[2 * r + 1]);
+        }
+    }
+}
+
+/* 2^x for x <= 0 within 1.6e-7 of it; exactly 0 below -127. NaN stays NaN. */
+static inline float16 power_of_2(float16 x)
+{
+    x = select(x, (float16)(-127.0f), x < -127.0f);
+    int16 n = convert_int16(x - 0.5f);
+    float16 f = x - convert_float16(n), p = 0x1.5bba14p-10f;
+    p = fma(p, f, (float16)0x1.3cea88p-7f);
+    p = fma(p, f, (float16)0x1.c6b752p-5f);
+    p = fma(p, f, (float16)0x1.ebf9bcp-3f);
+    p = fma(p, f, (float16)0x1.62e42ap-1f);
+    p = fma(p, f, (float16)1.0f);
+    return as_float16(as_int16(p) + (n << 23));
+}
+
+/* scores [count][2] = keys queries^T */
+static inline void score(float16 *scores, const float16 *queries, __global const float *keys, int count)
+{
+    for (int chunk = 0; chunk < HEAD; chunk += CHUNK) {
+        int length = min(CHUNK, HEAD - chunk);
+        for (int key = 0; key < count; key += 8) {
+            float16 sum[16];
+#pragma unroll
+            for (int r = 0; r < 16; r++)
+                sum[r] = chunk ? scores[2 * key + r] : 0;
+            tile(sum, keys + (size_t)key * HEAD + chunk * 8, queries + 2 * chunk, length);
+#pragma unroll
+            for (int r = 0; r < 16; r++)
+                scores[2 * key + r] = sum[r];
+        }
+    }
+}
+
+/* Masks scores of keys that come after the query; `lead`: by how much the first query is ahead of
+ * the first key. */
+static inline void mask(float16 *scores, int lead, int count)
+{
+    int16 lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) + lead;
+    for (int key = 0; key < count; key++) {
+        scores[2 * key] = select(scores[2 * key], (float16)MASKED, lane < key);
+        scores[2 * key + 1] = select(scores[2 * key + 1], (float16)MASKED, lane + 16 < key);
+    }
+}
+
+/* Scores of one half of the queries become weights. Returns the factor for earlier sums. */
+static inline float16 soften(float16 *scores, float16 *most, float16 *total, int count)
+{
+    float16 m = *most, sum = 0;
+    for (int key = 0; key < count; key++)
+        m = select(m, scores[2 * key], scores[2 * key] > m);
+    for (int key = 0; key < count; key++) {
+        float16 p = power_of_2(scores[2 * key] - m);
+        scores[2 * key] = p;
+        sum += p;
+    }
+    float16 factor = power_of_2(*most - m);
+    *most = m;
+    *total = fma(*total, factor, sum);
+    return factor;
+}
+
+/* Queries of a head, those after the last one repeating it, as queries [HEAD][2]. */
+static inline void load_queries(float16 *queries, __global const T *q, int count, int channels, float factor)
+{
+    float *to = (float *)queries;
+    for (int r = 0; r < QUERIES; r += 8) {
+        size_t row[8];
+#pragma unroll
+        for (int j = 0; j < 8; j++)
+            row[j] = (size_t)min(r + j, count - 1) * channels;
+        for (int i = 0; i < WHOLE; i += 8) {
+            float8 v[8];
+#pragma unroll
+            for (int j = 0; j < 8; j++)
+                v[j] = LOADV8(q, row[j] + i) * factor;
+            transpose8(v);
+#pragma unroll
+            for (int j = 0; j < 8; j++)
+                vstore8(v[j], 0, to + (i + j) * QUERIES + r);
+        }
+        for (int i = WHOLE; i < HEAD; i++) {
+            for (int j = 0; j < 8; j++)
+                to[i * QUERIES + r + j] = LOAD(q, row[j] + i) * factor;
+        }
+    }
+}
+
+static inline void store_results(__global T *out, const float16 *sums, int count, int channels)
+{
+    const float *from = (const float *)sums;
+    for (int r = 0; r < count; r += 8) {
+        int rows = min(8, count - r);
+        __global T *to = out + (size_t)r * channels;
+        for (int i = 0; i < WHOLE; i += 8) {
+            float8 v[8];
+#pragma unroll
+            for (int j = 0; j < 8; j++)
+                v[j] = vload8(0, from + (i + j) * QUERIES + r);
+            transpose8(v);
+            for (int j = 0; j < rows; j++)
+                STOREV8(to, (size_t)j * channels + i, v[j]);
+        }
+        for (int i = WHOLE; i < HEAD; i++) {
+            for (int j = 0; j < rows; j++)
+                STORE(to, (size_t)j * channels + i, from[i * QUERIES + r + j]);
+        }
+    }
+}
+
+/* A work-item does a block of queries of one head of one image. */
+WORK_GROUP(1, 1, 1)
+void attention(__global T *out, __global const T *q, __global const float *keys,
+               __global const float *values, int tokens, int count, int channels, int heads,
+               float scale, int causal)
+{
+    int first = (int)get_global_id(0) * QUERIES, image = get_global_id(1) / heads;
+    size_t offset = ((size_t)image * tokens + first) * channels + get_global_id(1) % heads * HEAD;
+    int last = causal ? min(count, first + QUERIES) : count;
+    float16 queries[2 * HEAD], scores[2 * KEYS], sums[2 * PADDED];
+    float16 most[2] = { MASKED, MASKED }, total[2] = { 0, 0 };
+    load_queries(queries, q + offset, tokens - first, channels, scale * M_LOG2E_F);
+    for (int i = 0; i < 2 * PADDED; i++)
+        sums[i] = 0;
+    keys += (size_t)get_global_id(1) * ((count + 7) / 8 * 8) * HEAD;
+    values += (size_t)get_global_id(1) * PADDED * count;
+    for (int key = 0; key < last; key += KEYS) {
+        int block = min(KEYS, last - key);
+        score(scores, queries, keys + (size_t)key * HEAD, block);
+        if (causal && key + block > first)
+            mask(scores, first - key, block);
+        float16 factor[2];
+        factor[0] = soften(scores, &most[0], &total[0], block);
+        factor[1] = soften(scores + 1, &most[1], &total[1], block);
+        for (int i = 0; i < PADDED; i += 8) {
+            float16 sum[16];
+#pragma unroll
+            for (int r = 0; r < 16; r++)
+                sum[r] = sums[2 * i + r] * factor[r % 2];
+            tile(sum, values + ((size_t)i * count + key * 8), scores, block);
+#pragma unroll
+            for (int r = 0; r < 16; r++)
+                sums[2 * i + r] = sum[r];
+        }
+    }
+    for (int i = 0; i < 2 * PADDED; i++)
+        sums[i] /= total[i % 2];
+    store_results(out + offset, sums, min(QUERIES, tokens - first), channels);
+}
+
+#else
+
+/* For GPUs: a work-group does QUERIES queries of one head. LANES work-items share ROWS queries: each
+ * of them has some keys' scores, then some channels' sums, in registers. What they read lies in
+ * local memory: `stage` has a chunk of queries and keys, then some keys' values. */
+#define GROUP 256
+#define LANES 16
+#define QUERIES (GROUP / LANES * ROWS)
+#define KEYS 32
+#define COLUMNS (KEYS / LANES)
+#define CHUNK 16           /* channels of queries and keys */
+#define PITCH (CHUNK / 4 + 1) /* float4 between rows of the stage; odd, so that lanes use all banks */
+
+/* Channels of a work-item's sums: WIDTH from WIDTH * lane on, and again after WIDTH * LANES. */
+#if HEAD % (4 * LANES) == 0
+typedef float4 part;
+#define WIDTH 4
+#define LOAD_PART(p) (*(__local const float4 *)(p))
+#define STORE_PART STOREV4
+#else
+typedef float part;
+#define WIDTH 1
+#define LOAD_PART(p) (*(p))
+#define STORE_PART STORE
+#endif
+#define PARTS ((HEAD + WIDTH * LANES - 1) / (WIDTH * LANES))
+
+/* Channels i .. i + 3 of a head, with zeros after its end. */
+static inline float4 load_channels(__global const T *p, size_t at, int i)
+{
+#if HEAD % 4 == 0
+    return LOADV4(p, at + i);
+#else
+    return (float4)(LOAD(p, at + i), i + 1 < HEAD ? LOAD(p, at + i + 1) : 0,
+                    i + 2 < HEAD ? LOAD(p, at + i + 2) : 0, i + 3 < HEAD ? LOAD(p, at + i + 3) : 0);
+#endif
+}
+
+/* Channels from `chunk` on of `rows` tokens, times factor; zeros for tokens that are not there. */
+static inline void stage_rows(__local float4 *stage, __global const T *p, int rows, int present, int channels,
+                int chunk, float factor)
+{
+#pragma unroll 1
+    for (int e = get_local_id(0); e < rows * (CHUNK / 4); e += GROUP) {
+        int row = e / (CHUNK / 4), i = chunk + e % (CHUNK / 4) * 4;
+        stage[row * PITCH + e % (CHUNK / 4)] =
+            row < present && i < HEAD ? load_channels(p, (size_t)row * channels, i) * factor : 0;
+    }
+}
+
+/* VALUES tokens' values, one after the other; zeros for tokens that are not there. */
+static inline void stage_values(__local float4 *stage, __global const T *v, int present, int channels)
+{
+#if HEAD % 4 == 0
+#pragma unroll 1
+    for (int e = get_local_id(0); e < VALUES * HEAD / 4; e += GROUP) {
+        int row = e / (HEAD / 4), i = e % (HEAD / 4) * 4;
+        stage[e] = row < present ? LOADV4(v, (size_t)row * channels + i) : 0;
+    }
+#else
+#pragma unroll 1
+    for (int e = get_local_id(0); e < VALUES * HEAD; e += GROUP) {
+        int row = e / HEAD, i = e % HEAD;
+        ((__local float *)stage)[e] = row < present ? LOAD(v, (size_t)row * channels + i) : 0;
+    }
+#endif
+}
+
+/* scores [ROWS][COLUMNS] of key lane + LANES * column */
+static inline void score(float scores[ROWS][COLUMNS], __local float4 *stage, __global const T *q,
+           __global const T *k, int tokens, int count, int channels, float factor)
+{
+    int lane = get_local_id(0) % LANES, group = get_local_id(0) / LANES;
+    __local const float4 *queries = stage + group * ROWS * PITCH;
+    __local const float4 *keys = stage + (QUERIES + lane) * PITCH;
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+        for (int j = 0; j < COLUMNS; j++)
+            scores[r][j] = 0;
+    }
+#pragma unroll 1
+    for (int chunk = 0; chunk < HEAD; chunk += CHUNK) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        stage_rows(stage, q, QUERIES, tokens, channels, chunk, factor);
+        stage_rows(stage + QUERIES * PITCH, k, KEYS, count, channels, chunk, 1);
+        barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll 1
+        for (int i = 0; i < CHUNK / 4 && chunk + i * 4 < HEAD; i++) {
+            float4 b[COLUMNS];
+#pragma unroll
+            for (int j = 0; j < COLUMNS; j++)
+                b[j] = keys[j * LANES * PITCH + i];
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) {
+                float4 a = queries[r * PITCH + i];
+#pragma unroll
+                for (int j = 0; j < COLUMNS; j++)
+                    scores[r][j] = mad(a.s0, b[j].s0, mad(a.s1, b[j].s1, mad(a.s2, b[j].s2,
+                                       mad(a.s3, b[j].s3, scores[r][j]))));
+            }
+        }
+    }
+}
+
+/* Where 4 numbers of a row of `weights` lie; mixed so that groups of lanes use other banks. */
+static inline int place(int row, int i)
+{
+    return row * (KEYS / 4) + (i ^ (int)(get_local_id(0) / LANES % (KEYS / 4)));
+}
+
+/* Gives what each lane has for row r to all lanes of the row, 4 lanes a vector. */
+static inline void share(__local float4 *weights, int row, float x)
+{
+    int lane = get_local_id(0) % LANES;
+    ((__local float *)(weights + place(row, lane / 4)))[lane % 4] = x;
+}
+
+/* sums [ROWS][PARTS] += weights values */
+static inline void add_values(part sums[ROWS][PARTS], __local const float4 *weights, __local float4 *stage,
+                __global const T *v, int count, int channels)
+{
+    int lane = get_local_id(0) % LANES, group = get_local_id(0) / LANES;
+#pragma unroll 1
+    for (int first = 0; first < KEYS; first += VALUES) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        stage_values(stage, v + (size_t)first * channels, count - first, channels);
+        barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll 1
+        for (int key = 0; key < VALUES; key += 4) {
+            __local const float *row = (__local const float *)stage + key * HEAD;
+            float4 w[ROWS];
+#pragma unroll
+            for (int r = 0; r < ROWS; r++)
+                w[r] = weights[place(group * ROWS + r, (first + key) / 4)];
+#pragma unroll
+            for (int j = 0; j < PARTS; j++) {
+                int i = min((lane + j * LANES) * WIDTH, HEAD - WIDTH);
+                part a = LOAD_PART(row + i), b = LOAD_PART(row + HEAD + i);
+                part c = LOAD_PART(row + 2 * HEAD + i), d = LOAD_PART(row + 3 * HEAD + i);
+#pragma unroll
+                for (int r = 0; r < ROWS; r++)
+                    sums[r][j] = mad((part)w[r].s0, a, mad((part)w[r].s1, b, mad((part)w[r].s2, c,
+                                     mad((part)w[r].s3, d, sums[r][j]))));
+            }
+        }
+    }
+}
+
+WORK_GROUP(GROUP, 1, 1)
+void attention(__global T *out, __global const T *q, __global const T *k, __global const T *v,
+               int tokens, int count, int channels, int heads, float scale, int causal)
+{
+    __local float4 stage[STAGE / 4], weights[QUERIES * KEYS / 4];
+    int lane = get_local_id(0) % LANES, row = get_local_id(0) / LANES * ROWS;
+    int first = (int)get_group_id(0) * QUERIES, image = get_global_id(1) / heads;
+    int head = get_global_id(1) % heads * HEAD, last = causal ? min(count, first + QUERIES) : count;
+    part sums[ROWS][PARTS];
+    float most[ROWS], total[ROWS];
+    q += ((size_t)image * tokens + first) * channels + head;
+    out += ((size_t)image * tokens + first) * channels + head;
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        most[r] = MASKED;
+        total[r] = 0;
+#pragma unroll
+        for (int j = 0; j < PARTS; j++)
+            sums[r][j] = 0;
+    }
+#pragma unroll 1
+    for (int key = 0; key < last; key += KEYS) {
+        size_t offset = ((size_t)image * count + key) * channels + head;
+        float scores[ROWS][COLUMNS];
+        score(scores, stage, q, k + offset, tokens - first, count - key, channels,
+              scale * M_LOG2E_F);
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            float x = MASKED;
+#pragma unroll
+            for (int j = 0; j < COLUMNS; j++) {
+                int at = key + lane + j * LANES;
+                if (at >= count || (causal && at > first + row + r))
+                    scores[r][j] = MASKED;
+                x = fmax(x, scores[r][j]);
+            }
+            share(weights, row + r, x);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            float4 x = most[r];
+#pragma unroll
+            for (int i = 0; i < LANES / 4; i++)
+                x = fmax(x, weights[place(row + r, i)]);
+            float m = fmax(fmax(x.s0, x.s1), fmax(x.s2, x.s3)), factor = exp2(most[r] - m);
+            most[r] = m;
+            total[r] *= factor;
+#pragma unroll
+            for (int j = 0; j < PARTS; j++)
+                sums[r][j] *= factor;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+            for (int j = 0; j < COLUMNS; j++) {
+                float p = exp2(scores[r][j] - most[r]);
+                total[r] += p;
+                ((__local float *)(weights + place(row + r, j * LANES / 4 + lane / 4)))[lane % 4] = p;
+            }
+        }
+        add_values(sums, weights, stage, v + offset, count - key, channels);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+        share(weights, row + r, total[r]);
+    barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        float4 x = 0;
+#pragma unroll
+        for (int i = 0; i < LANES / 4; i++)
+            x += weights[place(row + r, i)];
+        float factor = 1 / (x.s0 + x.s1 + x.s2 + x.s3);
+        if (first + row + r < tokens) {
+#pragma unroll
+            for (int j = 0; j < PARTS; j++) {
+                int i = (lane + j * LANES) * WIDTH;
+                if (i < HEAD)
+                    STORE_PART(out, (size_t)(row + r) * channels + i, sums[r][j] * factor);
+            }
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,152 @@
+/* group_norm.cl - group normalisation of channels-last images x [images, pixels, channels].
+ *
+ * moments  mean and sum of squared deviations of every channel over a range of pixels
+ * finish   joins the ranges and the channels of a group: mean, factor and shift of each channel
+ * apply    y = (x - mean) factor + shift
+ *
+ * WIDTH divides the channels. */
+
+#if WIDTH == 1
+#define F32_LOADV(p, i) ((p)[i])
+#define F32_STOREV(p, i, v) ((p)[i] = (v))
+#else
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define F32_LOADV(p, i) JOIN(vload, WIDTH)(0, (p) + (i))
+#define F32_STOREV(p, i, v) JOIN(vstore, WIDTH)(v, 0, (p) + (i))
+#endif
+
+/* Pixels are taken in blocks, each with its first pixel as the origin: whatever that is, the sum of
+ * squares then loses no more than a factor of BLOCK to cancellation. Blocks are joined as by Chan,
+ * Golub and LeVeque (1983). */
+#define BLOCK 8
+
+/* partial [images, ranges, 2, channels]. A group takes `range` pixels, `step` of them at once in
+ * each channel: all on a GPU, one block on a CPU, which then reads memory in its order. */
+WORK_GROUP(LANES, 1, 1)
+void moments(int pixels, int channels, int range, int step, __global const T *restrict x,
+             __global float *restrict partial)
+{
+    int begin = get_group_id(0) * range, end = min(begin + range, pixels);
+    size_t image = get_group_id(1);
+    __global float *mean = partial + (image * get_num_groups(0) + get_group_id(0)) * 2 * channels;
+    __global float *squares = mean + channels;
+    x += image * pixels * channels;
+    for (int from = begin; from < end; from += step) {
+        int to = min(from + step, end);
+        for (int c = get_local_id(0) * WIDTH; c < channels; c += LANES * WIDTH) {
+            VEC m = (VEC)(0.0f), q = (VEC)(0.0f);
+            if (from > begin) {
+                m = F32_LOADV(mean, c);
+                q = F32_LOADV(squares, c);
+            }
+            for (int p = from; p < to; p += BLOCK) {
+                __global const T *block = x + (size_t)p * channels + c;
+                int count = min(to - p, BLOCK), seen = p - begin;
+                VEC origin = LOADV(block, 0), sum = (VEC)(0.0f), sum2 = (VEC)(0.0f), d;
+                if (count == BLOCK) {
+#pragma unroll
+                    for (int k = 1; k < BLOCK; k++) {
+                        d = LOADV(block, k * channels) - origin;
+                        sum += d;
+                        sum2 = fma(d, d, sum2);
+                    }
+                } else {
+                    for (int k = 1; k < count; k++) {
+                        d = LOADV(block, k * channels) - origin;
+                        sum += d;
+                        sum2 = fma(d, d, sum2);
+                    }
+                }
+                float share = (float)count / (float)(seen + count);
+                d = origin + sum * (1.0f / count) - m;
+                m += d * share;
+                q += sum2 - sum * sum * (1.0f / count) + d * d * (seen * share);
+            }
+            F32_STOREV(mean, c, m);
+            F32_STOREV(squares, c, q);
+        }
+    }
+}
+
+float group_sum(float v, __local float *room)
+{
+#if LANES > 1
+    int lane = get_local_id(0);
+    room[lane] = v;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int n = LANES / 2; n > 0; n /= 2) {
+        if (lane < n)
+            room[lane] += room[lane + n];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    v = room[0];
+    barrier(CLK_LOCAL_MEM_FENCE);
+#endif
+    return v;
+}
+
+/* plan [images, 3, channels]: mean, factor, shift. A group takes the `n` channels of one of
+ * get_num_groups(0) groups. */
+WORK_GROUP(LANES, 1, 1)
+void finish(int pixels, int n, int ranges, int range, float eps,
+            __global const float *restrict partial, __global const float *restrict scale,
+            __global const float *restrict shift, __global float *restrict plan)
+{
+    __local float room[LANES];
+    int channels = n * get_num_groups(0), first = n * get_group_id(0), lane = get_local_id(0);
+    float all = (float)n * pixels, sum = 0.0f;
+    partial += get_group_id(1) * (size_t)ranges * 2 * channels + first;
+    plan += get_group_id(1) * (size_t)3 * channels;
+
+    float origin = partial[0]; /* near the mean, so that the means lose nothing */
+    for (int r = lane; r < ranges; r += LANES) {
+        __global const float *mean = partial + (size_t)r * 2 * channels;
+        float count = min(range, pixels - r * range);
+        for (int c = 0; c < n; c++)
+            sum += count * (mean[c] - origin);
+    }
+    float group_mean = origin + group_sum(sum, room) / all;
+
+    sum = 0.0f;
+    for (int r = lane; r < ranges; r += LANES) {
+        __global const float *mean = partial + (size_t)r * 2 * channels;
+        float count = min(range, pixels - r * range);
+        for (int c = 0; c < n; c++) {
+            float d = mean[c] - group_mean;
+            sum += mean[channels + c] + count * d * d;
+        }
+    }
+    float factor = 1.0f / sqrt(group_sum(sum, room) / all + eps);
+
+    for (int c = first + lane; c < first + n; c += LANES) {
+        plan[c] = group_mean;
+        plan[channels + c] = scale ? scale[c] * factor : factor;
+        plan[2 * channels + c] = shift ? shift[c] : 0.0f;
+    }
+}
+
+WORK_GROUP(LANES, 1, 1)
+void apply(int pixels, int channels, __global const T *restrict x,
+           __global const float *restrict plan, __global T *restrict y)
+{
+    int first = get_group_id(0) * BLOCK, count = min(BLOCK, pixels - first);
+    size_t at = (get_group_id(1) * (size_t)pixels + first) * channels;
+    plan += get_group_id(1) * (size_t)3 * channels;
+    x += at;
+    y += at;
+    for (int c = get_local_id(0) * WIDTH; c < channels; c += LANES * WIDTH) {
+        VEC mean = F32_LOADV(plan, c), factor = F32_LOADV(plan, channels + c);
+        VEC shift = F32_LOADV(plan, 2 * channels + c);
+        if (count == BLOCK) {
+#pragma unroll
+            for (int k = 0; k < BLOCK; k++)
+                STOREV(y, k * channels + c,
+                       fma(LOADV(x, k * channels + c) - mean, factor, shift));
+        } else {
+            for (int k = 0; k < count; k++)
+                STOREV(y, k * channels + c,
+                       fma(LOADV(x, k * channels + c) - mean, factor, shift));
+        }
+    }
+}

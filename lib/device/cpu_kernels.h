@@ -1,0 +1,39 @@
+/* cpu_kernels.h - the native CPU's fast inner loops, chosen for this processor at run time. */
+#ifndef DFX_DEVICE_CPU_KERNELS_H
+#define DFX_DEVICE_CPU_KERNELS_H
+
+#include "device/cpu_attention.h"
+#include "device/cpu_math.h"
+#include "dfxcl/base.h"
+
+enum {
+    DFX__TILE_COLUMNS = 32, /* of a tile and of a panel */
+    DFX__TILE_ROWS = 8      /* the most that any instruction set has */
+};
+
+/* One instruction set's kernels. All of them take unaligned pointers. */
+struct dfx__cpu_kernels {
+    const char *name; /* "avx512" */
+    int rows;         /* of a tile */
+
+    /* acc [rows][32] += sum over k of row[r][k] panel[k][32]. */
+    void (*tile)(float *acc, const float *const *row, const float *panel, size_t k);
+
+    /* to[i] = exp(from[i]), within 2 units in the last place; 0 where the result would be denormal.
+     * `to` may be `from`. */
+    void (*exp)(float *to, const float *from, size_t n);
+
+    /* dfx__to_f32 and dfx__from_f32 of f32, f16 and bf16, many at a time: the same bits, but for the
+     * payload of a NaN. */
+    void (*widen)(float *to, const void *from, dfx_dtype dtype, size_t n);
+    void (*narrow)(void *to, dfx_dtype dtype, const float *from, size_t n);
+
+    const dfx__cpu_math *math; /* activations, moments */
+    const dfx__cpu_attention *attention;
+};
+
+/* The best kernels that this processor runs and this library was built with. DFX_CPU_ISA=base, avx2
+ * or avx512 in the environment asks for others; those that cannot run here are not taken. */
+const struct dfx__cpu_kernels *dfx__cpu_kernels(void);
+
+#endif

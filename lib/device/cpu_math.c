@@ -1,0 +1,235 @@
+/* cpu_math.c - activations and moments over arrays, compiled once for each instruction set DFX_ISA.
+ */
+#include "device/cpu_math.h"
+
+#include "device/cpu_tile.h"
+
+#include <string.h>
+
+#define NAME_(prefix, isa) prefix##isa
+#define NAME(prefix, isa) NAME_(prefix, isa)
+
+#if defined __AVX512F__
+enum { WIDTH = 16 };
+#elif defined __AVX2__
+enum { WIDTH = 8 };
+#else
+enum { WIDTH = 4 };
+#endif
+
+typedef float vector __attribute__((vector_size(WIDTH * 4)));
+typedef int32_t ints __attribute__((vector_size(WIDTH * 4)));
+typedef float any_vector __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
+
+static inline vector load(const float *p)
+{
+    return *(const any_vector *)p;
+}
+
+static inline void store(float *p, vector v)
+{
+    *(any_vector *)p = v;
+}
+
+/* The first n <= WIDTH lanes; a whole vector is one load or store. */
+static inline vector load_part(const float *p, size_t n)
+{
+    if (n == WIDTH)
+        return load(p);
+    vector v = { 0 };
+    memcpy(&v, p, n * sizeof *p);
+    return v;
+}
+
+static inline void store_part(float *p, vector v, size_t n)
+{
+    if (n == WIDTH)
+        store(p, v);
+    else
+        memcpy(p, &v, n * sizeof *p);
+}
+
+static inline size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Lanes of a where the mask is all ones, of b where it is 0. */
+static inline vector choose(ints mask, vector a, vector b)
+{
+    return (vector)((mask & (ints)a) | (~mask & (ints)b));
+}
+
+/* x sigmoid(slope x), in pieces that stay in the cache. */
+static void sigmoid_unit(float *to, const float *from, float slope, size_t n)
+{
+    enum { PIECE = 512 };
+    float e[PIECE];
+    for (size_t at = 0; at < n; at += PIECE) {
+        size_t count = least(n - at, PIECE);
+        for (size_t i = 0; i < count; i += WIDTH) {
+            size_t part = least(count - i, WIDTH);
+            store_part(e + i, load_part(from + at + i, part) * -slope, part);
+        }
+        NAME(dfx__cpu_, DFX_ISA).exp(e, e, count);
+        for (size_t i = 0; i < count; i += WIDTH) {
+            size_t part = least(count - i, WIDTH);
+            vector x = load_part(from + at + i, part);
+            store_part(to + at + i, x / (load_part(e + i, part) + 1.0f), part);
+        }
+    }
+}
+
+static void silu(float *to, const float *from, size_t n)
+{
+    sigmoid_unit(to, from, 1.0f, n);
+}
+
+static void quick_gelu(float *to, const float *from, size_t n)
+{
+    sigmoid_unit(to, from, 1.702f, n);
+}
+
+/* erf as a quotient of polynomials; from 4 on it is 1 in f32 (coefficients as in Eigen). */
+static inline vector erf_vector(vector x)
+{
+    const vector limit = (vector){ 0 } + 4.0f;
+    x = choose(x > limit, limit, x);
+    x = choose(x < -limit, -limit, x);
+    vector s = x * x;
+    vector p = s * -2.72614225801306e-10f + 2.77068142495902e-08f;
+    p = p * s - 2.10102402082508e-06f;
+    p = p * s - 5.69250639462346e-05f;
+    p = p * s - 7.34990630326855e-04f;
+    p = p * s - 2.95459980854025e-03f;
+    p = p * s - 1.60960333262415e-02f;
+    vector q = s * -1.45660718464996e-05f - 2.13374055278905e-04f;
+    q = q * s - 1.68282697438203e-03f;
+    q = q * s - 7.37332916720468e-03f;
+    q = q * s - 1.42647390514189e-02f;
+    return x * p / q;
+}
+
+static void gelu(float *to, const float *from, size_t n)
+{
+    for (size_t i = 0; i < n; i += WIDTH) {
+        size_t part = least(n - i, WIDTH);
+        vector x = load_part(from + i, part);
+        store_part(to + i, 0.5f * x * (erf_vector(x * 0.70710678f) + 1.0f), part);
+    }
+}
+
+/* Rows are taken in blocks, each with its first row as the origin: whatever that row is, the sum of
+ * squares then loses no more than a factor of BLOCK to cancellation. */
+enum { BLOCK = 8 };
+
+static inline void block_moments(vector *mean, vector *squares, const float *x, size_t stride,
+                                 size_t rows)
+{
+    vector origin = load(x), sum = { 0 }, sum2 = { 0 };
+    for (size_t r = 1; r < rows; r++) {
+        vector d = load(x + r * stride) - origin;
+        sum += d;
+        sum2 += d * d;
+    }
+    vector offset = sum * (1.0f / (float)rows);
+    *mean = origin + offset;
+    *squares = sum2 - sum * offset;
+}
+
+static inline void part_moments(vector *mean, vector *squares, const float *x, size_t stride,
+                                size_t rows, size_t n)
+{
+    float room[BLOCK * WIDTH] = { 0 };
+    for (size_t r = 0; r < rows; r++)
+        memcpy(room + r * WIDTH, x + r * stride, n * sizeof *x);
+    block_moments(mean, squares, room, WIDTH, rows);
+}
+
+/* Blocks of rows outside and columns inside, so that memory is read in its order. Blocks are joined
+ * as by Chan, Golub and LeVeque (1983). */
+static void column_moments(float *mean, float *squares, size_t seen, const float *x, size_t stride,
+                           size_t rows, size_t n)
+{
+    for (size_t r = 0; r < rows; r += BLOCK, x += BLOCK * stride) {
+        size_t count = least(rows - r, BLOCK), all = seen + r;
+        float share = (float)count / (float)(all + count);
+        for (size_t i = 0; i < n; i += WIDTH) {
+            size_t part = least(n - i, WIDTH);
+            vector m, q;
+            if (part < WIDTH)
+                part_moments(&m, &q, x + i, stride, count, part);
+            else if (count < BLOCK)
+                block_moments(&m, &q, x + i, stride, count);
+            else
+                block_moments(&m, &q, x + i, stride, BLOCK);
+            if (all > 0) {
+                vector before = load_part(mean + i, part), d = m - before;
+                m = before + d * share;
+                q += load_part(squares + i, part) + d * d * ((float)all * share);
+            }
+            store_part(mean + i, m, part);
+            store_part(squares + i, q, part);
+        }
+    }
+}
+
+static float total(vector v)
+{
+    float sum = 0;
+    for (int i = 0; i < WIDTH; i++)
+        sum += v[i];
+    return sum;
+}
+
+/* Two passes, with the first number as the origin: numbers near 100 lose nothing. */
+static void moments(float *mean, float *squares, const float *x, size_t n)
+{
+    size_t whole = n / WIDTH * WIDTH;
+    float origin = x[0], tail = 0;
+    vector sum = { 0 };
+    for (size_t i = 0; i < whole; i += WIDTH)
+        sum += load(x + i) - origin;
+    for (size_t i = whole; i < n; i++)
+        tail += x[i] - origin;
+    float offset = (total(sum) + tail) / (float)n;
+
+    sum = (vector){ 0 };
+    tail = 0;
+    for (size_t i = 0; i < whole; i += WIDTH) {
+        vector d = load(x + i) - origin - offset;
+        sum += d * d;
+    }
+    for (size_t i = whole; i < n; i++)
+        tail += (x[i] - origin - offset) * (x[i] - origin - offset);
+    *mean = origin + offset;
+    *squares = total(sum) + tail;
+}
+
+static void normalise_columns(float *to, const float *from, const float *mean, const float *factor,
+                              const float *shift, size_t n)
+{
+    for (size_t i = 0; i < n; i += WIDTH) {
+        size_t part = least(n - i, WIDTH);
+        vector d = load_part(from + i, part) - load_part(mean + i, part);
+        store_part(to + i, d * load_part(factor + i, part) + load_part(shift + i, part), part);
+    }
+}
+
+static void normalise(float *to, const float *from, float mean, float factor, const float *scale,
+                      const float *shift, size_t n)
+{
+    for (size_t i = 0; i < n; i += WIDTH) {
+        size_t part = least(n - i, WIDTH);
+        vector v = (load_part(from + i, part) - mean) * factor;
+        if (scale)
+            v *= load_part(scale + i, part);
+        if (shift)
+            v += load_part(shift + i, part);
+        store_part(to + i, v, part);
+    }
+}
+
+const dfx__cpu_math NAME(dfx__cpu_math_, DFX_ISA) = { silu,           gelu,    quick_gelu,
+                                                      column_moments, moments, normalise_columns,
+                                                      normalise };

@@ -1,0 +1,39 @@
+/* cpu_math.h - activations and moments over arrays on the native CPU; part of dfx__cpu_kernels. */
+#ifndef DFX_DEVICE_CPU_MATH_H
+#define DFX_DEVICE_CPU_MATH_H
+
+#include <stddef.h>
+
+typedef struct dfx__cpu_math {
+    /* to[i] = f(from[i]), within 3e-7 max(1, |from[i]|); `to` may be `from`. */
+    void (*silu)(float *to, const float *from, size_t n);
+    void (*gelu)(float *to, const float *from, size_t n);
+    void (*quick_gelu)(float *to, const float *from, size_t n);
+
+    /* Adds rows of n columns, `stride` apart, to the mean and the sum of squared deviations of each
+     * column, in which `seen` rows are already (0: they are set). */
+    void (*column_moments)(float *mean, float *squares, size_t seen, const float *x, size_t stride,
+                           size_t rows, size_t n);
+
+    /* Mean and sum of squared deviations of n >= 1 numbers. */
+    void (*moments)(float *mean, float *squares, const float *x, size_t n);
+
+    /* to[i] = (from[i] - mean[i]) factor[i] + shift[i]; `to` may be `from`. */
+    void (*normalise_columns)(float *to, const float *from, const float *mean, const float *factor,
+                              const float *shift, size_t n);
+
+    /* to[i] = (from[i] - mean) factor scale[i] + shift[i]; `to` may be `from`, scale and shift NULL
+     * for 1 and 0. */
+    void (*normalise)(float *to, const float *from, float mean, float factor, const float *scale,
+                      const float *shift, size_t n);
+} dfx__cpu_math;
+
+extern const dfx__cpu_math dfx__cpu_math_base;
+#ifdef DFX_HAVE_AVX2
+extern const dfx__cpu_math dfx__cpu_math_avx2;
+#endif
+#ifdef DFX_HAVE_AVX512
+extern const dfx__cpu_math dfx__cpu_math_avx512;
+#endif
+
+#endif

@@ -1,0 +1,155 @@
+/* cpu_panels.c - the native CPU's product of rows with a weight in panels.
+ *
+ * A task is a strip of tiles under each other in a few panels. It goes through the sum in blocks: a
+ * block of a panel stays in the first-level cache while the strip's tiles use it; the strip's rows
+ * and accumulators stay in the second level. What is stored in half precision is widened block by
+ * block: the rows once for all panels of the task, a panel once for all tiles of the strip. */
+#include "device/cpu_panels.h"
+
+#include "device/cpu_kernels.h"
+
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+enum { BLOCK = 128, STRIP = 8, GROUP = 4, PANEL = DFX__TILE_COLUMNS, ROWS = DFX__TILE_ROWS };
+
+static const float zeros[BLOCK];
+
+/* What a thread works in. */
+typedef struct {
+    float acc[GROUP][STRIP][ROWS * PANEL];
+    float rows[STRIP * ROWS * BLOCK];
+    float panel[BLOCK * PANEL];
+    const void *pixel[STRIP * ROWS]; /* where rows lie for a tap */
+    const float *row[STRIP * ROWS];  /* where their block lies as floats */
+} workspace;
+
+/* Rows and panels of a task: where it begins, and how many. */
+typedef struct {
+    int64_t row, panel;
+    int rows, tiles, panels;
+} task;
+
+static int columns_of(const dfx__panels_job *job, int64_t panel)
+{
+    int64_t left = job->columns - panel * PANEL;
+    return left < PANEL ? (int)left : PANEL;
+}
+
+/* The accumulators begin as the bias. */
+static void begin(const dfx__panels_job *job, workspace *w, const task *t)
+{
+    for (int p = 0; p < t->panels; p++) {
+        float line[PANEL] = { 0 };
+        int64_t panel = t->panel + p;
+        if (job->bias)
+            memcpy(line, job->bias + panel * PANEL, (size_t)columns_of(job, panel) * sizeof *line);
+        for (int i = 0; i < t->tiles; i++)
+            for (int r = 0; r < ROWS; r++)
+                memcpy(w->acc[p][i] + r * PANEL, line, sizeof line);
+    }
+}
+
+/* Elements k .. k + n of the rows as floats. */
+static void load_rows(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
+                      workspace *w, int rows, int64_t k, size_t n)
+{
+    for (int r = 0; r < rows; r++) {
+        if (!w->pixel[r])
+            w->row[r] = zeros;
+        else if (job->dtype == DFX_F32)
+            w->row[r] = (const float *)w->pixel[r] + k;
+        else {
+            float *to = w->rows + r * BLOCK;
+            kernels->widen(to, (const uint16_t *)w->pixel[r] + k, job->dtype, n);
+            w->row[r] = to;
+        }
+    }
+}
+
+/* Adds elements k .. k + n of one tap. */
+static void add_block(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
+                      workspace *w, const task *t, int tap, int64_t k, size_t n)
+{
+    size_t size = dfx_dtype_size(job->dtype);
+    load_rows(kernels, job, w, t->tiles * kernels->rows, k, n);
+    for (int p = 0; p < t->panels; p++) {
+        int64_t line = ((t->panel + p) * job->taps + tap) * job->k + k;
+        const void *weight = (const char *)job->panels + (size_t)line * PANEL * size;
+        const float *panel = weight;
+        if (job->dtype != DFX_F32) {
+            kernels->widen(w->panel, weight, job->dtype, n * PANEL);
+            panel = w->panel;
+        }
+        for (int i = 0; i < t->tiles; i++)
+            kernels->tile(w->acc[p][i], w->row + i * kernels->rows, panel, n);
+    }
+}
+
+static void store(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
+                  const workspace *w, const task *t)
+{
+    size_t size = dfx_dtype_size(job->dtype);
+    for (int r = 0; r < t->rows; r++)
+        for (int p = 0; p < t->panels; p++) {
+            int64_t at = (t->row + r) * job->columns + (t->panel + p) * PANEL;
+            kernels->narrow((char *)job->out + (size_t)at * size, job->dtype,
+                            w->acc[p][r / kernels->rows] + r % kernels->rows * PANEL,
+                            (size_t)columns_of(job, t->panel + p));
+        }
+}
+
+static void do_task(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
+                    workspace *w, const task *t)
+{
+    begin(job, w, t);
+    memset(w->pixel, 0, sizeof w->pixel); /* a last tile may have fewer rows */
+    for (int tap = 0; tap < job->taps; tap++) {
+        job->locate(job, w->pixel, t->row, t->rows, tap);
+        for (int64_t k = 0; k < job->k; k += BLOCK)
+            add_block(kernels, job, w, t, tap, k,
+                      (size_t)(job->k - k < BLOCK ? job->k - k : BLOCK));
+    }
+    store(kernels, job, w, t);
+}
+
+/* Tiles and panels of a task: fewer where the tasks would not reach all threads. */
+static void task_size(task *t, int64_t tiles, int64_t panels)
+{
+    int64_t threads = 1;
+#ifdef _OPENMP
+    threads = omp_get_max_threads();
+#endif
+    t->tiles = tiles < STRIP ? (int)tiles : STRIP;
+    t->panels = panels < GROUP ? (int)panels : GROUP;
+    while (t->panels > 1 && (tiles / t->tiles) * (panels / t->panels) < 4 * threads)
+        t->panels--;
+    while (t->tiles > 1 && (tiles / t->tiles) * panels < 4 * threads)
+        t->tiles--;
+}
+
+void dfx__cpu_panels(const dfx__panels_job *job)
+{
+    const struct dfx__cpu_kernels *kernels = dfx__cpu_kernels();
+    int64_t panels = (job->columns + PANEL - 1) / PANEL;
+    int64_t tiles = (job->rows + kernels->rows - 1) / kernels->rows;
+    task whole = { 0 };
+    task_size(&whole, tiles, panels);
+    int64_t height = (int64_t)whole.tiles * kernels->rows;
+#pragma omp parallel
+    {
+        workspace w;
+#pragma omp for collapse(2) schedule(dynamic)
+        for (int64_t panel = 0; panel < panels; panel += whole.panels)
+            for (int64_t row = 0; row < job->rows; row += height) {
+                int64_t rows = job->rows - row, width = panels - panel;
+                task t = { row, panel, (int)(rows < height ? rows : height), 0,
+                           (int)(width < whole.panels ? width : whole.panels) };
+                t.tiles = (t.rows + kernels->rows - 1) / kernels->rows;
+                do_task(kernels, job, &w, &t);
+            }
+    }
+}

@@ -1,0 +1,25 @@
+/* cpu_panels.h - the native CPU's product of rows with a weight in panels. */
+#ifndef DFX_DEVICE_CPU_PANELS_H
+#define DFX_DEVICE_CPU_PANELS_H
+
+#include "dfxcl/base.h"
+
+/* out [rows][columns] = bias + sum over taps of row(r, tap) [k] times the weight of the tap
+ * [k][columns]. A linear layer has one tap, a convolution one for each pixel of its window. */
+typedef struct dfx__panels_job {
+    dfx_dtype dtype; /* of the rows, the weight and out: f32, f16 or bf16 */
+    int64_t rows, columns, k;
+    int taps;
+    const void *panels; /* [ceil(columns / 32)][taps][k][32] */
+    const float *bias;  /* [columns], or NULL */
+    void *out;
+
+    /* Where `count` rows from `first` on lie, for one tap; NULL stands for zeros. */
+    void (*locate)(const struct dfx__panels_job *job, const void **row, int64_t first, int count,
+                   int tap);
+    const void *user; /* for locate */
+} dfx__panels_job;
+
+void dfx__cpu_panels(const dfx__panels_job *job);
+
+#endif

@@ -1,0 +1,15 @@
+/* cpu_tile.h - cpu_tile.c as compiled for each instruction set. */
+#ifndef DFX_DEVICE_CPU_TILE_H
+#define DFX_DEVICE_CPU_TILE_H
+
+#include "device/cpu_kernels.h"
+
+extern const struct dfx__cpu_kernels dfx__cpu_base;
+#ifdef DFX_HAVE_AVX2
+extern const struct dfx__cpu_kernels dfx__cpu_avx2;
+#endif
+#ifdef DFX_HAVE_AVX512
+extern const struct dfx__cpu_kernels dfx__cpu_avx512;
+#endif
+
+#endif

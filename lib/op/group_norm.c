@@ -1,0 +1,224 @@
+/* group_norm.c - group normalisation; its kernels are cl/group_norm.cl.
+ *
+ * Channels-last, a group's numbers lie in pieces of C/groups all over the image. So memory is read
+ * in its order: moments of every channel over ranges of pixels, which are then joined, and a second
+ * time to apply them. */
+#include "op/oplist.h"
+#include "op/rows.h"
+
+#include <math.h>
+
+enum { X, SCALE, SHIFT };
+enum { GROUPS };
+enum { EPS };
+enum { BLOCK = 8 }; /* pixels that the moments take at once, as in the kernel */
+
+dfx_value *dfx_group_norm(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups, float eps)
+{
+    return dfx__record(&dfx__group_norm, DFX__IN(x, scale, shift), DFX__INTS(groups),
+                       DFX__FLOATS(eps));
+}
+
+static void infer(dfx_call *c)
+{
+    const dfx_spec *x = &c->in[X]->spec;
+    char shape[DFX__SHAPE_TEXT];
+    int64_t channels = dfx__channels(x);
+    if (!dfx__need_float(c, X))
+        return;
+    if (x->rank < 3)
+        dfx__call_fail(c, "x %s is neither [N, H, W, C] nor [N, T, C]",
+                       dfx__shape_text(shape, x->rank, x->dim));
+    else if (c->i[GROUPS] < 1 || channels % c->i[GROUPS] != 0)
+        dfx__call_fail(c, "%lld groups do not divide the %lld channels of x %s",
+                       (long long)c->i[GROUPS], (long long)channels,
+                       dfx__shape_text(shape, x->rank, x->dim));
+    else if (dfx__need_vector(c, SCALE, "scale", channels))
+        dfx__need_vector(c, SHIFT, "shift", channels);
+    c->out->spec = *x;
+}
+
+static double flops(const dfx_call *c)
+{
+    return 8.0 * (double)dfx__elements(&c->out->spec);
+}
+
+/* How an image's pixels are cut, and where things lie in the scratch memory. */
+struct cut {
+    int64_t images, pixels, channels;
+    int64_t range, ranges;      /* pixels of a range */
+    size_t plan_at, plan_bytes; /* [images, 3, channels]: mean, factor, shift */
+};
+
+/* A CPU gets a few long ranges, a GPU enough groups to be filled. */
+static struct cut cut(const dfx_call *c)
+{
+    const dfx_spec *x = &c->in[X]->spec;
+    const dfx_device *d = c->sequence->device;
+    struct cut s = { .images = x->dim[0], .channels = dfx__channels(x) };
+    s.pixels = dfx__rows(x) / s.images;
+    int cpu = d->is_native || d->info.is_cpu;
+    s.range = s.pixels / (cpu ? 64 : 256);
+    s.range = s.range < BLOCK ? BLOCK : s.range;
+    s.range = !cpu && s.range > 128 ? 128 : s.range;
+    s.range = (s.range + BLOCK - 1) / BLOCK * BLOCK;
+    s.ranges = (s.pixels + s.range - 1) / s.range;
+    s.plan_at = dfx__align(d, sizeof(float) * (size_t)(s.images * s.ranges * 2 * s.channels));
+    s.plan_bytes = sizeof(float) * (size_t)(s.images * 3 * s.channels);
+    return s;
+}
+
+static size_t scratch(const dfx_call *c)
+{
+    struct cut s = cut(c);
+    return s.plan_at + s.plan_bytes;
+}
+
+/* A kernel with `groups` work-groups for each image. Its work-items take as many channels at once
+ * as divide them and, on a GPU, leave none of the 64 without work. */
+static void add_kernel(dfx__launches *l, const struct cut *s, const char *name, int64_t groups)
+{
+    int cpu = l->call->sequence->device->info.is_cpu, lanes = cpu ? 1 : 64;
+    int width = cpu && s->channels % 16 == 0               ? 16
+                : s->channels % (cpu ? 4 : 4 * lanes) == 0 ? 4
+                                                           : 1;
+    dfx__kernel(l, "group_norm", name,
+                width == 1
+                    ? "-DLANES=%d -DWIDTH=%d -DVEC=float -DLOADV=LOAD -DSTOREV=STORE"
+                    : "-DLANES=%d -DWIDTH=%d -DVEC=float%d -DLOADV=LOADV%d -DSTOREV=STOREV%d",
+                lanes, width, width, width, width);
+    dfx__grid(l, groups * lanes, s->images, 1, lanes, 1, 1);
+}
+
+static void launch(const dfx_call *c, dfx__launches *l)
+{
+    struct cut s = cut(c);
+    add_kernel(l, &s, "moments", s.ranges);
+    dfx__arg_int(l, s.pixels);
+    dfx__arg_int(l, s.channels);
+    dfx__arg_int(l, s.range);
+    dfx__arg_int(l, c->sequence->device->info.is_cpu ? BLOCK : s.range);
+    dfx__arg_in(l, X);
+    dfx__arg_scratch(l, 0, s.plan_at);
+
+    add_kernel(l, &s, "finish", c->i[GROUPS]);
+    dfx__arg_int(l, s.pixels);
+    dfx__arg_int(l, s.channels / c->i[GROUPS]);
+    dfx__arg_int(l, s.ranges);
+    dfx__arg_int(l, s.range);
+    dfx__arg_float(l, c->f[EPS]);
+    dfx__arg_scratch(l, 0, s.plan_at);
+    dfx__arg_in(l, SCALE);
+    dfx__arg_in(l, SHIFT);
+    dfx__arg_scratch(l, s.plan_at, s.plan_bytes);
+
+    add_kernel(l, &s, "apply", (s.pixels + BLOCK - 1) / BLOCK);
+    dfx__arg_int(l, s.pixels);
+    dfx__arg_int(l, s.channels);
+    dfx__arg_in(l, X);
+    dfx__arg_scratch(l, s.plan_at, s.plan_bytes);
+    dfx__arg_out(l);
+}
+
+/* Moments of every channel over pixels begin .. end - 1 of all images' pixels. */
+static void range_moments(const void *x, dfx_dtype dtype, int64_t channels, int64_t begin,
+                          int64_t end, float *mean, float *squares)
+{
+    float room[BLOCK * DFX__PIECE];
+    for (int64_t p = begin; p < end; p += BLOCK) {
+        int64_t count = end - p < BLOCK ? end - p : BLOCK;
+        for (int64_t at = 0; at < channels; at += DFX__PIECE) {
+            size_t n = dfx__piece(channels, at);
+            const float *block = NULL;
+            for (int64_t k = count - 1; k >= 0; k--)
+                block =
+                    dfx__piece_load(x, dtype, (p + k) * channels + at, n, room + k * DFX__PIECE);
+            dfx__cpu_kernels()->math->column_moments(
+                mean + at, squares + at, (size_t)(p - begin), block,
+                dtype == DFX_F32 ? (size_t)channels : DFX__PIECE, (size_t)count, n);
+        }
+    }
+}
+
+/* Joins the ranges of an image for the channels of group g. */
+static void join(const dfx_call *c, const dfx__host *h, const struct cut *s, int64_t g,
+                 const float *partial, float *plan)
+{
+    const float *scale = h->in[SCALE], *shift = h->in[SHIFT];
+    int64_t n = s->channels / c->i[GROUPS];
+    double all = (double)n * (double)s->pixels, sum = 0, squares = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int64_t r = 0; r < s->ranges; r++) {
+            const float *mean = partial + r * 2 * s->channels + g * n;
+            int64_t left = s->pixels - r * s->range;
+            double count = (double)(left < s->range ? left : s->range);
+            for (int64_t k = 0; k < n && pass == 0; k++)
+                sum += count * mean[k];
+            for (int64_t k = 0; k < n && pass == 1; k++)
+                squares +=
+                    mean[s->channels + k] + count * (mean[k] - sum / all) * (mean[k] - sum / all);
+        }
+    }
+    float factor = (float)(1 / sqrt(squares / all + c->f[EPS]));
+    for (int64_t k = g * n; k < (g + 1) * n; k++) {
+        plan[k] = (float)(sum / all);
+        plan[s->channels + k] = scale ? scale[k] * factor : factor;
+        plan[2 * s->channels + k] = shift ? shift[k] : 0;
+    }
+}
+
+static void apply(const struct cut *s, const void *x, void *y, dfx_dtype dtype, int64_t pixel,
+                  const float *plan)
+{
+    float room[DFX__PIECE];
+    plan += pixel / s->pixels * 3 * s->channels;
+    for (int64_t at = 0; at < s->channels; at += DFX__PIECE, plan += DFX__PIECE) {
+        size_t n = dfx__piece(s->channels, at);
+        int64_t index = pixel * s->channels + at;
+        const float *from = dfx__piece_load(x, dtype, index, n, room);
+        float *to = dfx__piece_begin(y, dtype, index, room);
+        dfx__cpu_kernels()->math->normalise_columns(to, from, plan, plan + s->channels,
+                                                    plan + 2 * s->channels, n);
+        dfx__piece_end(y, dtype, index, n, to);
+    }
+}
+
+static void run(const dfx_call *c, const dfx__host *h)
+{
+    struct cut s = cut(c);
+    dfx_dtype dtype = c->out->spec.dtype;
+    float *partial = h->scratch, *plan = (float *)((char *)h->scratch + s.plan_at);
+#pragma omp parallel for
+    for (int64_t r = 0; r < s.images * s.ranges; r++) {
+        int64_t image = r / s.ranges * s.pixels, begin = r % s.ranges * s.range;
+        int64_t end = begin + s.range < s.pixels ? begin + s.range : s.pixels;
+        float *mean = partial + r * 2 * s.channels;
+        range_moments(h->in[X], dtype, s.channels, image + begin, image + end, mean,
+                      mean + s.channels);
+    }
+#pragma omp parallel for
+    for (int64_t g = 0; g < s.images * c->i[GROUPS]; g++) {
+        int64_t image = g / c->i[GROUPS];
+        join(c, h, &s, g % c->i[GROUPS], partial + image * s.ranges * 2 * s.channels,
+             plan + image * 3 * s.channels);
+    }
+#pragma omp parallel for
+    for (int64_t p = 0; p < s.images * s.pixels; p++)
+        apply(&s, h->in[X], h->out, dtype, p, plan);
+}
+
+static const dfx__variant cpu = { "plain", NULL, DFX__PLAIN, scratch, NULL, run };
+static const dfx__variant cl[] = { { "ranges", NULL, DFX__PLAIN, scratch, launch, NULL },
+                                   { NULL } };
+
+static const dfx__case cases[] = {
+    { { "2,3,5,12", "w12", "w12" }, { 3 }, { 1e-5f } },
+    { { "1,1,1,4", "w4", "w4" }, { 1 }, { 1e-5f } },
+    { { "1,77,17", "w17", NULL }, { 17 }, { 1e-6f } },
+    { { "2,31,17,30", NULL, "w30" }, { 3 }, { 1e-5f } },
+    { { "1,17,31,320", "w320", "w320" }, { 32 }, { 1e-5f } },
+    { { "3,9,9,256", NULL, NULL }, { 32 }, { 1e-6f } },
+    { { NULL }, { 0 }, { 0 } },
+};
+
+const dfx_op dfx__group_norm = { "group_norm", infer, flops, &cpu, cl, cases, 20 };

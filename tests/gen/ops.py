@@ -1,0 +1,112 @@
+"""Makes tests/data/ops.safetensors: inputs and results of every operator, computed by torch and, for
+the timestep embedding, diffusers. Images are channels-last, as in the library; weights are as torch
+keeps them. A case NAME has its result as NAME.y."""
+
+import pathlib
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.embeddings import get_timestep_embedding
+from safetensors.torch import save_file
+
+FILE = pathlib.Path(__file__).resolve().parent.parent / "data" / "ops.safetensors"
+tensors = {}
+
+
+def random(*shape):
+    return torch.randn(shape)
+
+
+def case(name, y, **inputs):
+    for key, value in {**inputs, "y": y}.items():
+        if value is not None:
+            tensors[f"{name}.{key}"] = value.contiguous().clone()
+
+
+def linear(name, shape, out, bias=True):
+    x, w = random(*shape), random(out, shape[-1])
+    b = random(out) if bias else None
+    case(name, F.linear(x, w, b), x=x, weight=w, bias=b)
+
+
+def conv2d(name, shape, out, kernel, stride=1, dilation=1, groups=1, pad=(0, 0, 0, 0), bias=True):
+    """pad: top, left, bottom, right"""
+    x, w = random(*shape), random(out, shape[3] // groups, *kernel)
+    b = random(out) if bias else None
+    top, left, bottom, right = pad
+    padded = F.pad(x.permute(0, 3, 1, 2), (left, right, top, bottom))
+    y = F.conv2d(padded, w, b, stride=stride, dilation=dilation, groups=groups)
+    case(name, y.permute(0, 2, 3, 1), x=x, weight=w, bias=b)
+
+
+def attention(name, n, t, s, c, heads, causal=False):
+    q, k, v = random(n, t, c), random(n, s, c), random(n, s, c)
+    split = [m.unflatten(2, (heads, c // heads)).transpose(1, 2) for m in (q, k, v)]
+    y = F.scaled_dot_product_attention(*split, is_causal=causal)
+    case(name, y.transpose(1, 2).flatten(2), q=q, k=k, v=v)
+
+
+def norms():
+    x, scale, shift = random(2, 5, 3, 12) * 3 + 1, random(12), random(12)
+    y = F.group_norm(x.permute(0, 3, 1, 2), 4, scale, shift, 1e-5)
+    case("group_norm", y.permute(0, 2, 3, 1), x=x, scale=scale, shift=shift)
+    x = random(2, 7, 64) + 4
+    y = F.group_norm(x.transpose(1, 2), 32, eps=1e-6).transpose(1, 2)
+    case("group_norm_plain", y, x=x)
+    x, scale, shift = random(2, 3, 77) * 2 - 1, random(77), random(77)
+    case("layer_norm", F.layer_norm(x, [77], scale, shift, 1e-5), x=x, scale=scale, shift=shift)
+    case("layer_norm_plain", F.layer_norm(x, [77], eps=1e-6), x=x)
+
+
+def pointwise():
+    x = torch.cat([random(2, 17, 15) * 4, torch.full((2, 17, 1), -30.0), torch.full((2, 17, 1), 100.0)], 2)
+    case("silu", F.silu(x), x=x)
+    case("gelu", F.gelu(x), x=x)
+    case("quick_gelu", x * torch.sigmoid(1.702 * x), x=x)
+    x = random(2, 5, 62) * 3
+    hidden, gate = x.chunk(2, dim=-1)
+    case("geglu", hidden * F.gelu(gate), x=x)
+    a, b = random(2, 5, 3, 17), random(2, 5, 3, 17)
+    case("add", a + b, a=a, b=b)
+    case("add_repeated", a + b[0, 0], a=a, b=b[0, 0])
+    case("add_channels", a + b[:, :1, :1], a=a, b=b[:, 0, 0])
+    case("scale", a * 0.18215 - 1.5, a=a)
+
+
+def shapes():
+    a, b = random(2, 3, 5, 7), random(2, 3, 5, 33)
+    case("concat", torch.cat([a, b], 3), a=a, b=b)
+    case("slice_first", a[1:], a=a)
+    case("slice_middle", a[:, :, 1:4], a=a)
+    case("slice_last", a[..., 2:7], a=a)
+    x = random(2, 5, 7, 3).permute(0, 3, 1, 2)
+    for name, size in {"upsample_double": (10, 14), "upsample_odd": (13, 11)}.items():
+        y = F.interpolate(x, size=size, mode="nearest")
+        case(name, y.permute(0, 2, 3, 1), x=x.permute(0, 2, 3, 1))
+
+
+def embeddings():
+    ids, table = torch.randint(0, 31, (2, 7), dtype=torch.int32), random(31, 20)
+    case("embedding", F.embedding(ids.long(), table), ids=ids, table=table)
+    t = torch.tensor([0.0, 1.0, 832.5, 999.0])
+    for name, flip, shift in (("timestep_sd", True, 0), ("timestep_ddpm", False, 1)):
+        case(name, get_timestep_embedding(t, 32, flip, shift), t=t)
+
+
+torch.manual_seed(0)
+linear("linear", (2, 17, 77), 33)
+linear("linear_vector", (1, 96), 33, bias=False)
+conv2d("conv2d", (1, 9, 7, 16), 33, (3, 3), pad=(1, 1, 1, 1))
+conv2d("conv2d_1x1", (2, 5, 3, 31), 32, (1, 1), bias=False)
+conv2d("conv2d_stride", (1, 11, 14, 3), 17, (3, 3), stride=2, pad=(0, 0, 1, 1))
+conv2d("conv2d_dilation", (1, 9, 8, 8), 9, (3, 2), dilation=2, pad=(3, 0, 1, 2))
+conv2d("conv2d_groups", (2, 6, 5, 12), 8, (3, 3), groups=4, pad=(1, 1, 1, 1))
+conv2d("conv2d_depthwise", (1, 7, 7, 31), 31, (5, 5), stride=2, groups=31, pad=(2, 2, 2, 2))
+attention("attention", 2, 35, 35, 40, 2)
+attention("attention_cross", 1, 17, 77, 40, 1)
+attention("attention_causal", 1, 19, 19, 64, 4, causal=True)
+norms()
+pointwise()
+shapes()
+embeddings()
+save_file(tensors, FILE)

@@ -1,0 +1,410 @@
+/* test_op.c - every public operator against torch, in f32 (tests/gen/ops.py makes the values). */
+#include "tap.h"
+
+#include "dfxcl/op.h"
+#include "dfxcl/tensors.h"
+#include "sequence/weight.h"
+
+#include <math.h>
+
+enum { MAX_INPUTS = 3 };
+
+static dfx_tensors *file;
+
+/* The case that is recorded: its sequence, and what its inputs come from. */
+static struct {
+    const char *name;
+    dfx_sequence *sequence;
+    const dfx_tensor *input[MAX_INPUTS];
+    dfx_weight weight[MAX_INPUTS];
+    int inputs, weights;
+} now;
+
+static const dfx_tensor *find(const char *part)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.%s", now.name, part);
+    const dfx_tensor *t = dfx_tensors_find(file, name);
+    if (!t) {
+        printf("Bail out! ops.safetensors has no %s\n", name);
+        exit(99);
+    }
+    return t;
+}
+
+static dfx_value *in(const char *part)
+{
+    const dfx_tensor *t = now.input[now.inputs++] = find(part);
+    return dfx_input(now.sequence, t->name, t->spec.dtype, t->spec.rank, t->spec.dim);
+}
+
+static dfx_value *constant(const char *part)
+{
+    const dfx_tensor *t = find(part);
+    dfx_weight *w = &now.weight[now.weights++];
+    *w = (dfx_weight){ .name = t->name, .spec = t->spec, .data = t->data };
+    return dfx_constant(now.sequence, w);
+}
+
+static dfx_value *linear(void)
+{
+    return dfx_linear(in("x"), constant("weight"), constant("bias"));
+}
+
+static dfx_value *linear_vector(void)
+{
+    return dfx_linear(in("x"), constant("weight"), NULL);
+}
+
+static dfx_value *conv2d(void)
+{
+    dfx_conv2d_options o = DFX_CONV2D_DEFAULT;
+    o.top = o.left = o.bottom = o.right = 1;
+    return dfx_conv2d(in("x"), constant("weight"), constant("bias"), &o);
+}
+
+static dfx_value *conv2d_1x1(void)
+{
+    return dfx_conv2d(in("x"), constant("weight"), NULL, NULL);
+}
+
+static dfx_value *conv2d_stride(void)
+{
+    dfx_conv2d_options o = DFX_CONV2D_DEFAULT;
+    o.stride = 2;
+    o.bottom = o.right = 1;
+    return dfx_conv2d(in("x"), constant("weight"), constant("bias"), &o);
+}
+
+static dfx_value *conv2d_dilation(void)
+{
+    dfx_conv2d_options o = { .stride = 1, .dilation = 2, .groups = 1, 3, 0, 1, 2 };
+    return dfx_conv2d(in("x"), constant("weight"), constant("bias"), &o);
+}
+
+static dfx_value *conv2d_groups(void)
+{
+    dfx_conv2d_options o = { .stride = 1, .dilation = 1, .groups = 4, 1, 1, 1, 1 };
+    return dfx_conv2d(in("x"), constant("weight"), constant("bias"), &o);
+}
+
+static dfx_value *conv2d_depthwise(void)
+{
+    dfx_conv2d_options o = { .stride = 2, .dilation = 1, .groups = 31, 2, 2, 2, 2 };
+    return dfx_conv2d(in("x"), constant("weight"), constant("bias"), &o);
+}
+
+static dfx_value *attention(void)
+{
+    return dfx_attention(in("q"), in("k"), in("v"), 2, 1.0f / sqrtf(20), 0);
+}
+
+static dfx_value *attention_cross(void)
+{
+    return dfx_attention(in("q"), in("k"), in("v"), 1, 1.0f / sqrtf(40), 0);
+}
+
+static dfx_value *attention_causal(void)
+{
+    return dfx_attention(in("q"), in("k"), in("v"), 4, 0.25f, 1);
+}
+
+static dfx_value *group_norm(void)
+{
+    return dfx_group_norm(in("x"), constant("scale"), constant("shift"), 4, 1e-5f);
+}
+
+static dfx_value *group_norm_plain(void)
+{
+    return dfx_group_norm(in("x"), NULL, NULL, 32, 1e-6f);
+}
+
+static dfx_value *layer_norm(void)
+{
+    return dfx_layer_norm(in("x"), constant("scale"), constant("shift"), 1e-5f);
+}
+
+static dfx_value *layer_norm_plain(void)
+{
+    return dfx_layer_norm(in("x"), NULL, NULL, 1e-6f);
+}
+
+static dfx_value *silu(void)
+{
+    return dfx_silu(in("x"));
+}
+
+static dfx_value *gelu(void)
+{
+    return dfx_gelu(in("x"));
+}
+
+static dfx_value *quick_gelu(void)
+{
+    return dfx_quick_gelu(in("x"));
+}
+
+static dfx_value *geglu(void)
+{
+    return dfx_geglu(in("x"));
+}
+
+static dfx_value *add(void)
+{
+    return dfx_add(in("a"), in("b"));
+}
+
+static dfx_value *add_channels(void)
+{
+    return dfx_add_channels(in("a"), in("b"));
+}
+
+static dfx_value *scale(void)
+{
+    return dfx_scale(in("a"), 0.18215f, -1.5f);
+}
+
+static dfx_value *concat(void)
+{
+    return dfx_concat(in("a"), in("b"));
+}
+
+static dfx_value *slice_first(void)
+{
+    return dfx_slice(in("a"), 0, 1, 1);
+}
+
+static dfx_value *slice_middle(void)
+{
+    return dfx_slice(in("a"), 2, 1, 3);
+}
+
+static dfx_value *slice_last(void)
+{
+    return dfx_slice(in("a"), 3, 2, 5);
+}
+
+static dfx_value *upsample_double(void)
+{
+    return dfx_upsample_nearest(in("x"), 10, 14);
+}
+
+static dfx_value *upsample_odd(void)
+{
+    return dfx_upsample_nearest(in("x"), 13, 11);
+}
+
+static dfx_value *embedding(void)
+{
+    return dfx_embedding(in("ids"), constant("table"));
+}
+
+static dfx_value *timestep_sd(void)
+{
+    return dfx_timestep_embedding(in("t"), 32, 1, 0.0f);
+}
+
+static dfx_value *timestep_ddpm(void)
+{
+    return dfx_timestep_embedding(in("t"), 32, 0, 1.0f);
+}
+
+/* There and back, with a change of shape that costs nothing. */
+static dfx_value *cast_reshape(void)
+{
+    dfx_value *a = in("a");
+    int64_t n = dfx_value_spec(a)->dim[0] * dfx_value_spec(a)->dim[1];
+    const dfx_spec *s = dfx_value_spec(a);
+    dfx_value *flat = dfx_reshape(a, 3, (int64_t[]){ n, s->dim[2], s->dim[3] });
+    dfx_value *b = dfx_cast(dfx_cast(dfx_scale(flat, 0.18215f, -1.5f), DFX_BF16), DFX_F32);
+    return dfx_reshape(b, 4, s->dim);
+}
+
+/* Errors are multiples of the result's largest magnitude; 0: exact. */
+static const struct test {
+    const char *name, *from; /* `from` lends another case's values */
+    dfx_value *(*record)(void);
+    double tolerance;
+} tests[] = {
+    { "linear", NULL, linear, 1e-6 },
+    { "linear_vector", NULL, linear_vector, 2e-6 },
+    { "conv2d", NULL, conv2d, 1e-6 },
+    { "conv2d_1x1", NULL, conv2d_1x1, 1e-6 },
+    { "conv2d_stride", NULL, conv2d_stride, 1e-6 },
+    { "conv2d_dilation", NULL, conv2d_dilation, 1e-6 },
+    { "conv2d_groups", NULL, conv2d_groups, 1e-6 },
+    { "conv2d_depthwise", NULL, conv2d_depthwise, 1e-6 },
+    { "attention", NULL, attention, 2e-6 },
+    { "attention_cross", NULL, attention_cross, 2e-6 },
+    { "attention_causal", NULL, attention_causal, 2e-6 },
+    { "group_norm", NULL, group_norm, 2e-6 },
+    { "group_norm_plain", NULL, group_norm_plain, 4e-6 },
+    { "layer_norm", NULL, layer_norm, 2e-6 },
+    { "layer_norm_plain", NULL, layer_norm_plain, 2e-6 },
+    { "silu", NULL, silu, 1e-6 },
+    { "gelu", NULL, gelu, 1e-6 },
+    { "quick_gelu", NULL, quick_gelu, 1e-6 },
+    { "geglu", NULL, geglu, 1e-6 },
+    { "add", NULL, add, 0 },
+    { "add_repeated", NULL, add, 0 },
+    { "add_channels", NULL, add_channels, 0 },
+    { "scale", NULL, scale, 2e-7 },
+    { "cast_reshape", "scale", cast_reshape, 4e-3 },
+    { "concat", NULL, concat, 0 },
+    { "slice_first", NULL, slice_first, 0 },
+    { "slice_middle", NULL, slice_middle, 0 },
+    { "slice_last", NULL, slice_last, 0 },
+    { "upsample_double", NULL, upsample_double, 0 },
+    { "upsample_odd", NULL, upsample_odd, 0 },
+    { "embedding", NULL, embedding, 0 },
+    { "timestep_sd", NULL, timestep_sd, 4e-5 },
+    { "timestep_ddpm", NULL, timestep_ddpm, 4e-5 },
+};
+enum { TESTS = sizeof tests / sizeof *tests };
+
+/* The largest difference as a part of the largest magnitude; NaN counts as infinite. */
+static double error_of(const float *got, const dfx_tensor *want)
+{
+    const float *w = want->data;
+    double worst = 0, largest = 0;
+    for (size_t i = 0; i < want->bytes / sizeof *w; i++) {
+        double e = fabs((double)got[i] - w[i]);
+        if (!(e <= worst))
+            worst = isnan(e) ? INFINITY : e;
+        largest = fmax(largest, fabs(w[i]));
+    }
+    return worst / largest;
+}
+
+/* Runs the recorded case and compares its result, y. */
+static dfx_status run(double *error, dfx_value *y)
+{
+    const dfx_tensor *want = find("y");
+    dfx_status status;
+    dfx_output(y, "y");
+    if ((status = dfx_sequence_prepare(now.sequence)) != DFX_OK)
+        return status;
+    const dfx_spec *s = dfx_value_spec(y);
+    *error = INFINITY;
+    if (s->rank != want->spec.rank ||
+        memcmp(s->dim, want->spec.dim, (size_t)s->rank * sizeof *s->dim))
+        return DFX_OK;
+    for (int i = 0; i < now.inputs && status == DFX_OK; i++)
+        status = dfx_sequence_write(now.sequence, now.input[i]->name, now.input[i]->data,
+                                    now.input[i]->bytes);
+    float *got = malloc(want->bytes);
+    if (status == DFX_OK)
+        status = dfx_sequence_run(now.sequence);
+    if (status == DFX_OK)
+        status = dfx_sequence_read(now.sequence, "y", got, want->bytes);
+    if (status == DFX_OK)
+        *error = error_of(got, want);
+    free(got);
+    return status;
+}
+
+static void begin(const char *name, dfx_device *device)
+{
+    memset(&now, 0, sizeof now);
+    now.name = name;
+    if (dfx_sequence_new(&now.sequence, device, DFX_F32) != DFX_OK)
+        exit(99);
+}
+
+static void test_device(const char *name, const struct test *list, int count)
+{
+    dfx_device *device;
+    if (dfx_device_open(&device, name) != DFX_OK) {
+        skip(dfx_error(), "operators on %s", name);
+        return;
+    }
+    for (const struct test *t = list; t < list + count; t++) {
+        double error = INFINITY;
+        begin(t->from ? t->from : t->name, device);
+        dfx_status status = run(&error, t->record());
+        ok(status == DFX_OK && error <= t->tolerance, "%s on %s: error %.2g (%s)", t->name, name,
+           error, status == DFX_OK ? "torch" : dfx_error());
+        dfx_sequence_free(now.sequence);
+    }
+    dfx_device_free(device);
+}
+
+/* A call that cannot be made: the sequence keeps the reason, later calls do nothing. */
+static void test_refusal(dfx_device *device, const char *name, dfx_value *(*record)(void),
+                         const char *message)
+{
+    begin(name, device);
+    dfx_value *y = dfx_silu(record());
+    ok(dfx_value_spec(y)->rank == 0, "%s: a wrong call has no result", name);
+    ok(dfx_sequence_prepare(now.sequence) == DFX_ERROR_ARGUMENT && strstr(dfx_error(), message),
+       "%s: %s", name, dfx_error());
+    dfx_sequence_free(now.sequence);
+}
+
+/* The bias in place of x. */
+static dfx_value *linear_misfit(void)
+{
+    return dfx_linear(in("bias"), constant("weight"), NULL);
+}
+
+static dfx_value *linear_no_constant(void)
+{
+    return dfx_linear(in("x"), in("weight"), NULL);
+}
+
+static dfx_value *conv2d_misfit(void)
+{
+    dfx_conv2d_options o = { .stride = 1, .dilation = 1, .groups = 2, 0, 0, 0, 0 };
+    return dfx_conv2d(in("x"), constant("weight"), NULL, &o);
+}
+
+static dfx_value *conv2d_too_large(void)
+{
+    dfx_conv2d_options o = { .stride = 1, .dilation = 5, .groups = 1, 0, 0, 0, 0 };
+    return dfx_conv2d(in("x"), constant("weight"), NULL, &o);
+}
+
+static dfx_value *conv2d_no_stride(void)
+{
+    dfx_conv2d_options o = { .stride = 0, .dilation = 1, .groups = 1, 0, 0, 0, 0 };
+    return dfx_conv2d(in("x"), constant("weight"), NULL, &o);
+}
+
+static void test_refusals(void)
+{
+    dfx_device *device;
+    if (dfx_device_open(&device, "cpu") != DFX_OK)
+        exit(99);
+    test_refusal(device, "linear", linear_misfit, "[33, 77] does not fit x [33]");
+    test_refusal(device, "linear", linear_no_constant, "no constant");
+    test_refusal(device, "conv2d", conv2d_misfit, "[33, 16, 3, 3] in 2 groups does not fit");
+    test_refusal(device, "conv2d", conv2d_too_large, "larger than x [1, 9, 7, 16]");
+    test_refusal(device, "conv2d", conv2d_no_stride, "stride 0");
+    dfx_device_free(device);
+}
+
+/* Every way there is to multiply, on the same values. */
+static void test_variants(void)
+{
+    const char *names[] = { "linear:tiled,conv2d:tiled", "linear:clblast,conv2d:clblast" };
+    for (int i = 0; i < 2; i++) {
+        setenv("DFX_VARIANT", names[i], 1);
+        printf("# DFX_VARIANT=%s\n", names[i]);
+        test_device("opencl", tests, 8);
+    }
+    unsetenv("DFX_VARIANT");
+}
+
+int main(void)
+{
+    if (dfx_tensors_open(&file, data("ops.safetensors")) != DFX_OK) {
+        printf("Bail out! %s\n", dfx_error());
+        return 99;
+    }
+    test_device("cpu", tests, TESTS);
+    test_device("opencl", tests, TESTS);
+    test_variants();
+    test_refusals();
+    dfx_tensors_free(file);
+    return done();
+}

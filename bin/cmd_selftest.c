@@ -13,8 +13,7 @@ static const struct settings defaults;
 
 #define AT(field) offsetof(struct settings, field)
 static const struct option options[] = {
-    { "device", OPTION_STRING, AT(device), "D", "cpu, opencl, opencl:N or auto (DFX_DEVICE)", 0,
-      0 },
+    { "device", OPTION_STRING, AT(device), "D", "opencl or opencl:N; the best one without it", 0, 0 },
     { "op", OPTION_STRING, AT(op), "NAME", "only this operator (group_norm, conv2d ...)", 0, 0 },
     { "small", OPTION_FLAG, AT(small), NULL, "only small cases, for simulators", 0, 0 },
     { "json", OPTION_FLAG, AT(json), NULL, "print JSON", 0, 0 },
@@ -24,9 +23,24 @@ static const struct option options[] = {
 
 static const struct positional positionals[] = { { .name = NULL } };
 
+/* What the table is of, until its head is printed. */
+struct table {
+    const dfx_device_info *info;
+};
+
+static void print_head(const dfx_device_info *info)
+{
+    printf("%s: %s, %s, driver %s\n", info->id, info->name, info->platform, info->driver);
+    printf("%-20s %-14s %-5s %6s %7s %10s %10s\n", "operator", "variant", "dtype", "cases",
+           "skipped", "worst", "tolerance");
+}
+
 static void print_row(void *user, const dfx_selftest_row *r)
 {
-    (void)user;
+    struct table *t = user;
+    if (t->info)
+        print_head(t->info);
+    t->info = NULL;
     printf("%-20s %-14s %-5s %6d %7d %10.2e %10.2e  %s\n", r->op, r->variant,
            dfx_dtype_name(r->dtype), r->cases, r->skipped, r->worst, r->tolerance,
            r->failed ? "FAILED" : "ok");
@@ -55,12 +69,9 @@ static void collect_row(void *user, const dfx_selftest_row *r)
 static dfx_status test(const struct settings *s, dfx_device *device, int *failed, int *code)
 {
     const dfx_device_info *info = dfx_device_get_info(device);
-    if (!s->json) {
-        printf("%s: %s, %s, driver %s\n", info->id, info->name, info->platform, info->driver);
-        printf("%-20s %-14s %-5s %6s %7s %10s %10s\n", "operator", "variant", "dtype", "cases",
-               "skipped", "worst", "tolerance");
-        return dfx_selftest(device, s->op, s->small, print_row, NULL, failed);
-    }
+    struct table table = { info };
+    if (!s->json)
+        return dfx_selftest(device, s->op, s->small, print_row, &table, failed);
     json_object *top = json_object_new_object(), *rows = json_object_new_array();
     dfx_status status = dfx_selftest(device, s->op, s->small, collect_row, rows, failed);
     json_object_object_add(top, "device", json_object_new_string(info->id));
@@ -77,7 +88,7 @@ static int run(void *settings)
     const struct settings *s = settings;
     dfx_device *device;
     int failed = 0, code = EXIT_DONE;
-    dfx_status status = dfx_device_open(&device, cmd_default(s->device, "DFX_DEVICE"));
+    dfx_status status = dfx_device_open(&device, s->device ? s->device : "opencl");
     if (status != DFX_OK)
         return cmd_fail(status);
     cmd_catch_interrupt();

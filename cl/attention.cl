@@ -1,6 +1,6 @@
 /* attention.cl - softmax(scale q k^T) v, a block of queries at a time, with online softmax: a block
- * keeps the largest score and the sum of each query's weights and rescales when they grow (Milakov &
- * Gimelshein 2018; Dao et al. 2022). q, out [N, T, C], k, v [N, S, C], HEAD = C / heads. */
+ * keeps the largest score and the sum of each query's weights, and rescales when they grow (Milakov
+ * & Gimelshein 2018; Dao et al. 2022). q, out [N, T, C], k, v [N, S, C], HEAD = C / heads. */
 
 /* Below every score that matters, and finite: weights of masked keys become exactly 0. */
 #define MASKED (-1e30f)
@@ -35,7 +35,7 @@ static inline void transpose8(float8 v[8])
 
 /* Panels of 8, in which the products read one after another what they need at the same time:
  *   keys [N heads][ceil(S / 8)][HEAD][8]   values [N heads][PADDED / 8][S][8]
- * A work-item packs 8 keys of a head. Keys after the last one repeat it; nothing uses their scores. */
+ * A work-item packs 8 keys of a head. Keys after the last repeat it; nothing uses their scores. */
 WORK_GROUP(1, 1, 1)
 void attention_pack(__global float *keys, __global float *values, __global const T *k,
                     __global const T *v, int count, int channels, int heads)
@@ -64,12 +64,14 @@ void attention_pack(__global float *keys, __global float *values, __global const
         for (int i = WHOLE; i < HEAD; i++)
             keys[i * 8 + r] = LOAD(k, row[r] + i);
         for (int i = WHOLE; i < PADDED && first + r < count; i++)
-            values[(size_t)(WHOLE * count) + r * 8 + i - WHOLE] = i < HEAD ? LOAD(v, row[r] + i) : 0;
+            values[(size_t)WHOLE * count + r * 8 + i - WHOLE] =
+                i < HEAD ? LOAD(v, row[r] + i) : 0;
     }
 }
 
 /* sum [8][2] += panel^T rows, over `count` rows of 2 vectors and of 8 panel elements. */
-static inline void tile(float16 sum[16], __global const float *panel, const float16 *rows, int count)
+static inline void tile(float16 sum[16], __global const float *panel, const float16 *rows,
+                        int count)
 {
     for (int i = 0; i < count; i++, panel += 8) {
         float16 a = rows[2 * i], b = rows[2 * i + 1];
@@ -96,7 +98,8 @@ static inline float16 power_of_2(float16 x)
 }
 
 /* scores [count][2] = keys queries^T */
-static inline void score(float16 *scores, const float16 *queries, __global const float *keys, int count)
+static inline void score(float16 *scores, const float16 *queries, __global const float *keys,
+                         int count)
 {
     for (int chunk = 0; chunk < HEAD; chunk += CHUNK) {
         int length = min(CHUNK, HEAD - chunk);
@@ -142,7 +145,8 @@ static inline float16 soften(float16 *scores, float16 *most, float16 *total, int
 }
 
 /* Queries of a head, those after the last one repeating it, as queries [HEAD][2]. */
-static inline void load_queries(float16 *queries, __global const T *q, int count, int channels, float factor)
+static inline void load_queries(float16 *queries, __global const T *q, int count, int channels,
+                                float factor)
 {
     float *to = (float *)queries;
     for (int r = 0; r < QUERIES; r += 8) {
@@ -231,16 +235,17 @@ void attention(__global T *out, __global const T *q, __global const float *keys,
 
 #else
 
-/* For GPUs: a work-group does QUERIES queries of one head. LANES work-items share ROWS queries: each
- * of them has some keys' scores, then some channels' sums, in registers. What they read lies in
- * local memory: `stage` has a chunk of queries and keys, then some keys' values. */
+/* For GPUs: a work-group does QUERIES queries of one head. LANES work-items share ROWS queries: a
+ * work-item has some keys' scores, then some channels' sums, in registers. What it reads lies in
+ * local memory: the stage (STAGE floats) has a chunk of queries and keys, then values
+ * of VALUES tokens. */
 #define GROUP 256
 #define LANES 16
 #define QUERIES (GROUP / LANES * ROWS)
 #define KEYS 32
 #define COLUMNS (KEYS / LANES)
-#define CHUNK 16           /* channels of queries and keys */
-#define PITCH (CHUNK / 4 + 1) /* float4 between rows of the stage; odd, so that lanes use all banks */
+#define CHUNK 16              /* channels of queries and keys */
+#define PITCH (CHUNK / 4 + 1) /* float4 from row to row of the stage; odd: lanes use all banks */
 
 /* Channels of a work-item's sums: WIDTH from WIDTH * lane on, and again after WIDTH * LANES. */
 #if HEAD % (4 * LANES) == 0
@@ -268,8 +273,8 @@ static inline float4 load_channels(__global const T *p, size_t at, int i)
 }
 
 /* Channels from `chunk` on of `rows` tokens, times factor; zeros for tokens that are not there. */
-static inline void stage_rows(__local float4 *stage, __global const T *p, int rows, int present, int channels,
-                int chunk, float factor)
+static inline void stage_rows(__local float4 *stage, __global const T *p, int rows, int present,
+                              int channels, int chunk, float factor)
 {
 #pragma unroll 1
     for (int e = get_local_id(0); e < rows * (CHUNK / 4); e += GROUP) {
@@ -280,7 +285,8 @@ static inline void stage_rows(__local float4 *stage, __global const T *p, int ro
 }
 
 /* VALUES tokens' values, one after the other; zeros for tokens that are not there. */
-static inline void stage_values(__local float4 *stage, __global const T *v, int present, int channels)
+static inline void stage_values(__local float4 *stage, __global const T *v, int present,
+                                int channels)
 {
 #if HEAD % 4 == 0
 #pragma unroll 1
@@ -299,7 +305,7 @@ static inline void stage_values(__local float4 *stage, __global const T *v, int 
 
 /* scores [ROWS][COLUMNS] of key lane + LANES * column */
 static inline void score(float scores[ROWS][COLUMNS], __local float4 *stage, __global const T *q,
-           __global const T *k, int tokens, int count, int channels, float factor)
+                         __global const T *k, int tokens, int count, int channels, float factor)
 {
     int lane = get_local_id(0) % LANES, group = get_local_id(0) / LANES;
     __local const float4 *queries = stage + group * ROWS * PITCH;
@@ -327,8 +333,8 @@ static inline void score(float scores[ROWS][COLUMNS], __local float4 *stage, __g
                 float4 a = queries[r * PITCH + i];
 #pragma unroll
                 for (int j = 0; j < COLUMNS; j++)
-                    scores[r][j] = mad(a.s0, b[j].s0, mad(a.s1, b[j].s1, mad(a.s2, b[j].s2,
-                                       mad(a.s3, b[j].s3, scores[r][j]))));
+                    scores[r][j] = mad(a.s0, b[j].s0, mad(a.s1, b[j].s1,
+                                   mad(a.s2, b[j].s2, mad(a.s3, b[j].s3, scores[r][j]))));
             }
         }
     }
@@ -337,19 +343,36 @@ static inline void score(float scores[ROWS][COLUMNS], __local float4 *stage, __g
 /* Where 4 numbers of a row of `weights` lie; mixed so that groups of lanes use other banks. */
 static inline int place(int row, int i)
 {
-    return row * (KEYS / 4) + (i ^ (int)(get_local_id(0) / LANES % (KEYS / 4)));
+    return row * (KEYS / 4) + (i ^ row / ROWS % (KEYS / 4));
 }
 
-/* Gives what each lane has for row r to all lanes of the row, 4 lanes a vector. */
-static inline void share(__local float4 *weights, int row, float x)
+/* The weight of a key for a row, and before that what lane `key` found for it. */
+static inline __local float *weight(__local float4 *weights, int row, int key)
 {
-    int lane = get_local_id(0) % LANES;
-    ((__local float *)(weights + place(row, lane / 4)))[lane % 4] = x;
+    return (__local float *)(weights + place(row, key / 4)) + key % 4;
+}
+
+/* Joins what the lanes of each row left as its first weights, the largest or their sum: element
+ * `row` of the stage. Every work-item does some row, because PoCL 3.1 fails when only some do. */
+static inline void join(__local float4 *stage, __local const float4 *weights, int sum)
+{
+    int row = get_local_id(0) % QUERIES;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    float4 all = weights[place(row, 0)];
+#pragma unroll
+    for (int i = 1; i < LANES / 4; i++) {
+        float4 x = weights[place(row, i)];
+        all = sum ? all + x : fmax(all, x);
+    }
+    ((__local float *)stage)[get_local_id(0)] =
+        sum ? all.s0 + all.s1 + all.s2 + all.s3
+            : fmax(fmax(all.s0, all.s1), fmax(all.s2, all.s3));
+    barrier(CLK_LOCAL_MEM_FENCE);
 }
 
 /* sums [ROWS][PARTS] += weights values */
-static inline void add_values(part sums[ROWS][PARTS], __local const float4 *weights, __local float4 *stage,
-                __global const T *v, int count, int channels)
+static inline void add_values(part sums[ROWS][PARTS], __local float4 *weights,
+                              __local float4 *stage, __global const T *v, int count, int channels)
 {
     int lane = get_local_id(0) % LANES, group = get_local_id(0) / LANES;
 #pragma unroll 1
@@ -358,21 +381,19 @@ static inline void add_values(part sums[ROWS][PARTS], __local const float4 *weig
         stage_values(stage, v + (size_t)first * channels, count - first, channels);
         barrier(CLK_LOCAL_MEM_FENCE);
 #pragma unroll 1
-        for (int key = 0; key < VALUES; key += 4) {
+        for (int key = 0; key < VALUES; key += 2) {
             __local const float *row = (__local const float *)stage + key * HEAD;
-            float4 w[ROWS];
+            float2 w[ROWS];
 #pragma unroll
             for (int r = 0; r < ROWS; r++)
-                w[r] = weights[place(group * ROWS + r, (first + key) / 4)];
+                w[r] = *(__local const float2 *)weight(weights, group * ROWS + r, first + key);
 #pragma unroll
             for (int j = 0; j < PARTS; j++) {
                 int i = min((lane + j * LANES) * WIDTH, HEAD - WIDTH);
                 part a = LOAD_PART(row + i), b = LOAD_PART(row + HEAD + i);
-                part c = LOAD_PART(row + 2 * HEAD + i), d = LOAD_PART(row + 3 * HEAD + i);
 #pragma unroll
                 for (int r = 0; r < ROWS; r++)
-                    sums[r][j] = mad((part)w[r].s0, a, mad((part)w[r].s1, b, mad((part)w[r].s2, c,
-                                     mad((part)w[r].s3, d, sums[r][j]))));
+                    sums[r][j] = mad((part)w[r].s0, a, mad((part)w[r].s1, b, sums[r][j]));
             }
         }
     }
@@ -414,30 +435,25 @@ void attention(__global T *out, __global const T *q, __global const T *k, __glob
                     scores[r][j] = MASKED;
                 x = fmax(x, scores[r][j]);
             }
-            share(weights, row + r, x);
+            *weight(weights, row + r, lane) = x;
         }
-        barrier(CLK_LOCAL_MEM_FENCE);
+        join(stage, weights, 0);
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
-            float4 x = most[r];
-#pragma unroll
-            for (int i = 0; i < LANES / 4; i++)
-                x = fmax(x, weights[place(row + r, i)]);
-            float m = fmax(fmax(x.s0, x.s1), fmax(x.s2, x.s3)), factor = exp2(most[r] - m);
+            float m = fmax(most[r], ((__local float *)stage)[row + r]), factor = exp2(most[r] - m);
             most[r] = m;
             total[r] *= factor;
 #pragma unroll
             for (int j = 0; j < PARTS; j++)
                 sums[r][j] *= factor;
         }
-        barrier(CLK_LOCAL_MEM_FENCE);
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
 #pragma unroll
             for (int j = 0; j < COLUMNS; j++) {
                 float p = exp2(scores[r][j] - most[r]);
                 total[r] += p;
-                ((__local float *)(weights + place(row + r, j * LANES / 4 + lane / 4)))[lane % 4] = p;
+                *weight(weights, row + r, j * LANES + lane) = p;
             }
         }
         add_values(sums, weights, stage, v + offset, count - key, channels);
@@ -445,15 +461,11 @@ void attention(__global T *out, __global const T *q, __global const T *k, __glob
     barrier(CLK_LOCAL_MEM_FENCE);
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
-        share(weights, row + r, total[r]);
-    barrier(CLK_LOCAL_MEM_FENCE);
+        *weight(weights, row + r, lane) = total[r];
+    join(stage, weights, 1);
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
-        float4 x = 0;
-#pragma unroll
-        for (int i = 0; i < LANES / 4; i++)
-            x += weights[place(row + r, i)];
-        float factor = 1 / (x.s0 + x.s1 + x.s2 + x.s3);
+        float factor = 1 / ((__local float *)stage)[row + r];
         if (first + row + r < tokens) {
 #pragma unroll
             for (int j = 0; j < PARTS; j++) {

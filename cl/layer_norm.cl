@@ -3,15 +3,19 @@
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 
+float sum4(float a, float b, float c, float d)
+{
+    return (a + b) + (c + d);
+}
+
 float across(VEC v)
 {
+    float sum = sum4(v.s0, v.s1, v.s2, v.s3);
 #if WIDTH == 16
-    float8 eight = v.lo + v.hi;
-    float4 four = eight.lo + eight.hi;
-#else
-    float4 four = v;
+    sum = sum4(sum, sum4(v.s4, v.s5, v.s6, v.s7), sum4(v.s8, v.s9, v.sa, v.sb),
+               sum4(v.sc, v.sd, v.se, v.sf));
 #endif
-    return (four.x + four.z) + (four.y + four.w);
+    return sum;
 }
 
 float group_sum(float v, __local float *room)

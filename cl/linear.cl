@@ -151,7 +151,8 @@ void linear_tiled(__global const T *restrict x, __global const T *restrict w,
         barrier(CLK_LOCAL_MEM_FENCE);
 #pragma unroll
         for (int k = 0; k < DEPTH; k++) {
-            float4 ak = vload4(0, a + k * PITCH + ly * 4), bk = vload4(0, b + k * TILE + lx * 4);
+            float4 ak = vload4(0, a + k * PITCH + ly * 4);
+            float4 bk = vload4(0, b + k * TILE + lx * 4);
             c[0] = fma((float4)ak.s0, bk, c[0]);
             c[1] = fma((float4)ak.s1, bk, c[1]);
             c[2] = fma((float4)ak.s2, bk, c[2]);

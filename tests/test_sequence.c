@@ -70,7 +70,7 @@ static void test_plan(void)
 {
     enum { ITEMS = 300, CALLS = 100 };
     static dfx__plan_item item[ITEMS];
-    size_t size[8], alive[CALLS] = { 0 }, needed = 0;
+    size_t size[32], alive[CALLS] = { 0 }, needed = 0;
     unsigned seed = 1;
     for (int i = 0; i < ITEMS; i++) {
         seed = seed * 1103515245 + 12345;
@@ -93,7 +93,7 @@ static void test_plan(void)
     ok(arenas == 1 && !overlaps && !misplaced, "nothing that lives together overlaps");
     ok(size[0] <= needed + needed / 5, "the arena has %zu bytes, %zu are alive at once", size[0],
        needed);
-    arenas = dfx__plan(item, ITEMS, 64, 8192, size, 8);
+    arenas = dfx__plan(item, ITEMS, 64, 8192, size, 32);
     int fits = arenas > 1;
     for (int a = 0; a < arenas; a++)
         fits = fits && size[a] <= 8192;

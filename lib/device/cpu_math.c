@@ -90,23 +90,23 @@ static void quick_gelu(float *to, const float *from, size_t n)
     sigmoid_unit(to, from, 1.702f, n);
 }
 
-/* erf as a quotient of polynomials; from 4 on it is 1 in f32 (coefficients as in Eigen). */
+/* erf as a quotient of polynomials; from 4 on it is 1 in f32 (tests/gen/erf.py). */
 static inline vector erf_vector(vector x)
 {
     const vector limit = (vector){ 0 } + 4.0f;
     x = choose(x > limit, limit, x);
     x = choose(x < -limit, -limit, x);
     vector s = x * x;
-    vector p = s * -2.72614225801306e-10f + 2.77068142495902e-08f;
-    p = p * s - 2.10102402082508e-06f;
-    p = p * s - 5.69250639462346e-05f;
-    p = p * s - 7.34990630326855e-04f;
-    p = p * s - 2.95459980854025e-03f;
-    p = p * s - 1.60960333262415e-02f;
-    vector q = s * -1.45660718464996e-05f - 2.13374055278905e-04f;
-    q = q * s - 1.68282697438203e-03f;
-    q = q * s - 7.37332916720468e-03f;
-    q = q * s - 1.42647390514189e-02f;
+    vector p = s * 1.92169889e-08f - 1.99030546e-06f;
+    p = p * s + 0.00015553608f;
+    p = p * s + 0.00429305108f;
+    p = p * s + 0.0524334945f;
+    p = p * s + 0.213944867f;
+    p = p * s + 1.12837863f;
+    vector q = s * 0.00109803514f + 0.0155511005f;
+    q = q * s + 0.12079969f;
+    q = q * s + 0.522931337f;
+    q = q * s + 1.0f;
     return x * p / q;
 }
 

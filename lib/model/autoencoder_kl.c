@@ -1,4 +1,4 @@
-/* autoencoder_kl.c - AutoencoderKL (Kingma & Welling 2013; Rombach et al. 2022), as diffusers builds it. */
+/* autoencoder_kl.c - AutoencoderKL (Kingma & Welling 2013; Rombach et al. 2022). */
 #include "core/dtype.h"
 #include "model/model.h"
 #include "sequence/sequence.h"
@@ -46,6 +46,7 @@ static const dfx__config_rule rules[] = {
     { "latents_mean", "null" },
     { "latents_std", "null" },
     { "sample_size", "*" },
+    { "shift_factor", "*" }, /* StableDiffusionPipeline has no use for it */
     { NULL, NULL },
 };
 
@@ -80,7 +81,6 @@ static void read_config(dfx__autoencoder_kl *m, dfx__config *c)
     m->use_post_quant = dfx__config_bool(c, "use_post_quant_conv", 1);
     m->facts.latent_channels = dfx__config_int(c, "latent_channels", 4, 1, 1024);
     m->facts.scaling_factor = dfx__config_float(c, "scaling_factor", 0.18215f);
-    m->facts.shift_factor = dfx__config_float(c, "shift_factor", 0);
     m->facts.factor = 1 << (m->levels - 1);
     need_types(c, "down_block_types", "DownEncoderBlock2D", m->levels);
     need_types(c, "up_block_types", "UpDecoderBlock2D", m->levels);

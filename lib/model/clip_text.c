@@ -25,11 +25,20 @@ struct dfx__clip_text {
 };
 
 static const dfx__config_rule rules[] = {
-    { "architectures", "*" },          { "attention_dropout", "*" },  { "bos_token_id", "*" },
-    { "dropout", "*" },                { "dtype", "*" },              { "eos_token_id", "*" },
-    { "gradient_checkpointing", "*" }, { "initializer_factor", "*" }, { "initializer_range", "*" },
-    { "model_type", "*" },             { "pad_token_id", "*" },       { "projection_dim", "*" },
-    { "torch_dtype", "*" },            { "transformers_version", "*" },
+    { "architectures", "*" },
+    { "attention_dropout", "*" },
+    { "bos_token_id", "*" },
+    { "dropout", "*" },
+    { "dtype", "*" },
+    { "eos_token_id", "*" },
+    { "gradient_checkpointing", "*" },
+    { "initializer_factor", "*" },
+    { "initializer_range", "*" },
+    { "model_type", "*" },
+    { "pad_token_id", "*" },
+    { "projection_dim", "*" },
+    { "torch_dtype", "*" },
+    { "transformers_version", "*" },
     { NULL, NULL },
 };
 
@@ -88,8 +97,8 @@ static void *build(dfx__config *config, dfx__loader *l)
         dfx__enter(l, "text_model");
     dfx__enter(l, "embeddings");
     m->tokens = dfx__load(l, "token_embedding.weight", 2, (int64_t[]){ m->facts.vocabulary, c });
-    m->positions = dfx__load(l, "position_embedding.weight", 2,
-                             (int64_t[]){ m->facts.positions, c });
+    m->positions =
+        dfx__load(l, "position_embedding.weight", 2, (int64_t[]){ m->facts.positions, c });
     dfx__ignore(l, "position_ids"); /* 0, 1, 2 ... in files of transformers before 4.31 */
     dfx__leave(l);
     for (int i = 0; i < m->layers; i++) {
@@ -161,10 +170,11 @@ static dfx_status forward(dfx_model *model, dfx_device *device, dfx_dtype dtype,
     dfx_sequence *s;
     dfx_spec spec;
     int32_t *ids;
-    DFX__TRY(dfx__forward_ids(&ids, &spec, in, "input_ids"));
+    const dfx__clip_text *m = model->net;
+    DFX__TRY(dfx__forward_ids(&ids, &spec, in, "input_ids", m->facts.vocabulary));
     dfx_status status = dfx_sequence_new(&s, device, dtype);
     if (status == DFX_OK) {
-        status = run(model->net, s, ids, &spec, out);
+        status = run(m, s, ids, &spec, out);
         dfx_sequence_free(s);
     }
     free(ids);

@@ -162,9 +162,9 @@ dfx_status dfx__forward_floats(float **out, dfx_spec *spec, const dfx_tensors *i
     if (!t)
         return dfx__fail(DFX_ERROR_ARGUMENT, "the input tensor %s is missing", name);
     if (!fits(&t->spec, rank, dim))
-        return dfx__fail(DFX_ERROR_ARGUMENT, "the input tensor %s has shape %s and needs %s (-1: any)",
-                         name, dfx__shape_text(has, t->spec.rank, t->spec.dim),
-                         dfx__shape_text(needs, rank, dim));
+        return dfx__fail(
+            DFX_ERROR_ARGUMENT, "the input tensor %s has shape %s and needs %s (-1: any)", name,
+            dfx__shape_text(has, t->spec.rank, t->spec.dim), dfx__shape_text(needs, rank, dim));
     *spec = t->spec;
     spec->dtype = DFX_F32;
     *out = dfx__alloc(dfx__elements(spec), sizeof **out);
@@ -174,23 +174,38 @@ dfx_status dfx__forward_floats(float **out, dfx_spec *spec, const dfx_tensors *i
     return DFX_OK;
 }
 
-dfx_status dfx__forward_ids(int32_t **out, dfx_spec *spec, const dfx_tensors *in, const char *name)
+static dfx_status copy_ids(int32_t *to, const dfx_tensor *t, size_t n, int count)
+{
+    for (size_t i = 0; i < n; i++) {
+        int64_t id = t->spec.dtype == DFX_I32 ? ((const int32_t *)t->data)[i]
+                                              : ((const int64_t *)t->data)[i];
+        if (id < 0 || id >= count)
+            return dfx__fail(DFX_ERROR_ARGUMENT,
+                             "the input tensor %s has the id %lld: not from 0 to %d", t->name,
+                             (long long)id, count - 1);
+        to[i] = (int32_t)id;
+    }
+    return DFX_OK;
+}
+
+dfx_status dfx__forward_ids(int32_t **out, dfx_spec *spec, const dfx_tensors *in, const char *name,
+                            int count)
 {
     const dfx_tensor *t = dfx_tensors_find(in, name);
     if (!t || t->spec.rank != 2 || (t->spec.dtype != DFX_I64 && t->spec.dtype != DFX_I32) ||
         dfx__elements(&t->spec) == 0)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "the input tensor %s [batch, tokens] of i64 or i32 is "
-                                             "needed", name);
+        return dfx__fail(DFX_ERROR_ARGUMENT,
+                         "the input tensor %s [batch, tokens] must be i64 or i32", name);
     size_t n = dfx__elements(&t->spec);
     *spec = t->spec;
     spec->dtype = DFX_I32;
     *out = dfx__alloc(n, sizeof **out);
     if (!*out)
         return dfx__no_memory();
-    for (size_t i = 0; i < n; i++)
-        (*out)[i] = t->spec.dtype == DFX_I32 ? ((const int32_t *)t->data)[i]
-                                             : (int32_t)((const int64_t *)t->data)[i];
-    return DFX_OK;
+    dfx_status status = copy_ids(*out, t, n, count);
+    if (status != DFX_OK)
+        free(*out);
+    return status;
 }
 
 dfx_status dfx__forward_result(dfx_tensors *out, const char *name, dfx_sequence *s,
@@ -203,7 +218,8 @@ dfx_status dfx__forward_result(dfx_tensors *out, const char *name, dfx_sequence 
         return dfx__no_memory();
     dfx_status status = dfx_sequence_read(s, output, data, n * sizeof *data);
     if (channels_last) {
-        shape = (dfx_spec){ DFX_F32, 4, { spec->dim[0], spec->dim[3], spec->dim[1], spec->dim[2] } };
+        shape =
+            (dfx_spec){ DFX_F32, 4, { spec->dim[0], spec->dim[3], spec->dim[1], spec->dim[2] } };
         result = data + n;
         dfx__to_channels_first(result, data, &shape);
     }

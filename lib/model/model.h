@@ -7,8 +7,8 @@
 #include "nn/nn.h"
 
 typedef struct dfx__model_class {
-    const char *name;      /* diffusers' or transformers' class name */
-    const char *basename;  /* of its weight files */
+    const char *name;     /* diffusers' or transformers' class name */
+    const char *basename; /* of its weight files */
     /* Reads the config and loads the weights; NULL after a failure, which config or loader keep. */
     void *(*build)(dfx__config *config, dfx__loader *loader);
     dfx_status (*forward)(dfx_model *m, dfx_device *device, dfx_dtype dtype, const dfx_tensors *in,
@@ -50,7 +50,7 @@ typedef struct dfx__autoencoder_kl dfx__autoencoder_kl;
 
 typedef struct {
     int latent_channels, factor; /* factor: pixels of a latent's side */
-    float scaling_factor, shift_factor;
+    float scaling_factor;
 } dfx__autoencoder_facts;
 dfx__autoencoder_facts dfx__autoencoder_kl_get_facts(const dfx__autoencoder_kl *m);
 
@@ -68,8 +68,8 @@ typedef struct {
 } dfx__clip_text_facts;
 dfx__clip_text_facts dfx__clip_text_get_facts(const dfx__clip_text *m);
 
-/* ids [N, T] i32 -> the last hidden state after the final norm [N, T, channels]; *penultimate, where
- * not NULL, receives hidden_states[-2]. */
+/* ids [N, T] i32 -> the last hidden state after the final norm [N, T, channels]; *penultimate,
+ * where not NULL, receives hidden_states[-2]. */
 dfx_value *dfx__clip_text_record(const dfx__clip_text *m, dfx_value *ids, dfx_value **penultimate);
 
 /* ---- edges ---- */
@@ -78,11 +78,12 @@ dfx_value *dfx__clip_text_record(const dfx__clip_text *m, dfx_value *ids, dfx_va
 void dfx__to_channels_last(float *to, const float *from, const dfx_spec *nchw);
 void dfx__to_channels_first(float *to, const float *from, const dfx_spec *nchw);
 
-/* A tensor of forward's inputs as floats or ids, to be freed; its rank must be `rank` and its
- * dimensions those of `dim` (-1: any). */
+/* A tensor of forward's inputs as floats or ids, to be freed; floats must have the rank and the
+ * dimensions `dim` (-1: any), ids [batch, tokens] be below `count`. */
 dfx_status dfx__forward_floats(float **out, dfx_spec *spec, const dfx_tensors *in, const char *name,
                                int rank, const int64_t *dim);
-dfx_status dfx__forward_ids(int32_t **out, dfx_spec *spec, const dfx_tensors *in, const char *name);
+dfx_status dfx__forward_ids(int32_t **out, dfx_spec *spec, const dfx_tensors *in, const char *name,
+                            int count);
 
 /* Adds an output of a sequence that has run to `out`, in f32; an NHWC one as NCHW. */
 dfx_status dfx__forward_result(dfx_tensors *out, const char *name, dfx_sequence *s,

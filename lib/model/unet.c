@@ -1,4 +1,4 @@
-/* unet.c - UNet2DConditionModel (Ronneberger et al. 2015; Rombach et al. 2022), as diffusers builds it. */
+/* unet.c - UNet2DConditionModel (Ronneberger et al. 2015; Rombach et al. 2022). */
 #include "model/unet.h"
 
 #include <math.h>
@@ -94,8 +94,8 @@ static void read_levels(dfx__unet *m, dfx__config *c)
     for (int i = 0; i < m->levels; i++)
         if (m->channels[i] % m->heads[i] &&
             (m->down[i].attention || m->up[m->levels - 1 - i].attention || i == m->levels - 1))
-            dfx__config_refuse(c, "attention_head_dim", "it must divide block_out_channels (it is "
-                                                        "the number of heads)");
+            dfx__config_refuse(c, "attention_head_dim",
+                               "it is the number of heads and must divide block_out_channels");
 }
 
 static void read_config(dfx__unet *m, dfx__config *c)
@@ -193,8 +193,8 @@ static void load_up(dfx__unet *m, dfx__loader *l, int k)
 {
     struct block *b = &m->up[k];
     int level = m->levels - 1 - k, out = m->channels[level];
-    int below = m->channels[k ? level + 1 : level];   /* what comes from the block before */
-    int above = m->channels[level ? level - 1 : 0];   /* the skip of the block's last layer */
+    int below = m->channels[k ? level + 1 : level]; /* what comes from the block before */
+    int above = m->channels[level ? level - 1 : 0]; /* the skip of the block's last layer */
     if (!allocate_block(b, l, m->layers[level] + 1))
         return;
     dfx__enter(l, "up_blocks.%d", k);

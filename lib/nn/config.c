@@ -175,8 +175,7 @@ dfx_status dfx__config_finish(dfx__config *c, const dfx__config_rule *rules)
         check_rule(c, r);
     if (c->status != DFX_OK)
         return c->status;
-    json_object_object_foreach(c->json, key, v)
-    {
+    json_object_object_foreach (c->json, key, v) {
         (void)v;
         if (key[0] != '_' && !json_object_object_get_ex(c->read, key, NULL))
             dfx__log("%s: the key %s is unknown and ignored", c->path, key);

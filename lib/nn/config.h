@@ -7,13 +7,13 @@
 /* An open config; the first wrong value is kept in status (and the thread's message). */
 typedef struct {
     json_object *json;
-    char path[1024];     /* of the file, for messages */
+    char path[1024]; /* of the file, for messages */
     dfx_status status;
-    json_object *read;   /* the keys that were asked for */
+    json_object *read; /* the keys that were asked for */
 } dfx__config;
 
-/* A key that may have one value only, as JSON text ("null", "false", "\"silu\""); "*": any, because it
- * changes nothing at inference. An absent key is right. */
+/* A key that may have one value only, as JSON text ("null", "false", "\"silu\""); "*": any, because
+ * it changes nothing at inference. An absent key is right. */
 typedef struct {
     const char *key, *value;
 } dfx__config_rule;
@@ -41,8 +41,8 @@ const char *dfx__config_string_at(dfx__config *c, const char *key, int i);
 /* A key whose value cannot be used, and why. */
 void dfx__config_refuse(dfx__config *c, const char *key, const char *why);
 
-/* Checks the rules (they end with one without a key), refuses by name what breaks one, and logs keys
- * that nothing asked for. Returns the config's status. */
+/* Checks the rules (they end with one without a key), refuses by name what breaks one, and logs
+ * keys that nothing asked for. Returns the config's status. */
 dfx_status dfx__config_finish(dfx__config *c, const dfx__config_rule *rules);
 
 #endif

@@ -1,5 +1,6 @@
-/* nn.h - building blocks: each has a load function, which names, shapes and takes its weights in one
- * pass, and a function that records it. Names are those of diffusers' and transformers' modules. */
+/* nn.h - building blocks: each has a load function, which names, shapes and takes its weights in
+ * one pass, and a function that records it. Names are those of diffusers' and transformers'
+ * modules. */
 #ifndef DFX_NN_NN_H
 #define DFX_NN_NN_H
 
@@ -11,9 +12,9 @@
 /* The walk over a component's weights; the first failure sticks. */
 typedef struct {
     dfx__weights *weights;
-    dfx__pool *pool;      /* for structs that live as long as the model */
-    char path[512];       /* "down_blocks.0.resnets.1." */
-    size_t length[16];    /* of the path before each enter */
+    dfx__pool *pool;   /* for structs that live as long as the model */
+    char path[512];    /* "down_blocks.0.resnets.1." */
+    size_t length[16]; /* of the path before each enter */
     int depth;
     dfx_status status;
 } dfx__loader;
@@ -72,7 +73,7 @@ typedef struct {
     dfx__norm norm1, norm2;
     dfx__conv conv1, conv2, shortcut; /* shortcut without weight where in is out */
     dfx__linear time_proj;
-    float out_scale;                  /* 1 / output_scale_factor */
+    float out_scale; /* 1 / output_scale_factor */
 } dfx__resnet;
 /* temb 0: no time. */
 void dfx__resnet_load(dfx__resnet *m, dfx__loader *l, int in, int out, int temb, int groups,
@@ -88,8 +89,8 @@ typedef struct {
 void dfx__attention_load(dfx__attention *m, dfx__loader *l, int channels, int context, int heads);
 dfx_value *dfx__attention_record(const dfx__attention *m, dfx_value *x, dfx_value *context);
 
-/* BasicTransformerBlock: self-attention, cross-attention, GEGLU feed-forward, each on a LayerNorm and
- * added to x. only_cross: the first attention is over the context too. */
+/* BasicTransformerBlock: self-attention, cross-attention, GEGLU feed-forward, each on a LayerNorm
+ * and added to x. only_cross: the first attention is over the context too. */
 typedef struct {
     dfx__norm norm1, norm2, norm3;
     dfx__attention attn1, attn2;
@@ -100,7 +101,7 @@ typedef struct {
 /* Transformer2DModel: x [N, H, W, C], text [N, S, D] -> [N, H, W, C] */
 typedef struct {
     dfx__norm norm;
-    dfx__conv conv_in, conv_out;     /* 1x1, unless use_linear */
+    dfx__conv conv_in, conv_out; /* 1x1, unless use_linear */
     dfx__linear linear_in, linear_out;
     int use_linear, layers;
     dfx__transformer_block *block;

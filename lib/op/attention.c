@@ -302,7 +302,7 @@ struct tiling {
 
 static struct tiling tiling(int64_t head)
 {
-    struct tiling t = { .rows = head <= 64 ? 4 : head <= 256 ? 2 : 1, .values = TILED_KEYS };
+    struct tiling t = { .rows = head <= 80 ? 4 : head <= 256 ? 2 : 1, .values = TILED_KEYS };
     t.queries = GROUP / LANES * t.rows;
     t.stage = (t.queries + TILED_KEYS) * 20; /* 16 channels and 4 against bank conflicts */
     while (t.values > 4 && t.values * head > t.stage)

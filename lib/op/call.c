@@ -16,9 +16,9 @@ int dfx__need_vector(dfx_call *c, int k, const char *what, int64_t n)
     if (!c->in[k])
         return 1;
     const dfx_spec *s = &c->in[k]->spec;
-    if (s->rank == 1 && s->dim[0] == n)
+    if (s->rank == 1 && s->dim[0] == n && s->dtype == DFX_F32)
         return 1;
-    dfx__call_fail(c, "%s has shape %s and [%lld] is needed", what,
+    dfx__call_fail(c, "%s is %s %s and must be f32 [%lld]", what, dfx_dtype_name(s->dtype),
                    dfx__shape_text(shape, s->rank, s->dim), (long long)n);
     return 0;
 }

@@ -23,7 +23,7 @@ static inline int64_t dfx__rows(const dfx_spec *s)
 /* Fails the call unless the input has a float type. */
 int dfx__need_float(dfx_call *c, int input);
 
-/* Fails the call unless input k is absent or a vector of n. */
+/* Fails the call unless input k is absent or a vector of n in f32. */
 int dfx__need_vector(dfx_call *c, int k, const char *what, int64_t n);
 
 /* Row r of c channels of a value in dtype, as floats: the value itself in f32, else `room` filled. */

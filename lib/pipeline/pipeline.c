@@ -38,9 +38,8 @@ dfx_status dfx__open_component(dfx_model **out, dfx_pipeline *p, json_object *in
     if (!path)
         return dfx__no_memory();
     if (!has || strcmp(has, class->name) != 0)
-        return dfx__fail(DFX_ERROR_UNSUPPORTED,
-                         "%s/model_index.json: %s is %s and %s needs %s", p->path, name,
-                         has ? has : "missing", p->class->name, class->name);
+        return dfx__fail(DFX_ERROR_UNSUPPORTED, "%s/model_index.json: %s is %s and %s needs %s",
+                         p->path, name, has ? has : "missing", p->class->name, class->name);
     return dfx__model_open(out, path, class, p->variant);
 }
 
@@ -76,8 +75,8 @@ static dfx_status open_index(json_object **out, dfx_pipeline *p)
     else if (!dfx__folder_exists(p->path))
         status = dfx__fail(DFX_ERROR_FILE, "%s: there is no such model folder", p->path);
     else if (!dfx__file_exists(path))
-        status = dfx__fail(DFX_ERROR_FILE, "%s: it is no Diffusers folder (it has no "
-                                           "model_index.json)", p->path);
+        status = dfx__fail(DFX_ERROR_FILE,
+                           "%s: it is no Diffusers folder: model_index.json is missing", p->path);
     else
         status = dfx__json_read(out, path);
     free(path);

@@ -62,7 +62,8 @@ dfx_status dfx__open_component(dfx_model **out, dfx_pipeline *p, json_object *in
 /* The class that the index names for a component; NULL where it is absent or [null, null]. */
 const char *dfx__component_class(json_object *index, const char *name);
 
-/* Takes the floats [count, 3, height, width] of a result, 0..1, which become its, and makes its images. */
+/* Takes the floats [count, 3, height, width] of a result, 0..1, which become its, and makes its
+ * images. */
 dfx_status dfx__result_images(dfx_result *r, float *floats, int count, int height, int width);
 
 /* The shipped model's or the user's folder for a name given to dfx_pipeline_open. */

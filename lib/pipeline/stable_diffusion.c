@@ -1,4 +1,4 @@
-/* stable_diffusion.c - StableDiffusionPipeline: text to image in a latent space (Rombach et al. 2022). */
+/* stable_diffusion.c - StableDiffusionPipeline: text to image in latents (Rombach et al. 2022). */
 #include "core/dtype.h"
 #include "dfxcl/rng.h"
 #include "pipeline/pipeline.h"
@@ -13,9 +13,9 @@ enum { MAX_SIDE = 16384, MAX_BATCH = 256, MAX_STEPS = 100000 };
 struct run {
     dfx_pipeline *p;
     const dfx_generate_options *o;
-    int guided;              /* one batch of [negative; positive] */
-    dfx_spec latent;         /* [batch, C, h, w] */
-    size_t n;                /* elements of all latents */
+    int guided;      /* one batch of [negative; positive] */
+    dfx_spec latent; /* [batch, C, h, w] */
+    size_t n;        /* elements of all latents */
     dfx_rng rng;
     dfx_scheduler *scheduler;
     float *x, *input, *edge, *noise_pred, *timestep; /* input, edge: of the model's whole batch */
@@ -46,12 +46,14 @@ static dfx_status check_fit(const dfx_pipeline *p)
     if (text.channels != unet.context)
         return dfx__fail(DFX_ERROR_FORMAT,
                          "%s: the text encoder's hidden_size is %d, the UNet's cross_attention_dim "
-                         "%d", p->path, text.channels, unet.context);
+                         "%d",
+                         p->path, text.channels, unet.context);
     if (unet.in_channels != vae.latent_channels || unet.out_channels != vae.latent_channels)
         return dfx__fail(DFX_ERROR_UNSUPPORTED,
                          "%s: the UNet goes from %d to %d channels and the VAE has %d; %s needs "
-                         "them equal", p->path, unet.in_channels, unet.out_channels,
-                         vae.latent_channels, p->class->name);
+                         "them equal",
+                         p->path, unet.in_channels, unet.out_channels, vae.latent_channels,
+                         p->class->name);
     return DFX_OK;
 }
 
@@ -66,11 +68,11 @@ static dfx_status open_pipeline(dfx_pipeline *p, json_object *index)
                          "%s/model_index.json: image_encoder is not supported", p->path);
     if (!tokenizer || strncmp(tokenizer, "CLIPTokenizer", 13) != 0)
         return dfx__fail(DFX_ERROR_UNSUPPORTED,
-                         "%s/model_index.json: tokenizer is %s and %s needs CLIPTokenizer",
-                         p->path, tokenizer ? tokenizer : "missing", p->class->name);
+                         "%s/model_index.json: tokenizer is %s and %s needs CLIPTokenizer", p->path,
+                         tokenizer ? tokenizer : "missing", p->class->name);
     DFX__TRY(dfx_tokenizer_open(&p->tokenizer, path));
-    DFX__TRY(dfx__open_component(&p->text_encoder, p, index, "text_encoder",
-                                 &dfx__clip_text_class));
+    DFX__TRY(
+        dfx__open_component(&p->text_encoder, p, index, "text_encoder", &dfx__clip_text_class));
     DFX__TRY(dfx__open_component(&p->unet, p, index, "unet", &dfx__unet_class));
     DFX__TRY(dfx__open_component(&p->vae, p, index, "vae", &dfx__autoencoder_kl_class));
     return check_fit(p);
@@ -85,24 +87,27 @@ static dfx_status settings_of_latents(const dfx_pipeline *p, dfx_generate_option
     dfx__shape_text(shape, s->rank, s->dim);
     if (s->rank != 4 || s->dtype != DFX_F32 || s->dim[1] != vae.latent_channels || s->dim[0] < 1 ||
         s->dim[0] > MAX_BATCH || s->dim[2] < 1 || s->dim[3] < 1 ||
-        s->dim[2] > MAX_SIDE / vae.factor || s->dim[3] > MAX_SIDE / vae.factor)
+        s->dim[2] > MAX_SIDE / vae.factor || s->dim[3] > MAX_SIDE / vae.factor ||
+        o->latents->bytes != dfx__spec_bytes(s))
         return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "latents: %s of %s do not fit, [batch, %d, height / %d, width / %d] of f32 "
-                         "do", shape, dfx_dtype_name(s->dtype), vae.latent_channels, vae.factor,
+                         "latents: %s of %s are not [batch, %d, height / %d, width / %d] of f32",
+                         shape, dfx_dtype_name(s->dtype), vae.latent_channels, vae.factor,
                          vae.factor);
     int height = (int)s->dim[2] * vae.factor, width = (int)s->dim[3] * vae.factor;
     if ((o->batch != 1 && o->batch != s->dim[0]) || (o->height && o->height != height) ||
         (o->width && o->width != width))
         return dfx__fail(DFX_ERROR_ARGUMENT,
                          "latents: %s are %lld of %d x %d pixels, not %d of %d x %d", shape,
-                         (long long)s->dim[0], width, height, o->batch, o->width, o->height);
+                         (long long)s->dim[0], width, height, o->batch, o->width ? o->width : width,
+                         o->height ? o->height : height);
     o->batch = (int)s->dim[0];
     o->height = height;
     o->width = width;
     return DFX_OK;
 }
 
-/* Opens the scheduler to see that it takes the settings; without a choice it is the config's class. */
+/* Opens the scheduler to see that it takes the settings; without a choice it is the config's class.
+ */
 static dfx_status check_scheduler(dfx_pipeline *p, dfx_generate_options *o)
 {
     dfx_scheduler *s;
@@ -128,8 +133,8 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
     if (!o->steps)
         o->steps = p->recommended.steps ? p->recommended.steps : 50;
     if (o->guidance_scale < 0)
-        o->guidance_scale = p->recommended.guidance_scale >= 0 ? p->recommended.guidance_scale
-                                                               : 7.5f;
+        o->guidance_scale =
+            p->recommended.guidance_scale >= 0 ? p->recommended.guidance_scale : 7.5f;
     if (!o->height)
         o->height = unet.sample_height * factor;
     if (!o->width)
@@ -221,8 +226,7 @@ static dfx_status prepare_unet(struct run *r, const dfx_tensor *embeds)
     const int64_t *dim = r->latent.dim, *text = embeds->spec.dim;
     DFX__TRY(dfx_sequence_new(&k->sequence, p->device, p->dtype));
     dfx_sequence *s = k->sequence;
-    dfx_value *x = dfx_input(s, "sample", DFX_F32, 4,
-                             (int64_t[]){ batch, dim[2], dim[3], dim[1] });
+    dfx_value *x = dfx_input(s, "sample", DFX_F32, 4, (int64_t[]){ batch, dim[2], dim[3], dim[1] });
     dfx_value *t = dfx_input(s, "timestep", DFX_F32, 1, (int64_t[]){ batch });
     dfx_value *c = dfx_input(s, "text", DFX_F32, 3, (int64_t[]){ batch, text[1], text[2] });
     x = dfx__unet_record(p->unet->net, dfx_cast(x, p->dtype), t, dfx_cast(c, p->dtype));
@@ -245,8 +249,8 @@ static dfx_status write_text(struct run *r, const dfx_tensor *embeds)
         return dfx__no_memory();
     for (size_t i = 0; i < texts * batch; i++)
         memcpy(all + i * bytes, (const char *)embeds->data + i / batch * bytes, bytes);
-    dfx_status status = dfx_sequence_write(r->p->unet_kept.sequence, "text", all,
-                                           texts * batch * bytes);
+    dfx_status status =
+        dfx_sequence_write(r->p->unet_kept.sequence, "text", all, texts * batch * bytes);
     free(all);
     return status;
 }
@@ -309,8 +313,8 @@ static dfx_status denoise(struct run *r)
 
 /* ---- the VAE ---- */
 
-/* Pictures are decoded one by one: the decoder's activations are the largest of all. In f16 its range
- * does not hold them, so it runs in f32. */
+/* Pictures are decoded one by one: the decoder's activations are the largest of all. In f16 its
+ * range does not hold them, so it runs in f32. */
 static dfx_status prepare_vae(struct run *r)
 {
     dfx_pipeline *p = r->p;
@@ -320,8 +324,8 @@ static dfx_status prepare_vae(struct run *r)
     const int64_t *dim = r->latent.dim;
     dfx_dtype dtype = p->dtype == DFX_F16 ? DFX_F32 : p->dtype;
     DFX__TRY(dfx_sequence_new(&k->sequence, p->device, dtype));
-    dfx_value *x = dfx_input(k->sequence, "latent", DFX_F32, 4,
-                             (int64_t[]){ 1, dim[2], dim[3], dim[1] });
+    dfx_value *x =
+        dfx_input(k->sequence, "latent", DFX_F32, 4, (int64_t[]){ 1, dim[2], dim[3], dim[1] });
     x = dfx_cast(dfx__autoencoder_kl_decode(p->vae->net, dfx_cast(x, dtype)), DFX_F32);
     dfx_output(x, "image");
     dfx_status status = dfx_sequence_prepare(k->sequence);
@@ -344,7 +348,7 @@ static dfx_status decode(struct run *r, float *image)
     dfx_status status = room ? DFX_OK : dfx__no_memory();
     for (int64_t b = 0; b < r->latent.dim[0] && status == DFX_OK; b++, image += pixels) {
         for (size_t i = 0; i < n; i++)
-            r->input[i] = r->x[(size_t)b * n + i] / vae.scaling_factor + vae.shift_factor;
+            r->input[i] = r->x[(size_t)b * n + i] / vae.scaling_factor;
         dfx__to_channels_last(r->edge, r->input, &one);
         status = dfx_sequence_write(s, "latent", r->edge, n * sizeof *r->edge);
         if (status == DFX_OK)
@@ -367,8 +371,10 @@ static dfx_status allocate(struct run *r)
 {
     dfx__autoencoder_facts vae = dfx__autoencoder_kl_get_facts(r->p->vae->net);
     size_t batch = (size_t)r->o->batch, copies = 1 + (size_t)r->guided;
-    r->latent = (dfx_spec){ DFX_F32, 4, { r->o->batch, vae.latent_channels,
-                                          r->o->height / vae.factor, r->o->width / vae.factor } };
+    r->latent = (dfx_spec){ DFX_F32,
+                            4,
+                            { r->o->batch, vae.latent_channels, r->o->height / vae.factor,
+                              r->o->width / vae.factor } };
     r->n = dfx__elements(&r->latent);
     r->x = dfx__alloc(r->n, sizeof(float));
     r->input = dfx__alloc(r->n, sizeof(float));
@@ -381,8 +387,8 @@ static dfx_status allocate(struct run *r)
 static dfx_status run_all(struct run *r, dfx_result *result)
 {
     const dfx_generate_options *o = r->o;
-    DFX__TRY(dfx_scheduler_open(&r->scheduler, dfx__component_path(r->p, "scheduler"),
-                                o->scheduler));
+    DFX__TRY(
+        dfx_scheduler_open(&r->scheduler, dfx__component_path(r->p, "scheduler"), o->scheduler));
     DFX__TRY(dfx_scheduler_set_timesteps(r->scheduler, o->steps));
     DFX__TRY(allocate(r));
     DFX__TRY(encode_prompt(r, &result->prompt_embeds));

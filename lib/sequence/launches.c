@@ -88,6 +88,23 @@ void dfx__arg_out(dfx__launches *l)
     a->place = l->call->out->root->place;
 }
 
+/* With DFX_DEBUG=separate a part of the scratch memory is a buffer of its own. */
+static dfx_status separate_part(dfx__place *out, dfx_call *c, size_t offset, size_t bytes)
+{
+    for (int i = 0; i < DFX__MAX_PARTS; i++) {
+        dfx__place *part = &c->part[i];
+        if (!part->buffer) {
+            DFX__TRY(dfx__buffer_new(&part->buffer, c->sequence->device, bytes));
+            part->offset = offset;
+        }
+        if (part->offset == offset) {
+            *out = (dfx__place){ part->buffer, 0, part->buffer->bytes };
+            return DFX_OK;
+        }
+    }
+    return dfx__fail(DFX_ERROR_DEVICE, "%s: too many parts of scratch memory", c->op->name);
+}
+
 void dfx__arg_scratch(dfx__launches *l, size_t offset, size_t bytes)
 {
     const dfx__place *scratch = &l->call->scratch;
@@ -97,6 +114,8 @@ void dfx__arg_scratch(dfx__launches *l, size_t offset, size_t bytes)
     if (offset % l->call->sequence->device->alignment || offset + bytes > scratch->bytes)
         fail(l, dfx__fail(DFX_ERROR_DEVICE, "%s: its scratch memory is misplaced",
                           l->call->op->name));
+    else if (l->call->sequence->separate)
+        fail(l, separate_part(&a->place, l->call, offset, bytes));
 }
 
 void dfx__arg_int(dfx__launches *l, int64_t value)

@@ -6,7 +6,7 @@
 
 /* The launches of one call; the first failure sticks. */
 typedef struct dfx__launches {
-    const dfx_call *call;
+    dfx_call *call;
     dfx__launch *launch;
     int count, room;
     dfx_status status;

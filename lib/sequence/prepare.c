@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ARENAS = 64 };
-
 static dfx_status choose_variants(dfx_sequence *s)
 {
     for (int k = 0; k < s->calls; k++) {
@@ -36,7 +34,7 @@ static void find_lifetimes(dfx_sequence *s)
     for (dfx_value *v = s->values; v; v = v->next) {
         if (v->is_input)
             v->first = 0;
-        if (v->is_input || v->is_output)
+        if (v->is_input || v->kept)
             v->last = s->calls;
     }
 }
@@ -77,33 +75,49 @@ static dfx__place item_place(const dfx_sequence *s, const dfx__plan_item *item)
     return (dfx__place){ s->arena[item->arena], item->offset, item->bytes };
 }
 
-static dfx_status plan_memory(dfx_sequence *s)
+/* Each item in an arena of its own, for tools that watch accesses per buffer. */
+static int plan_separately(dfx__plan_item *item, int items, size_t *size)
 {
-    int items = s->calls, n = 0;
-    size_t size[MAX_ARENAS] = { 0 };
-    for (dfx_value *v = s->values; v; v = v->next)
-        items += needs_memory(v);
-    dfx__plan_item *item = dfx__alloc((size_t)items, sizeof *item);
-    if (!item)
-        return dfx__no_memory();
-    items = list_items(s, item);
+    for (int i = 0; i < items; i++) {
+        item[i].arena = i;
+        item[i].offset = 0;
+        size[i] = item[i].bytes;
+    }
+    return items;
+}
+
+static dfx_status plan_items(dfx_sequence *s, dfx__plan_item *item, int items, size_t *size)
+{
+    int n = 0, arenas;
     size_t largest = s->device->info.max_buffer / s->device->alignment * s->device->alignment;
-    int arenas = dfx__plan(item, items, s->device->alignment, largest, size, MAX_ARENAS);
+    items = list_items(s, item);
+    arenas = s->separate ? plan_separately(item, items, size)
+                         : dfx__plan(item, items, s->device->alignment, largest, size, items);
+    if (arenas < 0)
+        return dfx__no_memory();
     for (int i = 0; i < items; i++)
         if (item[i].bytes > s->info.largest_buffer)
             s->info.largest_buffer = item[i].bytes;
-    dfx_status status = arenas < 0 ? dfx__fail(DFX_ERROR_MEMORY, "the memory plan needs more than "
-                                               "%d buffers of %zu MiB", MAX_ARENAS, largest >> 20)
-                                   : allocate_arenas(s, size, arenas);
-    if (status == DFX_OK) {
-        for (dfx_value *v = s->values; v; v = v->next)
-            if (needs_memory(v))
-                v->place = item_place(s, &item[n++]);
-        for (int k = 0; k < s->calls; k++)
-            if (s->call[k]->scratch.bytes)
-                s->call[k]->scratch = item_place(s, &item[n++]);
-    }
+    DFX__TRY(allocate_arenas(s, size, arenas));
+    for (dfx_value *v = s->values; v; v = v->next)
+        if (needs_memory(v))
+            v->place = item_place(s, &item[n++]);
+    for (int k = 0; k < s->calls; k++)
+        if (s->call[k]->scratch.bytes)
+            s->call[k]->scratch = item_place(s, &item[n++]);
+    return DFX_OK;
+}
+
+static dfx_status plan_memory(dfx_sequence *s)
+{
+    int items = s->calls;
+    for (dfx_value *v = s->values; v; v = v->next)
+        items += needs_memory(v);
+    dfx__plan_item *item = dfx__alloc((size_t)items, sizeof *item);
+    size_t *size = dfx__alloc((size_t)items, sizeof *size);
+    dfx_status status = item && size ? plan_items(s, item, items, size) : dfx__no_memory();
     free(item);
+    free(size);
     return status;
 }
 

@@ -20,6 +20,7 @@ dfx_status dfx_sequence_new(dfx_sequence **out, dfx_device *device, dfx_dtype dt
     s->dtype = dtype;
     s->check = dfx__debug("check");
     s->time = dfx__debug("time");
+    s->separate = dfx__debug("separate");
     *out = s;
     return DFX_OK;
 }
@@ -139,7 +140,7 @@ void dfx_output(dfx_value *v, const char *name)
             return;
     }
     v->name = dfx__pool_copy(&v->sequence->pool, name);
-    v->is_output = v->root->is_output = 1;
+    v->is_output = v->root->kept = 1;
 }
 
 const dfx_spec *dfx_value_spec(const dfx_value *v)

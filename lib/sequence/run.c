@@ -145,6 +145,8 @@ void dfx_sequence_free(dfx_sequence *s)
         free(c->launch);
         for (int i = 0; i < DFX__MAX_INPUTS; i++)
             dfx__weight_copy_release(c->copy[i]);
+        for (int i = 0; i < DFX__MAX_PARTS; i++)
+            dfx__buffer_free(c->part[i].buffer);
     }
     for (int a = 0; a < s->arenas; a++)
         dfx__buffer_free(s->arena[a]);

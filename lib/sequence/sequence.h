@@ -19,11 +19,18 @@ struct dfx_value {
     dfx_value *root;     /* whose memory it is: itself, or the value that it reshapes */
     int bad;
     int is_input, is_output;
+    int kept;            /* of roots: an output is its memory */
     int first, last;     /* of roots: the calls that write it and read it last; -1 before any */
     dfx__place place;    /* of roots, once prepared */
 };
 
-enum { DFX__MAX_INPUTS = 6, DFX__MAX_INTS = 10, DFX__MAX_FLOATS = 2, DFX__MAX_DEPTH = 16 };
+enum {
+    DFX__MAX_INPUTS = 6,
+    DFX__MAX_INTS = 10,
+    DFX__MAX_FLOATS = 2,
+    DFX__MAX_PARTS = 4,
+    DFX__MAX_DEPTH = 16
+};
 
 struct dfx_call {
     const dfx_op *op;
@@ -36,6 +43,7 @@ struct dfx_call {
     const struct dfx__variant *variant; /* the rest: once prepared */
     dfx__weight_copy *copy[DFX__MAX_INPUTS];
     dfx__place scratch;
+    dfx__place part[DFX__MAX_PARTS];   /* of the scratch memory, with DFX_DEBUG=separate */
     dfx__prepared **launch;
     int launches;
     double seconds;                    /* spent so far, with DFX_DEBUG=time */
@@ -120,7 +128,7 @@ struct dfx_sequence {
     int prepared;
     dfx__buffer **arena;
     int arenas;
-    int check, time;              /* DFX_DEBUG */
+    int check, time, separate;    /* DFX_DEBUG */
     const struct dfx__variant *forced; /* by the selftest: the variant of every call that it takes */
     dfx_sequence_info info;
 };

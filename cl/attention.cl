@@ -352,8 +352,9 @@ static inline __local float *weight(__local float4 *weights, int row, int key)
     return (__local float *)(weights + place(row, key / 4)) + key % 4;
 }
 
-/* Joins what the lanes of each row left as its first weights, the largest or their sum: element
- * `row` of the stage. Every work-item does some row, because PoCL 3.1 fails when only some do. */
+/* Joins what the lanes of each row left as its first weights, the largest or their sum: number `row`
+ * of the stage; the weights are free then. Every work-item does some row, because PoCL 3.1 fails
+ * when only some do. */
 static inline void join(__local float4 *stage, __local const float4 *weights, int sum)
 {
     int row = get_local_id(0) % QUERIES;
@@ -399,82 +400,100 @@ static inline void add_values(part sums[ROWS][PARTS], __local float4 *weights,
     }
 }
 
+/* What a work-item keeps of its ROWS queries: the largest score so far, its lane's part of the sum
+ * of weights, its channels' sums of weighted values. */
+struct rows {
+    float most[ROWS], total[ROWS];
+    part sums[ROWS][PARTS];
+};
+
+/* Scores become weights, and earlier sums are rescaled to them. `ahead`: by how much the first row
+ * is ahead of the first key, where keys after a row are masked. */
+static inline void soften(struct rows *rows, float scores[ROWS][COLUMNS], __local float4 *weights,
+                          __local float4 *stage, int count, int causal, int ahead)
+{
+    int lane = get_local_id(0) % LANES, row = get_local_id(0) / LANES * ROWS;
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        float x = MASKED;
+#pragma unroll
+        for (int j = 0; j < COLUMNS; j++) {
+            int key = lane + j * LANES;
+            if (key >= count || (causal && key > ahead + r))
+                scores[r][j] = MASKED;
+            x = fmax(x, scores[r][j]);
+        }
+        *weight(weights, row + r, lane) = x;
+    }
+    join(stage, weights, 0);
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        float most = fmax(rows->most[r], ((__local float *)stage)[row + r]);
+        float factor = exp2(rows->most[r] - most);
+        rows->most[r] = most;
+        rows->total[r] *= factor;
+#pragma unroll
+        for (int j = 0; j < PARTS; j++)
+            rows->sums[r][j] *= factor;
+#pragma unroll
+        for (int j = 0; j < COLUMNS; j++) {
+            float p = exp2(scores[r][j] - most);
+            rows->total[r] += p;
+            *weight(weights, row + r, j * LANES + lane) = p;
+        }
+    }
+}
+
+/* Divides the sums by the sum of all weights and stores those of the first `count` rows. */
+static inline void store_sums(__global T *out, struct rows *rows, __local float4 *weights,
+                              __local float4 *stage, int count, int channels)
+{
+    int lane = get_local_id(0) % LANES, row = get_local_id(0) / LANES * ROWS;
+    barrier(CLK_LOCAL_MEM_FENCE);
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+        *weight(weights, row + r, lane) = rows->total[r];
+    join(stage, weights, 1);
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        float factor = 1 / ((__local float *)stage)[row + r];
+#pragma unroll
+        for (int j = 0; j < PARTS; j++) {
+            int i = (lane + j * LANES) * WIDTH;
+            if (row + r < count && i < HEAD)
+                STORE_PART(out, (size_t)(row + r) * channels + i, rows->sums[r][j] * factor);
+        }
+    }
+}
+
 WORK_GROUP(GROUP, 1, 1)
 void attention(__global T *out, __global const T *q, __global const T *k, __global const T *v,
                int tokens, int count, int channels, int heads, float scale, int causal)
 {
     __local float4 stage[STAGE / 4], weights[QUERIES * KEYS / 4];
-    int lane = get_local_id(0) % LANES, row = get_local_id(0) / LANES * ROWS;
     int first = (int)get_group_id(0) * QUERIES, image = get_global_id(1) / heads;
     int head = get_global_id(1) % heads * HEAD, last = causal ? min(count, first + QUERIES) : count;
-    part sums[ROWS][PARTS];
-    float most[ROWS], total[ROWS];
-    q += ((size_t)image * tokens + first) * channels + head;
-    out += ((size_t)image * tokens + first) * channels + head;
+    int row = get_local_id(0) / LANES * ROWS;
+    size_t offset = ((size_t)image * tokens + first) * channels + head;
+    struct rows rows;
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
-        most[r] = MASKED;
-        total[r] = 0;
+        rows.most[r] = MASKED;
+        rows.total[r] = 0;
 #pragma unroll
         for (int j = 0; j < PARTS; j++)
-            sums[r][j] = 0;
+            rows.sums[r][j] = 0;
     }
 #pragma unroll 1
     for (int key = 0; key < last; key += KEYS) {
-        size_t offset = ((size_t)image * count + key) * channels + head;
+        size_t at = ((size_t)image * count + key) * channels + head;
         float scores[ROWS][COLUMNS];
-        score(scores, stage, q, k + offset, tokens - first, count - key, channels,
+        score(scores, stage, q + offset, k + at, tokens - first, count - key, channels,
               scale * M_LOG2E_F);
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            float x = MASKED;
-#pragma unroll
-            for (int j = 0; j < COLUMNS; j++) {
-                int at = key + lane + j * LANES;
-                if (at >= count || (causal && at > first + row + r))
-                    scores[r][j] = MASKED;
-                x = fmax(x, scores[r][j]);
-            }
-            *weight(weights, row + r, lane) = x;
-        }
-        join(stage, weights, 0);
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            float m = fmax(most[r], ((__local float *)stage)[row + r]), factor = exp2(most[r] - m);
-            most[r] = m;
-            total[r] *= factor;
-#pragma unroll
-            for (int j = 0; j < PARTS; j++)
-                sums[r][j] *= factor;
-        }
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-#pragma unroll
-            for (int j = 0; j < COLUMNS; j++) {
-                float p = exp2(scores[r][j] - most[r]);
-                total[r] += p;
-                *weight(weights, row + r, j * LANES + lane) = p;
-            }
-        }
-        add_values(sums, weights, stage, v + offset, count - key, channels);
+        soften(&rows, scores, weights, stage, count - key, causal, first + row - key);
+        add_values(rows.sums, weights, stage, v + at, count - key, channels);
     }
-    barrier(CLK_LOCAL_MEM_FENCE);
-#pragma unroll
-    for (int r = 0; r < ROWS; r++)
-        *weight(weights, row + r, lane) = total[r];
-    join(stage, weights, 1);
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-        float factor = 1 / ((__local float *)stage)[row + r];
-        if (first + row + r < tokens) {
-#pragma unroll
-            for (int j = 0; j < PARTS; j++) {
-                int i = (lane + j * LANES) * WIDTH;
-                if (i < HEAD)
-                    STORE_PART(out, (size_t)(row + r) * channels + i, sums[r][j] * factor);
-            }
-        }
-    }
+    store_sums(out + offset, &rows, weights, stage, tokens - first, channels);
 }
 
 #endif

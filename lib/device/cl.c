@@ -143,6 +143,9 @@ dfx_status dfx__cl_open(dfx_device **out, int n)
     clGetDeviceInfo(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof align_bits, &align_bits, NULL);
     d->device.alignment = align_bits / 8 > 128 ? align_bits / 8 : 128;
     d->device.has_gemm = dfx__cl_has_gemm();
+    cl_uint width = 1;
+    clGetDeviceInfo(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL);
+    d->device.vector_width = d->device.info.is_cpu ? (int)width : 1;
     dfx_status status = DFX_OK;
     if (!d->device.info.usable)
         status = dfx__fail(DFX_ERROR_DEVICE, "device %s (%s) cannot be used: %s",

@@ -76,6 +76,7 @@ struct dfx_device {
     size_t alignment;        /* of a place's offset */
     int is_native;           /* takes DFX__LAUNCH_HOST and nothing else */
     int has_gemm;            /* takes DFX__LAUNCH_GEMM */
+    int vector_width;        /* floats of a vector register that a work-item has for itself; GPUs: 1 */
     uint64_t used, peak;     /* bytes in buffers */
 };
 

@@ -4,18 +4,9 @@
 #include "op/call.h"
 #include "op/oplist.h"
 
-enum {
-    Q,
-    K,
-    V
-};
-enum {
-    HEADS,
-    CAUSAL
-};
-enum {
-    SCALE
-};
+enum { Q, K, V };
+enum { HEADS, CAUSAL };
+enum { SCALE };
 
 dfx_value *dfx_attention(dfx_value *q, dfx_value *k, dfx_value *v, int heads, float scale,
                          int causal)
@@ -223,16 +214,16 @@ static void run(const dfx_call *c, const dfx__host *h)
 
 static const dfx__variant cpu = { "cpu", NULL, DFX__PLAIN, cpu_scratch, NULL, run };
 
-/* OpenCL on CPUs: see VECTOR in the kernels. */
+/* OpenCL on CPUs whose compiler keeps vectors whole: see VECTOR in the kernels. */
 enum {
     VECTOR_QUERIES = 32,
     VECTOR_PANEL = 8,
     VECTOR_HEAD = 512 /* a work-item holds 4 * 64 bytes of a channel */
 };
 
-static int is_cpu(const dfx_call *c, const dfx_device *d)
+static int takes_vector(const dfx_call *c, const dfx_device *d)
 {
-    return d->info.is_cpu && sizes(c).head <= VECTOR_HEAD;
+    return d->vector_width > 1 && sizes(c).head <= VECTOR_HEAD;
 }
 
 static size_t key_bytes(const struct sizes *s)
@@ -286,11 +277,7 @@ static void vector_launch(const dfx_call *c, dfx__launches *l)
 }
 
 /* OpenCL on any device. */
-enum {
-    GROUP = 256,
-    LANES = 16,
-    TILED_KEYS = 32
-};
+enum { GROUP = 256, LANES = 16, TILED_KEYS = 32 };
 
 /* How a group's registers and local memory are used, by the length of a head. */
 struct tiling {
@@ -338,7 +325,7 @@ static void tiled_launch(const dfx_call *c, dfx__launches *l)
 }
 
 static const dfx__variant cl[] = {
-    { "vector", is_cpu, DFX__PLAIN, vector_scratch, vector_launch, NULL },
+    { "vector", takes_vector, DFX__PLAIN, vector_scratch, vector_launch, NULL },
     { "tiled", fits, DFX__PLAIN, NULL, tiled_launch, NULL },
     { 0 },
 };

@@ -256,7 +256,7 @@ static void launch_direct(const dfx_call *c, dfx__launches *l)
 
 static int takes_vector(const dfx_call *c, const dfx_device *d)
 {
-    return d->info.is_cpu && c->i[GROUPS] == 1;
+    return d->vector_width > 1 && c->i[GROUPS] == 1;
 }
 
 static int takes_tiled(const dfx_call *c, const dfx_device *d)

@@ -130,10 +130,10 @@ void dfx__linear_clblast(const dfx_call *c, dfx__launches *l)
     dfx__grid(l, n, m, 1, 64, 1, 1);
 }
 
-static int is_cpu(const dfx_call *c, const dfx_device *d)
+static int takes_vector(const dfx_call *c, const dfx_device *d)
 {
     (void)c;
-    return d->info.is_cpu;
+    return d->vector_width > 1;
 }
 
 static int has_gemm(const dfx_call *c, const dfx_device *d)
@@ -142,7 +142,7 @@ static int has_gemm(const dfx_call *c, const dfx_device *d)
 }
 
 static const dfx__variant cl[] = {
-    { "vector", is_cpu, DFX__PANELS, NULL, dfx__linear_vector, NULL },
+    { "vector", takes_vector, DFX__PANELS, NULL, dfx__linear_vector, NULL },
     { "tiled", NULL, DFX__PANELS, NULL, dfx__linear_tiled, NULL },
     { "clblast", has_gemm, DFX__ROWS, NULL, dfx__linear_clblast, NULL },
     { 0 },

@@ -11,23 +11,12 @@ PKG_CONFIG_SYSROOT_DIR=$work/root
 LD_LIBRARY_PATH=$work/root$libdir${LD_LIBRARY_PATH+:$LD_LIBRARY_PATH}
 export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR LD_LIBRARY_PATH
 model=$work/root$datadir/dfxcl/models/emoji
+DFX_DEVICE=cpu DFX_MODEL=$model
+export DFX_DEVICE DFX_MODEL
 
-cat >"$work/program.c" <<'END'
-#include <dfxcl.h>
-#include <stdio.h>
-
-int main(void)
-{
-    dfx_device *device;
-    if (dfx_device_open(&device, "cpu") != DFX_OK) {
-        fprintf(stderr, "%s\n", dfx_error());
-        return 1;
-    }
-    printf("%s %s\n", dfx_version(), dfx_device_get_info(device)->name);
-    dfx_device_free(device);
-    return 0;
-}
-END
+# The program of README.md, its first block of C, as it stands there.
+awk '/^```c$/ { inside = 1; next } /^```$/ && inside { exit } inside' "$top/README.md" \
+    >"$work/program.c"
 cp "$work/program.c" "$work/program.cc"
 
 install_all()
@@ -35,10 +24,12 @@ install_all()
     "${MAKE-make}" install DESTDIR="$work/root"
 }
 
-# build COMPILER SOURCE: compiles as a user would, and runs it.
+# build_and_run COMPILER SOURCE: compiles as a user would, runs it, looks at what it has drawn.
 build_and_run()
 {
-    $1 $CFLAGS -o "$work/program" "$work/$2" $($PKG_CONFIG --cflags --libs dfxcl) && "$work/program"
+    rm -f "$work/apple.png"
+    $1 $CFLAGS -o "$work/program" "$work/$2" $($PKG_CONFIG --cflags --libs dfxcl) &&
+        (cd "$work" && ./program) && test -s "$work/apple.png"
 }
 
 notices_are_there()
@@ -48,21 +39,21 @@ notices_are_there()
 
 draw()
 {
-    "$work/root$bindir/dfx" generate 'red apple' --device cpu --steps 2 --model "$model" \
-        --output "$work/apple.png" && test -s "$work/apple.png"
+    "$work/root$bindir/dfx" generate 'red apple' --steps 2 --output "$work/command.png" &&
+        test -s "$work/command.png"
 }
 
 ok 'make install' install_all
 ok 'pkg-config knows the library' $PKG_CONFIG --exists dfxcl
-ok 'a C program builds and runs' build_and_run "$CC -std=c11 -Wpedantic -Wall -Werror" program.c
+ok 'the C program of README.md builds and draws' build_and_run "$CC -std=c11 -Wpedantic -Wall -Werror" program.c
 case $CC in
 *clang*) cxx=clang++ ;;
 *) cxx=g++ ;;
 esac
 if command -v $cxx >/dev/null; then
-    ok 'a C++ program builds and runs' build_and_run "$cxx -Wall -Wextra -Werror" program.cc
+    ok 'it is C++ too' build_and_run "$cxx -Wall -Wextra -Werror" program.cc
 else
-    skip 'a C++ program builds and runs' "no $cxx"
+    skip 'it is C++ too' "no $cxx"
 fi
 ok 'the notices of the model are installed' notices_are_there
 ok 'the installed command draws' draw

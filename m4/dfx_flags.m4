@@ -20,9 +20,10 @@ AC_DEFUN([DFX_COMPILER_FLAGS], [
         [AS_HELP_STRING([--enable-werror], [treat compiler warnings as errors])],
         [], [enable_werror=no])
     DFX_CFLAGS=
-    m4_foreach_w([dfx_flag], [-std=gnu11 -fvisibility=hidden -Wall -Wextra -Wpedantic -Wshadow
+    m4_foreach_w([dfx_flag], [-std=gnu11 -fvisibility=hidden -ffp-contract=off -Wall -Wextra -Wpedantic -Wshadow
                               -Wmissing-prototypes -Wstrict-prototypes],
         [DFX_TRY_FLAGS(dfx_flag, [AS_VAR_APPEND([DFX_CFLAGS], [" dfx_flag"])])])
+    dnl (contract: schedules are the same on machines with fused multiply-add)
     dnl json-c's loop over an object is a statement expression.
     DFX_TRY_FLAGS([-Wgnu-statement-expression],
         [AS_VAR_APPEND([DFX_CFLAGS], [" -Wno-gnu-statement-expression"])])

@@ -1,4 +1,4 @@
-# test_install.sh - an installed library: programs compile against it and the command draws.
+# test_install.sh - an installed library: README.md's program and the command draw with it.
 top=${srcdir-.}
 . "$top/tests/tap.sh"
 
@@ -45,7 +45,8 @@ draw()
 
 ok 'make install' install_all
 ok 'pkg-config knows the library' $PKG_CONFIG --exists dfxcl
-ok 'the C program of README.md builds and draws' build_and_run "$CC -std=c11 -Wpedantic -Wall -Werror" program.c
+ok 'the C program of README.md builds and draws' \
+    build_and_run "$CC -std=c11 -Wpedantic -Wall -Werror" program.c
 case $CC in
 *clang*) cxx=clang++ ;;
 *) cxx=g++ ;;

@@ -59,8 +59,9 @@ DFX_API dfx_status dfx_sequence_read(dfx_sequence *s, const char *name, void *da
 
 /* Runs all calls and waits for them. With DFX_DEBUG=check in the environment each call is compared
  * with the native CPU as it runs; with DFX_DEBUG=time a profile by operator is printed when the
- * sequence is freed. With DFX_DEBUG=separate values share no buffers (for oclgrind, which takes what
- * is read through a part of a buffer for uninitialised). */
+ * sequence is freed. With DFX_DEBUG=separate values share no buffers and none is used again (for
+ * oclgrind, which takes what is read through a part of a buffer, or from where one was before, for
+ * uninitialised). */
 DFX_API dfx_status dfx_sequence_run(dfx_sequence *s);
 
 /* What a prepared sequence takes and does. */

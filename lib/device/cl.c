@@ -73,7 +73,8 @@ static void cl_release(dfx__buffer *buffer)
         clReleaseMemObject(r->mem);
         free(r);
     }
-    clReleaseMemObject(b->mem);
+    if (!((dfx__cl_device *)buffer->device)->keeps_buffers)
+        clReleaseMemObject(b->mem);
     free(b);
 }
 
@@ -143,6 +144,7 @@ dfx_status dfx__cl_open(dfx_device **out, int n)
     clGetDeviceInfo(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof align_bits, &align_bits, NULL);
     d->device.alignment = align_bits / 8 > 128 ? align_bits / 8 : 128;
     d->device.has_gemm = dfx__cl_has_gemm();
+    d->keeps_buffers = dfx__debug("separate");
     cl_uint width = 1;
     clGetDeviceInfo(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL);
     d->device.vector_width = d->device.info.is_cpu ? (int)width : 1;

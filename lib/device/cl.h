@@ -25,6 +25,7 @@ typedef struct {
     cl_command_queue queue;
     dfx__program *programs;
     double build_seconds; /* spent compiling so far */
+    int keeps_buffers;    /* DFX_DEBUG=separate: none is given back, so that none is used again */
 } dfx__cl_device;
 
 /* A range of a buffer as an OpenCL object; launches share them. */

@@ -96,6 +96,24 @@ static dfx_status cl_read(dfx__buffer *b, size_t offset, void *to, size_t bytes)
     return DFX_OK;
 }
 
+static dfx_status cl_map(void **out, dfx__buffer *b)
+{
+    dfx__cl_device *d = (dfx__cl_device *)b->device;
+    cl_int error;
+    *out = clEnqueueMapBuffer(d->queue, ((dfx__cl_buffer *)b)->mem, CL_TRUE,
+                              CL_MAP_WRITE_INVALIDATE_REGION, 0, b->bytes, 0, NULL, NULL, &error);
+    DFX__CL(error, "clEnqueueMapBuffer");
+    return DFX_OK;
+}
+
+static dfx_status cl_unmap(dfx__buffer *b, void *mapped)
+{
+    dfx__cl_device *d = (dfx__cl_device *)b->device;
+    DFX__CL(clEnqueueUnmapMemObject(d->queue, ((dfx__cl_buffer *)b)->mem, mapped, 0, NULL, NULL),
+            "clEnqueueUnmapMemObject");
+    return DFX_OK;
+}
+
 static dfx_status cl_finish(dfx_device *device)
 {
     DFX__CL(clFinish(((dfx__cl_device *)device)->queue), "clFinish");
@@ -113,9 +131,10 @@ static void cl_close(dfx_device *device)
     free(d);
 }
 
-static const dfx__device_class cl_class = { cl_allocate,    cl_release,     cl_write,
-                                            cl_read,        dfx__cl_prepare, dfx__cl_discard,
-                                            dfx__cl_enqueue, cl_finish,      cl_close };
+static const dfx__device_class cl_class = {
+    cl_allocate,     cl_release,      cl_write,        cl_read,   cl_map,   cl_unmap,
+    dfx__cl_prepare, dfx__cl_discard, dfx__cl_enqueue, cl_finish, cl_close,
+};
 
 static dfx_status start(dfx__cl_device *d)
 {

@@ -52,6 +52,19 @@ static dfx_status cpu_read(dfx__buffer *b, size_t offset, void *to, size_t bytes
     return DFX_OK;
 }
 
+static dfx_status cpu_map(void **out, dfx__buffer *b)
+{
+    *out = b->host;
+    return DFX_OK;
+}
+
+static dfx_status cpu_unmap(dfx__buffer *b, void *mapped)
+{
+    (void)b;
+    (void)mapped;
+    return DFX_OK;
+}
+
 static dfx_status cpu_prepare(dfx__prepared **out, dfx_device *d, const dfx__launch *l)
 {
     (void)d;
@@ -88,9 +101,10 @@ static void cpu_close(dfx_device *d)
     free(d);
 }
 
-static const dfx__device_class cpu_class = { cpu_allocate, cpu_release, cpu_write,
-                                             cpu_read,     cpu_prepare, cpu_discard,
-                                             cpu_enqueue,  cpu_finish,  cpu_close };
+static const dfx__device_class cpu_class = {
+    cpu_allocate, cpu_release, cpu_write,   cpu_read,   cpu_map,   cpu_unmap,
+    cpu_prepare,  cpu_discard, cpu_enqueue, cpu_finish, cpu_close,
+};
 
 /* The processor's name as Linux tells it; elsewhere just "CPU". */
 static void processor_name(char *name, size_t size)

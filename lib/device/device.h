@@ -62,6 +62,9 @@ typedef struct {
     void (*release)(dfx__buffer *b);
     dfx_status (*write)(dfx__buffer *b, size_t offset, const void *from, size_t bytes);
     dfx_status (*read)(dfx__buffer *b, size_t offset, void *to, size_t bytes);
+    /* All of a buffer as host memory to be filled, and the end of that. */
+    dfx_status (*map)(void **out, dfx__buffer *b);
+    dfx_status (*unmap)(dfx__buffer *b, void *mapped);
     dfx_status (*prepare)(dfx__prepared **out, dfx_device *d, const dfx__launch *l);
     void (*discard)(dfx__prepared *p);
     dfx_status (*enqueue)(dfx__prepared *p);

@@ -106,20 +106,15 @@ dfx_status dfx__pack(void *to, dfx__format format, dfx_dtype dtype, const dfx_we
     return failed ? dfx__no_memory() : DFX_OK;
 }
 
-/* Packs into the buffer itself where the host can reach it, else through a staging copy. */
+/* Packs straight into the device's memory, or into what its driver copies from. */
 static dfx_status fill(dfx__weight_copy *c)
 {
-    size_t bytes = dfx__packed_bytes(&c->weight->spec, c->format, c->dtype);
-    if (c->buffer->host)
-        return dfx__pack(c->buffer->host, c->format, c->dtype, c->weight);
-    void *staging = dfx__alloc_aligned(bytes);
-    if (!staging)
-        return dfx__no_memory();
-    dfx_status status = dfx__pack(staging, c->format, c->dtype, c->weight);
-    if (status == DFX_OK)
-        status = c->buffer->device->class->write(c->buffer, 0, staging, bytes);
-    free(staging);
-    return status;
+    const dfx__device_class *class = c->device->class;
+    void *to;
+    DFX__TRY(class->map(&to, c->buffer));
+    dfx_status packed = dfx__pack(to, c->format, c->dtype, c->weight);
+    dfx_status unmapped = class->unmap(c->buffer, to);
+    return packed != DFX_OK ? packed : unmapped;
 }
 
 dfx_status dfx__weight_copy_get(dfx__weight_copy **out, dfx_weight *w, dfx_device *device,

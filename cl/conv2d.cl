@@ -14,34 +14,13 @@ __global const T *pixel_at(__global const T *x, int n, int iy, int ix, int H, in
     return x + (((size_t)n * H + iy) * W + ix) * C;
 }
 
+#include "panel.cl"
+
 #ifdef ROWS
 
 /* For CPU devices, as linear_vector: a work-item computes ROWS pixels of one panel. Where a window
  * leaves the image, the pixels pass through the stage too, as zeros. */
-#define STAGE 64
-
-/* Adds n steps of the sum; `element` is element k of row r. */
-#define MULTIPLY(n, element)                             \
-    for (int k = 0; k < (n); k++, b += 32) {             \
-        float16 b0 = LOADV16(b, 0), b1 = LOADV16(b, 16); \
-        _Pragma("unroll")                                \
-        for (int r = 0; r < ROWS; r++) {                 \
-            float16 e = (float16)(element);              \
-            c0[r] = fma(e, b0, c0[r]);                   \
-            c1[r] = fma(e, b1, c1[r]);                   \
-        }                                                \
-    }
-
-void load_row(float *to, __global const T *from, int n)
-{
-    int k = 0;
-    for (; k + 16 <= n; k += 16)
-        vstore16(LOADV16(from, k), 0, to + k);
-    for (; k < n; k++)
-        to[k] = LOAD(from, k);
-}
-
-void zero_row(float *to, int n)
+static inline void zero_row(float *to, int n)
 {
     for (int k = 0; k < n; k++)
         to[k] = 0.0f;
@@ -61,16 +40,13 @@ void conv2d_vector(__global const T *restrict x, __global const T *restrict w,
     int image[ROWS], y0[ROWS], x0[ROWS];
     float16 c0[ROWS], c1[ROWS];
     float stage[ROWS * STAGE];
-    for (int i = 0; i < 32; i++)
-        stage[i] = bias && i < columns ? bias[column + i] : 0.0f;
+    begin_sums(c0, c1, bias ? bias + column : bias, columns, stage);
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
         int pixel = min(row + r, M - 1);
         image[r] = pixel / (OH * OW);
         y0[r] = pixel / OW % OH * stride - top;
         x0[r] = pixel % OW * stride - left;
-        c0[r] = vload16(0, stage);
-        c1[r] = vload16(1, stage);
     }
     for (int ky = 0; ky < KH; ky++)
         for (int kx = 0; kx < KW; kx++) {
@@ -96,60 +72,13 @@ void conv2d_vector(__global const T *restrict x, __global const T *restrict w,
                 MULTIPLY(n, stage[r * STAGE + k])
             }
         }
-    if (rows == ROWS && columns == 32) {
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            STOREV16(y, (size_t)(row + r) * O + column, c0[r]);
-            STOREV16(y, (size_t)(row + r) * O + column + 16, c1[r]);
-        }
-        return;
-    }
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-        vstore16(c0[r], 0, stage + r * 32);
-        vstore16(c1[r], 0, stage + r * 32 + 16);
-    }
-    for (int r = 0; r < rows; r++)
-        for (int i = 0; i < columns; i++)
-            STORE(y, (size_t)(row + r) * O + column + i, stage[r * 32 + i]);
+    store_sums(y + (size_t)row * O + column, O, rows, columns, c0, c1, stage);
 }
 
 #else
 
 /* For every device, as linear_tiled: a group computes TILE pixels x TILE outputs in steps of DEPTH
  * channels of a tap through local memory, a work-item 4 x 4 of it. */
-#define DEPTH 16
-#define PITCH (TILE + 4)
-
-/* Up to 4 elements, zeros after n. */
-float4 load_elements(__global const T *x, int at, int n)
-{
-    if (n >= 4)
-        return LOADV4(x, at);
-    float4 v = 0.0f;
-    if (n > 0)
-        v.s0 = LOAD(x, at);
-    if (n > 1)
-        v.s1 = LOAD(x, at + 1);
-    if (n > 2)
-        v.s2 = LOAD(x, at + 2);
-    return v;
-}
-
-void store_elements(__global T *y, size_t at, int n, float4 v)
-{
-    if (n >= 4) {
-        STOREV4(y, at, v);
-        return;
-    }
-    if (n > 0)
-        STORE(y, at, v.s0);
-    if (n > 1)
-        STORE(y, at + 1, v.s1);
-    if (n > 2)
-        STORE(y, at + 2, v.s2);
-}
-
 WORK_GROUP(16, 16, 1)
 void conv2d_tiled(__global const T *restrict x, __global const T *restrict w,
                   __global const float *restrict bias, __global T *restrict y, SHAPE)

@@ -6,6 +6,8 @@
  *
  * WIDTH divides the channels. */
 
+#include "group_sum.cl"
+
 #if WIDTH == 1
 #define F32_LOADV(p, i) ((p)[i])
 #define F32_STOREV(p, i, v) ((p)[i] = (v))
@@ -67,23 +69,6 @@ void moments(int pixels, int channels, int range, int step, __global const T *re
             F32_STOREV(squares, c, q);
         }
     }
-}
-
-float group_sum(float v, __local float *room)
-{
-#if LANES > 1
-    int lane = get_local_id(0);
-    room[lane] = v;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (int n = LANES / 2; n > 0; n /= 2) {
-        if (lane < n)
-            room[lane] += room[lane + n];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    v = room[0];
-    barrier(CLK_LOCAL_MEM_FENCE);
-#endif
-    return v;
 }
 
 /* plan [images, 3, channels]: mean, factor, shift. A group takes the `n` channels of one of

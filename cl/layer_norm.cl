@@ -1,5 +1,7 @@
 /* layer_norm.cl - each row of n numbers to mean 0 and variance 1; a group computes a row. */
 
+#include "group_sum.cl"
+
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 
@@ -16,23 +18,6 @@ float across(VEC v)
                sum4(v.sc, v.sd, v.se, v.sf));
 #endif
     return sum;
-}
-
-float group_sum(float v, __local float *room)
-{
-#if LANES > 1
-    int lane = get_local_id(0);
-    room[lane] = v;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (int half_of = LANES / 2; half_of > 0; half_of /= 2) {
-        if (lane < half_of)
-            room[lane] += room[lane + half_of];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    v = room[0];
-    barrier(CLK_LOCAL_MEM_FENCE);
-#endif
-    return v;
 }
 
 /* Differences from the row's first number, which is near the mean, so that rows near 100 lose

@@ -1,33 +1,9 @@
 /* linear.cl - y = x W^T + b; W lies in panels of 32 outputs, [ceil(N / 32)][K][32].
  *   x [M, K]   b [N] or NULL   y [M, N] */
 
+#include "panel.cl"
+
 #ifdef ROWS
-
-/* For CPU devices: a work-item computes ROWS rows of one panel, the accumulators in vector
- * registers. Elements of x are broadcast from where they lie if that is f32, else from a stage in
- * f32 of STAGE elements a row. */
-#define STAGE 64
-
-/* Adds n steps of the sum; `element` is element k of row r. */
-#define MULTIPLY(n, element)                             \
-    for (int k = 0; k < (n); k++, b += 32) {             \
-        float16 b0 = LOADV16(b, 0), b1 = LOADV16(b, 16); \
-        _Pragma("unroll")                                \
-        for (int r = 0; r < ROWS; r++) {                 \
-            float16 e = (float16)(element);              \
-            c0[r] = fma(e, b0, c0[r]);                   \
-            c1[r] = fma(e, b1, c1[r]);                   \
-        }                                                \
-    }
-
-void load_row(float *to, __global const T *from, int n)
-{
-    int k = 0;
-    for (; k + 16 <= n; k += 16)
-        vstore16(LOADV16(from, k), 0, to + k);
-    for (; k < n; k++)
-        to[k] = LOAD(from, k);
-}
 
 /* Dimension 0 and 2 are tiles of rows, 1 panels: the tiles of one index in dimension 2 are few
  * enough that their rows stay in the cache from panel to panel. */
@@ -44,14 +20,10 @@ void linear_vector(__global const T *restrict x, __global const T *restrict w,
     __global const T *a[ROWS], *b = w + (size_t)column * K;
     float16 c0[ROWS], c1[ROWS];
     float stage[ROWS * STAGE];
-    for (int i = 0; i < 32; i++)
-        stage[i] = bias && i < columns ? bias[column + i] : 0.0f;
+    begin_sums(c0, c1, bias ? bias + column : bias, columns, stage);
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) {
+    for (int r = 0; r < ROWS; r++)
         a[r] = x + (size_t)min(row + r, M - 1) * K;
-        c0[r] = vload16(0, stage);
-        c1[r] = vload16(1, stage);
-    }
 #if DTYPE == 0
     MULTIPLY(K, a[r][k])
 #else
@@ -63,30 +35,10 @@ void linear_vector(__global const T *restrict x, __global const T *restrict w,
         MULTIPLY(n, stage[r * STAGE + k])
     }
 #endif
-    if (rows == ROWS && columns == 32) {
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            STOREV16(y, (size_t)(row + r) * N + column, c0[r]);
-            STOREV16(y, (size_t)(row + r) * N + column + 16, c1[r]);
-        }
-        return;
-    }
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-        vstore16(c0[r], 0, stage + r * 32);
-        vstore16(c1[r], 0, stage + r * 32 + 16);
-    }
-    for (int r = 0; r < rows; r++)
-        for (int i = 0; i < columns; i++)
-            STORE(y, (size_t)(row + r) * N + column + i, stage[r * 32 + i]);
+    store_sums(y + (size_t)row * N + column, N, rows, columns, c0, c1, stage);
 }
 
 #else
-
-/* For every device: a group computes a tile of TILE x TILE in steps of DEPTH through local memory,
- * a work-item 4 x 4 of it. */
-#define DEPTH 16
-#define PITCH (TILE + 4)
 
 /* This work-item's 4 elements of the weight's tile: line k of the panels at `column`. */
 float4 load_weight(__global const T *w, int column, int k, int N, int K)
@@ -94,35 +46,6 @@ float4 load_weight(__global const T *w, int column, int k, int N, int K)
     if (column / 32 * 32 >= N || k >= K)
         return 0.0f;
     return LOADV4(w, ((size_t)(column / 32) * K + k) * 32 + column % 32);
-}
-
-/* Up to 4 elements of x, zeros after n. */
-float4 load_elements(__global const T *x, size_t at, int n)
-{
-    if (n >= 4)
-        return LOADV4(x, at);
-    float4 v = 0.0f;
-    if (n > 0)
-        v.s0 = LOAD(x, at);
-    if (n > 1)
-        v.s1 = LOAD(x, at + 1);
-    if (n > 2)
-        v.s2 = LOAD(x, at + 2);
-    return v;
-}
-
-void store_elements(__global T *y, size_t at, int n, float4 v)
-{
-    if (n >= 4) {
-        STOREV4(y, at, v);
-        return;
-    }
-    if (n > 0)
-        STORE(y, at, v.s0);
-    if (n > 1)
-        STORE(y, at + 1, v.s1);
-    if (n > 2)
-        STORE(y, at + 2, v.s2);
 }
 
 WORK_GROUP(16, 16, 1)

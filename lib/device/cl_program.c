@@ -36,28 +36,54 @@ static dfx_status kernel_text(char **out, const char *name)
     return dfx__fail(DFX_ERROR_DEVICE, "there is no kernel file %s.cl", name);
 }
 
-static char *join(const char *a, const char *b)
+/* Appends n characters of a text that is realloc'ed. */
+static dfx_status append(char **text, const char *more, size_t n)
 {
-    size_t n = strlen(a), m = strlen(b);
-    char *text = dfx__alloc(n + m + 1, 1);
-    if (text) {
-        memcpy(text, a, n);
-        memcpy(text + n, b, m + 1);
+    size_t length = *text ? strlen(*text) : 0;
+    char *longer = realloc(*text, length + n + 1);
+    if (!longer)
+        return dfx__no_memory();
+    memcpy(longer + length, more, n);
+    longer[length + n] = '\0';
+    *text = longer;
+    return DFX_OK;
+}
+
+/* Appends a kernel file, and in the place of a line #include "NAME.cl" that file. */
+static dfx_status append_file(char **text, const char *name, int depth)
+{
+    static const char include[] = "#include \"";
+    char *file, inner[64];
+    DFX__TRY(kernel_text(&file, name));
+    dfx_status status = DFX_OK;
+    for (const char *line = file; *line && status == DFX_OK;) {
+        size_t n = strcspn(line, "\n"), length;
+        n += line[n] == '\n';
+        const char *from = line + sizeof include - 1;
+        if (depth == 0 && strncmp(line, include, sizeof include - 1) == 0 &&
+            (length = strcspn(from, ".\"\n")) < sizeof inner) {
+            memcpy(inner, from, length);
+            inner[length] = '\0';
+            status = append_file(text, inner, depth + 1);
+        } else
+            status = append(text, line, n);
+        line += n;
     }
-    return text;
+    free(file);
+    return status;
 }
 
 /* common.cl and the kernel file. */
 static dfx_status program_text(char **out, const char *name)
 {
-    char *common = NULL, *text = NULL;
-    dfx_status status = kernel_text(&common, "common");
+    *out = NULL;
+    dfx_status status = append_file(out, "common", 0);
     if (status == DFX_OK)
-        status = kernel_text(&text, name);
-    if (status == DFX_OK && !(*out = join(common, text)))
-        status = dfx__no_memory();
-    free(common);
-    free(text);
+        status = append_file(out, name, 0);
+    if (status != DFX_OK) {
+        free(*out);
+        *out = NULL;
+    }
     return status;
 }
 

@@ -6,14 +6,14 @@
 #include "options.h"
 
 /* A command is a file cmd_NAME.c that defines `const struct command cmd_NAME`, and a line here. */
-#define COMMANDS(X) \
-    X(generate)     \
-    X(devices)      \
-    X(selftest)     \
-    X(inspect)      \
-    X(forward)      \
-    X(tokenize)     \
-    X(schedule)     \
+#define COMMANDS(X)                                                                                \
+    X(generate)                                                                                    \
+    X(devices)                                                                                     \
+    X(selftest)                                                                                    \
+    X(inspect)                                                                                     \
+    X(forward)                                                                                     \
+    X(tokenize)                                                                                    \
+    X(schedule)                                                                                    \
     X(rng)
 
 struct command {

@@ -12,11 +12,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 
-enum {
-    BATCH_MAX = 256,
-    SIDE_MAX = 32768,
-    STEPS_MAX = 10000
-};
+enum { BATCH_MAX = 256, SIDE_MAX = 32768, STEPS_MAX = 10000 };
 
 struct settings {
     const char *positional_prompt, *prompt, *negative_prompt;

@@ -30,11 +30,7 @@ static const struct positional positionals[] = {
     { .name = NULL },
 };
 
-enum {
-    INDEX_BYTES = 1 << 20,
-    JSON_DEPTH = 32,
-    NAME_WIDTH = 16
-};
+enum { INDEX_BYTES = 1 << 20, JSON_DEPTH = 32, NAME_WIDTH = 16 };
 
 static int inspect_picture(const struct settings *s)
 {

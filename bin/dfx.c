@@ -11,9 +11,7 @@
 #define COMMAND_ENTRY(name) &cmd_##name,
 static const struct command *const commands[] = { COMMANDS(COMMAND_ENTRY) };
 #undef COMMAND_ENTRY
-enum {
-    COMMAND_COUNT = sizeof commands / sizeof commands[0]
-};
+enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 int cmd_fail(dfx_status status)
 {

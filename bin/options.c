@@ -11,10 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum {
-    LONGEST_NAME = 31,
-    HELP_COLUMN = 24
-};
+enum { LONGEST_NAME = 31, HELP_COLUMN = 24 };
 
 int options_distance(const char *word, const char *candidate)
 {

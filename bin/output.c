@@ -12,9 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-    SLUG = 48
-};
+enum { SLUG = 48 };
 
 static int check_stdout(void)
 {

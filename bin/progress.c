@@ -10,10 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-    BAR = 30,
-    TEXT = 128
-};
+enum { BAR = 30, TEXT = 128 };
 
 /* Seconds between two updates: often enough to look alive, seldom enough to cost nothing. */
 static const double bar_interval = 0.1, line_interval = 1.0;

@@ -9,8 +9,8 @@
 
 static int tap_count, tap_failures;
 
-__attribute__((format(printf, 4, 5), unused)) static int tap_ok(int pass, const char *file, int line,
-                                                                const char *format, ...)
+__attribute__((format(printf, 4, 5), unused)) static int tap_ok(int pass, const char *file,
+                                                                int line, const char *format, ...)
 {
     va_list args;
     printf("%sok %d - ", pass ? "" : "not ", ++tap_count);
@@ -44,11 +44,11 @@ __attribute__((unused)) static int tap_done(void)
 }
 
 #define ok(condition, ...) tap_ok((condition) != 0, __FILE__, __LINE__, __VA_ARGS__)
-#define skip(why, ...) \
-    do { \
-        printf("ok %d - ", ++tap_count); \
-        printf(__VA_ARGS__); \
-        printf(" # SKIP %s\n", why); \
+#define skip(why, ...)                                                                             \
+    do {                                                                                           \
+        printf("ok %d - ", ++tap_count);                                                           \
+        printf(__VA_ARGS__);                                                                       \
+        printf(" # SKIP %s\n", why);                                                               \
     } while (0)
 #define done() tap_done()
 #define data(name) tap_data(name)

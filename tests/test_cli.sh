@@ -93,7 +93,7 @@ test_wrong_settings()
     ok "odd width" fails 2 ".*idth" generate a --width 129
     ok "unknown scheduler" fails 2 "--scheduler: " generate a --scheduler bogus
     ok "unknown device" fails 2 ".*gpu9" generate a --device gpu9
-    ok "missing device" fails 1 ".*opencl:99" generate a --device opencl:99
+    ok "missing device" fails 1 ".*[oO]pen[cC][lL]" generate a --device opencl:99
     ok "unknown dtype" fails 2 "--dtype: " generate a --dtype f8
     ok "dtype for no model" fails 2 "--dtype: " generate a --dtype i32
     ok "missing model" fails 1 ".*no/model" generate a --model no/model

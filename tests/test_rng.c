@@ -6,9 +6,7 @@
 
 #include <math.h>
 
-enum {
-    MOST = 4096
-};
+enum { MOST = 4096 };
 
 /* The largest difference from the fixture's tensor, infinite when it has another length. */
 static double difference(const dfx_tensors *t, const char *name, const float *got, size_t n)

@@ -33,8 +33,8 @@ typedef enum {
     DFX_ERROR_INTERRUPTED = -7  /* dfx_interrupt was called, or a callback asked to stop */
 } dfx_status;
 
-/* The one-line message of this thread's last failure ("" before any): what is wrong, where, and what
- * to do where that is known. Valid until the thread's next failing call. */
+/* The one-line message of this thread's last failure ("" before any): what is wrong, where, and
+ * what to do where that is known. Valid until the thread's next failing call. */
 DFX_API const char *dfx_error(void);
 
 /* Library version, "0.1.0". */

@@ -12,20 +12,20 @@ typedef struct dfx_device dfx_device;
 
 /* What is known of a device. Sizes are in bytes. */
 typedef struct {
-    char id[16];          /* "cpu", "opencl:0": what dfx_device_open takes */
-    char name[128];       /* the device's own name */
-    char platform[128];   /* the OpenCL platform's name and version; "native" for cpu */
-    char driver[128];     /* driver version; instruction set for cpu */
+    char id[16];        /* "cpu", "opencl:0": what dfx_device_open takes */
+    char name[128];     /* the device's own name */
+    char platform[128]; /* the OpenCL platform's name and version; "native" for cpu */
+    char driver[128];   /* driver version; instruction set for cpu */
     char vendor[128];
-    int is_cpu;           /* the device computes on CPU cores */
+    int is_cpu; /* the device computes on CPU cores */
     int is_gpu;
-    int units;            /* compute units; cores for cpu */
-    uint64_t memory;      /* global memory */
-    uint64_t max_buffer;  /* largest single buffer */
-    uint64_t local_memory;/* of a work-group */
-    size_t max_group;     /* work-items of a work-group */
-    int has_f16;          /* half arithmetic (cl_khr_fp16) */
-    int usable;           /* 0: `why` says what the device lacks */
+    int units;             /* compute units; cores for cpu */
+    uint64_t memory;       /* global memory */
+    uint64_t max_buffer;   /* largest single buffer */
+    uint64_t local_memory; /* of a work-group */
+    size_t max_group;      /* work-items of a work-group */
+    int has_f16;           /* half arithmetic (cl_khr_fp16) */
+    int usable;            /* 0: `why` says what the device lacks */
     char why[128];
 } dfx_device_info;
 
@@ -36,8 +36,8 @@ DFX_API dfx_status dfx_device_list(dfx_device_info **out, int *count);
 DFX_API void dfx_device_list_free(dfx_device_info *list);
 
 /* Opens a device by name: "cpu", "opencl" (the best OpenCL device), "opencl:N" as dfx_device_list
- * numbers them, "auto" or NULL: an OpenCL GPU if there is one, else the CPU choice that is faster on
- * this machine. Errors: DFX_ERROR_ARGUMENT (no such name), DFX_ERROR_DEVICE (no such device). */
+ * numbers them, "auto" or NULL: an OpenCL GPU if there is one, else the CPU choice that is faster
+ * on this machine. Errors: DFX_ERROR_ARGUMENT (no such name), DFX_ERROR_DEVICE (no such device). */
 DFX_API dfx_status dfx_device_open(dfx_device **out, const char *name);
 DFX_API void dfx_device_free(dfx_device *device);
 DFX_API const dfx_device_info *dfx_device_get_info(const dfx_device *device);

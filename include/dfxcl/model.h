@@ -1,4 +1,5 @@
-/* dfxcl/model.h - one component of a pipeline on its own: a text encoder, a UNet, an autoencoder. */
+/* dfxcl/model.h - one component of a pipeline on its own: a text encoder, a UNet, an autoencoder.
+ */
 #ifndef DFXCL_MODEL_H
 #define DFXCL_MODEL_H
 
@@ -18,15 +19,15 @@ typedef struct dfx_model dfx_model;
 DFX_API dfx_status dfx_model_open(dfx_model **out, const char *folder);
 DFX_API void dfx_model_free(dfx_model *m);
 
-DFX_API const char *dfx_model_class(const dfx_model *m);     /* "UNet2DConditionModel" */
+DFX_API const char *dfx_model_class(const dfx_model *m); /* "UNet2DConditionModel" */
 DFX_API int64_t dfx_model_parameters(const dfx_model *m);
 
 /* Runs the component once on given tensors and adds its results to `out`. Names, in and out:
  *   CLIPTextModel         input_ids i64 or i32 [B, T] -> last_hidden_state, hidden_states.-2
- *   UNet2DConditionModel  sample [B, C, H, W], timestep [B], encoder_hidden_states [B, T, D] -> sample
- *   AutoencoderKL         sample [B, 3, H, W] in -1..1 -> latent_mean, latent_logvar
- *                         or latent [B, C, h, w] -> sample (no scaling factor is applied)
- * Errors: DFX_ERROR_ARGUMENT (a tensor is missing or has a wrong shape), and those of running. */
+ *   UNet2DConditionModel  sample [B, C, H, W], timestep [B], encoder_hidden_states [B, T, D] ->
+ * sample AutoencoderKL         sample [B, 3, H, W] in -1..1 -> latent_mean, latent_logvar or latent
+ * [B, C, h, w] -> sample (no scaling factor is applied) Errors: DFX_ERROR_ARGUMENT (a tensor is
+ * missing or has a wrong shape), and those of running. */
 DFX_API dfx_status dfx_model_forward(dfx_model *m, dfx_device *device, dfx_dtype dtype,
                                      const dfx_tensors *in, dfx_tensors *out);
 

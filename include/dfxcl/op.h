@@ -17,12 +17,15 @@ DFX_API dfx_value *dfx_linear(dfx_value *x, dfx_value *weight, dfx_value *bias);
 
 /* How dfx_conv2d samples; start from DFX_CONV2D_DEFAULT. */
 typedef struct {
-    int stride;                     /* 1 */
-    int dilation;                   /* 1 */
-    int groups;                     /* 1 */
-    int top, left, bottom, right;   /* pixels of zeros around x; 0 */
+    int stride;                   /* 1 */
+    int dilation;                 /* 1 */
+    int groups;                   /* 1 */
+    int top, left, bottom, right; /* pixels of zeros around x; 0 */
 } dfx_conv2d_options;
-#define DFX_CONV2D_DEFAULT { 1, 1, 1, 0, 0, 0, 0 }
+#define DFX_CONV2D_DEFAULT                                                                         \
+    {                                                                                              \
+        1, 1, 1, 0, 0, 0, 0                                                                        \
+    }
 
 /* Convolution (cross-correlation, as torch.nn.Conv2d).
  *   x [N, H, W, in]   weight [out, in/groups, kh, kw], a constant   bias [out] or NULL

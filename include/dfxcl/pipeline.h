@@ -22,9 +22,9 @@ typedef struct dfx_pipeline dfx_pipeline;
 typedef struct dfx_result dfx_result;
 
 typedef struct {
-    const char *device;    /* as dfx_device_open takes it; NULL: $DFX_DEVICE, else auto */
-    const char *dtype;     /* "f32", "f16", "bf16" or "auto"; NULL: $DFX_DTYPE, else auto */
-    const char *variant;   /* weight files *.VARIANT.safetensors; NULL: plain ones, else fp16 */
+    const char *device;  /* as dfx_device_open takes it; NULL: $DFX_DEVICE, else auto */
+    const char *dtype;   /* "f32", "f16", "bf16" or "auto"; NULL: $DFX_DTYPE, else auto */
+    const char *variant; /* weight files *.VARIANT.safetensors; NULL: plain ones, else fp16 */
 } dfx_pipeline_options;
 
 /* Opens a Diffusers folder (model_index.json).
@@ -43,8 +43,8 @@ DFX_API dfx_dtype dfx_pipeline_dtype(const dfx_pipeline *p);
  * (it proves nothing about the rest of them). */
 DFX_API const char *dfx_pipeline_hash(dfx_pipeline *p);
 
-/* Called before the first step (step 0) and after each one; x is the latents there [batch, C, h, w],
- * NULL at step 0. Return 0 to go on; anything else stops with DFX_ERROR_INTERRUPTED. */
+/* Called before the first step (step 0) and after each one; x is the latents there [batch, C, h,
+ * w], NULL at step 0. Return 0 to go on; anything else stops with DFX_ERROR_INTERRUPTED. */
 typedef int dfx_step_function(void *user, int step, int steps, const float *latents,
                               const dfx_spec *spec);
 
@@ -56,16 +56,18 @@ typedef struct {
     int steps;                   /* num_inference_steps; 0: the model's, else 50 */
     float guidance_scale;        /* negative: the model's, else 7.5; guidance acts above 1 */
     uint64_t seed;
-    int width, height;           /* pixels, multiples of 8; 0: the model's */
-    const char *scheduler;       /* as dfx_scheduler_open's choice; NULL: the model's */
-    int batch;                   /* pictures in one run, 1 */
-    const dfx_tensor *latents;   /* [batch, C, h, w] f32, the noise before init_noise_sigma, which sets
-                                  * batch, width and height too; NULL: drawn from the seed */
+    int width, height;         /* pixels, multiples of 8; 0: the model's */
+    const char *scheduler;     /* as dfx_scheduler_open's choice; NULL: the model's */
+    int batch;                 /* pictures in one run, 1 */
+    const dfx_tensor *latents; /* [batch, C, h, w] f32, the noise before init_noise_sigma, which
+                                * sets batch, width and height too; NULL: drawn from the seed */
     dfx_step_function *on_step;
     void *user;
 } dfx_generate_options;
-#define DFX_GENERATE_DEFAULT \
-    { NULL, NULL, 0, -1.0f, 0, 0, 0, NULL, 1, NULL, NULL, NULL }
+#define DFX_GENERATE_DEFAULT                                                                       \
+    {                                                                                              \
+        NULL, NULL, 0, -1.0f, 0, 0, 0, NULL, 1, NULL, NULL, NULL                                   \
+    }
 
 /* Draws. Errors: DFX_ERROR_ARGUMENT (a setting), DFX_ERROR_INTERRUPTED, and those of running. */
 DFX_API dfx_status dfx_pipeline_generate(dfx_result **out, dfx_pipeline *p,

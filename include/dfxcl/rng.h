@@ -12,9 +12,9 @@ extern "C" {
  * second half of a pair of normal draws. Plain data: copy it to keep a state. */
 typedef struct {
     uint32_t word[624];
-    int next;          /* the next word to use */
+    int next; /* the next word to use */
     int has_normal;
-    double normal;     /* kept for the next draw of fewer than 16 */
+    double normal; /* kept for the next draw of fewer than 16 */
 } dfx_rng;
 
 /* Generator("cpu").manual_seed(seed); only the low 32 bits reach the generator, as in torch. */

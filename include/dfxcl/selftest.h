@@ -12,10 +12,10 @@ extern "C" {
 typedef struct {
     const char *op, *variant;
     dfx_dtype dtype;
-    int cases, failed, skipped;   /* skipped: the variant does not take the case */
-    double worst, tolerance;      /* largest error over its bound's scale */
-    const char *worst_case;       /* the inputs of the worst case */
-    const char *message;          /* of the first failure; "" when all pass */
+    int cases, failed, skipped; /* skipped: the variant does not take the case */
+    double worst, tolerance;    /* largest error over its bound's scale */
+    const char *worst_case;     /* the inputs of the worst case */
+    const char *message;        /* of the first failure; "" when all pass */
 } dfx_selftest_row;
 
 typedef void dfx_selftest_function(void *user, const dfx_selftest_row *row);

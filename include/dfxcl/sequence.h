@@ -9,8 +9,9 @@
  *     dfx_sequence_run(s);
  *     dfx_sequence_read(s, "y", host, sizeof host);
  *
- * Recording never needs a check: a call that cannot be made returns a bad value, calls on bad values
- * do nothing, and dfx_sequence_prepare returns the first error with the path of its block. */
+ * Recording never needs a check: a call that cannot be made returns a bad value, calls on bad
+ * values do nothing, and dfx_sequence_prepare returns the first error with the path of its block.
+ */
 #ifndef DFXCL_SEQUENCE_H
 #define DFXCL_SEQUENCE_H
 

@@ -19,10 +19,10 @@ typedef struct {
     size_t bytes;
 } dfx_tensor;
 
-/* Maps a .safetensors file. Everything in it is checked: header size, JSON, dtypes, shapes, and that
- * the tensors' ranges lie within the file, fit their shapes and do not overlap.
- * Errors: DFX_ERROR_FILE, DFX_ERROR_FORMAT, DFX_ERROR_UNSUPPORTED (a dtype or a rank over
- * DFX_MAX_RANK), DFX_ERROR_MEMORY. */
+/* Maps a .safetensors file. Everything in it is checked: header size, JSON, dtypes, shapes, and
+ * that the tensors' ranges lie within the file, fit their shapes and do not overlap. Errors:
+ * DFX_ERROR_FILE, DFX_ERROR_FORMAT, DFX_ERROR_UNSUPPORTED (a dtype or a rank over DFX_MAX_RANK),
+ * DFX_ERROR_MEMORY. */
 DFX_API dfx_status dfx_tensors_open(dfx_tensors **out, const char *path);
 
 /* An empty set, to be filled with dfx_tensors_add and saved. */

@@ -16,9 +16,10 @@ typedef struct dfx_tokenizer dfx_tokenizer;
 DFX_API dfx_status dfx_tokenizer_open(dfx_tokenizer **out, const char *folder);
 DFX_API void dfx_tokenizer_free(dfx_tokenizer *t);
 
-/* Ids of one text: model_max_length (dfx_tokenizer_length) of them, BOS first, truncated before EOS,
- * padded as the tokenizer's config says. `used`, where not NULL, receives how many are not padding;
- * `lost` how many tokens truncation dropped. Text is UTF-8; wrong bytes count as U+FFFD. */
+/* Ids of one text: model_max_length (dfx_tokenizer_length) of them, BOS first, truncated before
+ * EOS, padded as the tokenizer's config says. `used`, where not NULL, receives how many are not
+ * padding; `lost` how many tokens truncation dropped. Text is UTF-8; wrong bytes count as U+FFFD.
+ */
 DFX_API dfx_status dfx_tokenizer_encode(const dfx_tokenizer *t, const char *text, int32_t *ids,
                                         int *used, int *lost);
 DFX_API int dfx_tokenizer_length(const dfx_tokenizer *t); /* 77 for SD */

@@ -9,9 +9,9 @@ static const struct {
     const char *name;
     size_t size;
 } types[] = {
-    [DFX_F32] = { "f32", 4 }, [DFX_F16] = { "f16", 2 }, [DFX_BF16] = { "bf16", 2 },
-    [DFX_F64] = { "f64", 8 }, [DFX_I64] = { "i64", 8 }, [DFX_I32] = { "i32", 4 },
-    [DFX_I16] = { "i16", 2 }, [DFX_I8] = { "i8", 1 },   [DFX_U8] = { "u8", 1 },
+    [DFX_F32] = { "f32", 4 },   [DFX_F16] = { "f16", 2 }, [DFX_BF16] = { "bf16", 2 },
+    [DFX_F64] = { "f64", 8 },   [DFX_I64] = { "i64", 8 }, [DFX_I32] = { "i32", 4 },
+    [DFX_I16] = { "i16", 2 },   [DFX_I8] = { "i8", 1 },   [DFX_U8] = { "u8", 1 },
     [DFX_BOOL] = { "bool", 1 },
 };
 
@@ -31,8 +31,8 @@ dfx_status dfx_dtype_parse(dfx_dtype *out, const char *name)
         const char *name;
         dfx_dtype dtype;
     } names[] = {
-        { "f32", DFX_F32 },   { "float32", DFX_F32 }, { "fp32", DFX_F32 },      { "f16", DFX_F16 },
-        { "fp16", DFX_F16 },  { "float16", DFX_F16 }, { "bf16", DFX_BF16 },     { "bfloat16", DFX_BF16 },
+        { "f32", DFX_F32 },  { "float32", DFX_F32 }, { "fp32", DFX_F32 },  { "f16", DFX_F16 },
+        { "fp16", DFX_F16 }, { "float16", DFX_F16 }, { "bf16", DFX_BF16 }, { "bfloat16", DFX_BF16 },
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i].name) == 0) {

@@ -7,17 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    DEPTH = 64,
-    FILE_BYTES = 64 << 20
-};
+enum { DEPTH = 64, FILE_BYTES = 64 << 20 };
 
 /* A node of json-c takes up to 100 times its text's bytes, so the size of the text alone does not
  * bound memory. The largest real file (a tokenizer of 262,144 entries) has half of these. */
-enum {
-    MAX_CONTAINERS = 1 << 20,
-    MAX_VALUES = 1 << 22
-};
+enum { MAX_CONTAINERS = 1 << 20, MAX_VALUES = 1 << 22 };
 
 struct scan {
     const char *text;

@@ -7,7 +7,10 @@
 typedef struct dfx__pool {
     struct dfx__chunk *chunks;
 } dfx__pool;
-#define DFX__POOL_INIT { NULL }
+#define DFX__POOL_INIT                                                                             \
+    {                                                                                              \
+        NULL                                                                                       \
+    }
 
 /* Zeroed memory, aligned for any type, that lives as long as the pool; NULL when there is none. */
 void *dfx__pool_alloc(dfx__pool *pool, size_t bytes);

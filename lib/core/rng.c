@@ -4,11 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-    WORDS = 624,
-    SHIFT = 397,
-    BLOCK = 16
-};
+enum { WORDS = 624, SHIFT = 397, BLOCK = 16 };
 
 void dfx_rng_seed(dfx_rng *rng, uint64_t seed)
 {

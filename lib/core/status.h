@@ -7,7 +7,8 @@
 /* Keeps the message as this thread's error and returns `status`. */
 dfx_status dfx__fail(dfx_status status, const char *format, ...) DFX__PRINTF(2, 3);
 
-/* Puts "PREFIX: " before the thread's message and returns `status` (for callers that know where). */
+/* Puts "PREFIX: " before the thread's message and returns `status` (for callers that know where).
+ */
 dfx_status dfx__fail_in(dfx_status status, const char *format, ...) DFX__PRINTF(2, 3);
 
 /* "out of memory", for an allocation that returned NULL. */
@@ -23,11 +24,11 @@ int dfx__debug(const char *word);
 int dfx__interrupted(void);
 
 /* Return the status of an expression from this function when it is not DFX_OK. */
-#define DFX__TRY(expression)                   \
-    do {                                       \
-        dfx_status try_status_ = (expression); \
-        if (try_status_ != DFX_OK)             \
-            return try_status_;                \
+#define DFX__TRY(expression)                                                                       \
+    do {                                                                                           \
+        dfx_status try_status_ = (expression);                                                     \
+        if (try_status_ != DFX_OK)                                                                 \
+            return try_status_;                                                                    \
     } while (0)
 
 #endif

@@ -55,11 +55,10 @@ static dfx_status cl_allocate(dfx__buffer **out, dfx_device *device, size_t byte
     b->mem = clCreateBuffer(d->context, CL_MEM_READ_WRITE, bytes, NULL, &error);
     if (error != CL_SUCCESS) {
         free(b);
-        return dfx__fail(DFX_ERROR_MEMORY,
-                         "device %s: clCreateBuffer of %zu MiB: %s (%d); %" PRIu64
-                         " MiB are in use",
-                         device->info.id, bytes >> 20, dfx__cl_error_name(error), error,
-                         device->used >> 20);
+        return dfx__fail(
+            DFX_ERROR_MEMORY,
+            "device %s: clCreateBuffer of %zu MiB: %s (%d); %" PRIu64 " MiB are in use",
+            device->info.id, bytes >> 20, dfx__cl_error_name(error), error, device->used >> 20);
     }
     *out = &b->buffer;
     return DFX_OK;
@@ -169,8 +168,8 @@ dfx_status dfx__cl_open(dfx_device **out, int n)
     d->device.vector_width = d->device.info.is_cpu ? (int)width : 1;
     dfx_status status = DFX_OK;
     if (!d->device.info.usable)
-        status = dfx__fail(DFX_ERROR_DEVICE, "device %s (%s) cannot be used: %s",
-                           d->device.info.id, d->device.info.name, d->device.info.why);
+        status = dfx__fail(DFX_ERROR_DEVICE, "device %s (%s) cannot be used: %s", d->device.info.id,
+                           d->device.info.name, d->device.info.why);
     else if ((status = start(d)) != DFX_OK)
         dfx__fail_in(status, "device %s (%s)", d->device.info.id, d->device.info.name);
     if (status != DFX_OK) {

@@ -45,11 +45,11 @@ typedef struct {
 dfx_status dfx__cl_fail(cl_int error, const char *what);
 const char *dfx__cl_error_name(cl_int error);
 
-#define DFX__CL(call, what)                            \
-    do {                                               \
-        cl_int cl_error_ = (call);                     \
-        if (cl_error_ != CL_SUCCESS)                   \
-            return dfx__cl_fail(cl_error_, what);      \
+#define DFX__CL(call, what)                                                                        \
+    do {                                                                                           \
+        cl_int cl_error_ = (call);                                                                 \
+        if (cl_error_ != CL_SUCCESS)                                                               \
+            return dfx__cl_fail(cl_error_, what);                                                  \
     } while (0)
 
 /* What is known of a device; `usable` says whether it can run the library's kernels. */

@@ -1,8 +1,8 @@
 /* cl_cache.c - compiled programs on disk, one file each under $XDG_CACHE_HOME/dfxcl.
  *
- * A file holds: magic, bytes of the key, the whole key, bytes of the binary, its CRC-32, the binary.
- * It is written beside its name and renamed, so that two processes never see half of one, and a torn
- * or foreign file is just not used. */
+ * A file holds: magic, bytes of the key, the whole key, bytes of the binary, its CRC-32, the
+ * binary. It is written beside its name and renamed, so that two processes never see half of one,
+ * and a torn or foreign file is just not used. */
 #include "core/file.h"
 #include "core/memory.h"
 #include "device/cl.h"

@@ -28,8 +28,8 @@ static dfx_status range_object(cl_mem *out, const dfx__place *p)
         return dfx__no_memory();
     cl_buffer_region region = { p->offset, p->bytes };
     cl_int error;
-    r->mem = clCreateSubBuffer(b->mem, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region,
-                               &error);
+    r->mem =
+        clCreateSubBuffer(b->mem, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &error);
     if (error != CL_SUCCESS) {
         free(r);
         return dfx__cl_fail(error, "clCreateSubBuffer");
@@ -65,8 +65,8 @@ static dfx_status prepare_kernel(dfx__prepared *p)
 {
     cl_program program;
     cl_int error;
-    DFX__TRY(dfx__cl_program(&program, p->device, p->launch.kernel.program,
-                             p->launch.kernel.options));
+    DFX__TRY(
+        dfx__cl_program(&program, p->device, p->launch.kernel.program, p->launch.kernel.options));
     p->kernel = clCreateKernel(program, p->launch.kernel.name, &error);
     DFX__CL(error, p->launch.kernel.name);
     for (int i = 0; i < p->launch.kernel.args; i++) {
@@ -111,10 +111,9 @@ dfx_status dfx__cl_enqueue(dfx__prepared *p)
 {
     if (p->launch.kind == DFX__LAUNCH_GEMM)
         return dfx__cl_gemm(p->device, &p->launch);
-    cl_int error = clEnqueueNDRangeKernel(p->device->queue, p->kernel,
-                                          (cl_uint)p->launch.kernel.dims, NULL,
-                                          p->launch.kernel.global, p->launch.kernel.local, 0, NULL,
-                                          NULL);
+    cl_int error =
+        clEnqueueNDRangeKernel(p->device->queue, p->kernel, (cl_uint)p->launch.kernel.dims, NULL,
+                               p->launch.kernel.global, p->launch.kernel.local, 0, NULL, NULL);
     DFX__CL(error, p->launch.kernel.name);
     return DFX_OK;
 }

@@ -181,8 +181,7 @@ dfx_status dfx__cl_find(cl_platform_id *platform, cl_device_id *id, int *number,
                          "there is no device opencl:%d (`dfx devices` lists %d OpenCL device%s)", n,
                          s.devices, s.devices == 1 ? "" : "s");
     if (s.found < 0)
-        return dfx__fail(DFX_ERROR_DEVICE,
-                         "no OpenCL device can be used (`dfx devices` says why)");
+        return dfx__fail(DFX_ERROR_DEVICE, "no OpenCL device can be used (`dfx devices` says why)");
     *platform = s.platform;
     *id = s.id;
     *number = s.found;

@@ -110,7 +110,10 @@ static dfx_status build_failure(const dfx__cl_device *d, cl_program program, cl_
         clGetProgramBuildInfo(program, d->id, CL_PROGRAM_BUILD_LOG, bytes, log, NULL);
     const char *line = log ? strstr(log, "error") : NULL;
     dfx__fail(DFX_ERROR_DEVICE, "%s cannot compile %s.cl (%s): %s (%d): %.400s", d->device.info.id,
-              name, options, dfx__cl_error_name(error), error, line ? line : log ? log : "");
+              name, options, dfx__cl_error_name(error), error,
+              line  ? line
+              : log ? log
+                    : "");
     free(log);
     return DFX_ERROR_DEVICE;
 }
@@ -180,8 +183,8 @@ static cl_program from_cache(dfx__cl_device *d, const char *key, const char *opt
     if (!dfx__cl_cache_load(&binary, key))
         return NULL;
     const unsigned char *data = binary.data;
-    cl_program program = clCreateProgramWithBinary(d->context, 1, &d->id, &binary.bytes, &data,
-                                                   &status, &error);
+    cl_program program =
+        clCreateProgramWithBinary(d->context, 1, &d->id, &binary.bytes, &data, &status, &error);
     free(binary.data);
     if (error != CL_SUCCESS || status != CL_SUCCESS)
         return NULL;

@@ -34,12 +34,12 @@ typedef struct {
     enum { DFX__LAUNCH_KERNEL, DFX__LAUNCH_GEMM, DFX__LAUNCH_HOST } kind;
     union {
         struct {
-            const char *program;             /* cl/PROGRAM.cl */
-            const char *name;                /* of the kernel */
-            char options[DFX__MAX_OPTIONS];  /* "-DDTYPE=0 ..." */
+            const char *program;            /* cl/PROGRAM.cl */
+            const char *name;               /* of the kernel */
+            char options[DFX__MAX_OPTIONS]; /* "-DDTYPE=0 ..." */
             int args, dims;
             dfx__arg arg[DFX__MAX_ARGS];
-            size_t global[3], local[3];      /* global sizes are rounded up to whole groups */
+            size_t global[3], local[3]; /* global sizes are rounded up to whole groups */
         } kernel;
         struct { /* c[m, n] = a[m, k] b[k, n] + beta c, row-major f32, by CLBlast */
             size_t m, n, k;
@@ -76,14 +76,15 @@ typedef struct {
 struct dfx_device {
     const dfx__device_class *class;
     dfx_device_info info;
-    size_t alignment;        /* of a place's offset */
-    int is_native;           /* takes DFX__LAUNCH_HOST and nothing else */
-    int has_gemm;            /* takes DFX__LAUNCH_GEMM */
-    int vector_width;        /* floats of a vector register that a work-item has for itself; GPUs: 1 */
-    uint64_t used, peak;     /* bytes in buffers */
+    size_t alignment;    /* of a place's offset */
+    int is_native;       /* takes DFX__LAUNCH_HOST and nothing else */
+    int has_gemm;        /* takes DFX__LAUNCH_GEMM */
+    int vector_width;    /* floats of a vector register that a work-item has for itself; GPUs: 1 */
+    uint64_t used, peak; /* bytes in buffers */
 };
 
-/* The classes, to find and open their devices. opencl: n as numbered by the listing, -1 for the best. */
+/* The classes, to find and open their devices. opencl: n as numbered by the listing, -1 for the
+ * best. */
 dfx_status dfx__cpu_open(dfx_device **out);
 void dfx__cpu_describe(dfx_device_info *info);
 dfx_status dfx__cl_open(dfx_device **out, int n);

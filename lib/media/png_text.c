@@ -10,9 +10,7 @@
 
 #include <utf8proc.h>
 
-enum {
-    KEY_LENGTH = 79
-};
+enum { KEY_LENGTH = 79 };
 
 /* The next code point of *text, which moves behind it; a byte that is not UTF-8 is U+FFFD. */
 static int32_t next_code_point(const char **text)

@@ -20,7 +20,7 @@ struct level {
 struct middle {
     dfx__resnet resnet[2];
     dfx__norm norm;
-    dfx__linear to_q, to_k, to_v, to_out;
+    dfx__linear_layer to_q, to_k, to_v, to_out;
     float scale;
 };
 
@@ -100,8 +100,8 @@ static void load_resnet(dfx__resnet *r, dfx__loader *l, const dfx__autoencoder_k
 }
 
 /* Names of the attention's layers, and those of files from before 2023. */
-static void load_projection(dfx__linear *to, dfx__loader *l, const char *name, const char *old,
-                            int channels)
+static void load_projection(dfx__linear_layer *to, dfx__loader *l, const char *name,
+                            const char *old, int channels)
 {
     char weight[32];
     snprintf(weight, sizeof weight, "%s.weight", old);

@@ -11,7 +11,7 @@ enum { MAX_LAYERS = 256, MAX_CHANNELS = 1 << 15 };
 
 struct layer {
     dfx__norm norm1, norm2;
-    dfx__linear q, k, v, out, fc1, fc2;
+    dfx__linear_layer q, k, v, out, fc1, fc2;
 };
 
 struct dfx__clip_text {

@@ -97,7 +97,8 @@ void dfx__pop_in(dfx_value *x)
         dfx_pop(x->sequence);
 }
 
-void dfx__linear_load(dfx__linear *m, dfx__loader *l, const char *name, int in, int out, int bias)
+void dfx__linear_load(dfx__linear_layer *m, dfx__loader *l, const char *name, int in, int out,
+                      int bias)
 {
     dfx__enter(l, "%s", name);
     m->weight = dfx__load(l, "weight", 2, (int64_t[]){ out, in });
@@ -105,7 +106,7 @@ void dfx__linear_load(dfx__linear *m, dfx__loader *l, const char *name, int in, 
     dfx__leave(l);
 }
 
-dfx_value *dfx__linear_record(const dfx__linear *m, dfx_value *x)
+dfx_value *dfx__linear_record(const dfx__linear_layer *m, dfx_value *x)
 {
     return dfx_linear(x, dfx__weight_value(x, m->weight), dfx__weight_value(x, m->bias));
 }

@@ -45,9 +45,10 @@ void dfx__pop_in(dfx_value *x);
 
 typedef struct {
     dfx_weight *weight, *bias;
-} dfx__linear;
-void dfx__linear_load(dfx__linear *m, dfx__loader *l, const char *name, int in, int out, int bias);
-dfx_value *dfx__linear_record(const dfx__linear *m, dfx_value *x);
+} dfx__linear_layer;
+void dfx__linear_load(dfx__linear_layer *m, dfx__loader *l, const char *name, int in, int out,
+                      int bias);
+dfx_value *dfx__linear_record(const dfx__linear_layer *m, dfx_value *x);
 
 typedef struct {
     dfx_weight *weight, *bias;
@@ -72,7 +73,7 @@ dfx_value *dfx__norm_record(const dfx__norm *m, dfx_value *x);
 typedef struct {
     dfx__norm norm1, norm2;
     dfx__conv conv1, conv2, shortcut; /* shortcut without weight where in is out */
-    dfx__linear time_proj;
+    dfx__linear_layer time_proj;
     float out_scale; /* 1 / output_scale_factor */
 } dfx__resnet;
 /* temb 0: no time. */
@@ -82,19 +83,20 @@ dfx_value *dfx__resnet_record(const dfx__resnet *m, dfx_value *x, dfx_value *tim
 
 /* Attention of diffusers: x [N, T, C], context [N, S, D] or NULL for self-attention -> [N, T, C] */
 typedef struct {
-    dfx__linear to_q, to_k, to_v, to_out;
+    dfx__linear_layer to_q, to_k, to_v, to_out;
     int heads;
     float scale;
-} dfx__attention;
-void dfx__attention_load(dfx__attention *m, dfx__loader *l, int channels, int context, int heads);
-dfx_value *dfx__attention_record(const dfx__attention *m, dfx_value *x, dfx_value *context);
+} dfx__attention_layer;
+void dfx__attention_load(dfx__attention_layer *m, dfx__loader *l, int channels, int context,
+                         int heads);
+dfx_value *dfx__attention_record(const dfx__attention_layer *m, dfx_value *x, dfx_value *context);
 
 /* BasicTransformerBlock: self-attention, cross-attention, GEGLU feed-forward, each on a LayerNorm
  * and added to x. only_cross: the first attention is over the context too. */
 typedef struct {
     dfx__norm norm1, norm2, norm3;
-    dfx__attention attn1, attn2;
-    dfx__linear ff_in, ff_out;
+    dfx__attention_layer attn1, attn2;
+    dfx__linear_layer ff_in, ff_out;
     int only_cross;
 } dfx__transformer_block;
 
@@ -102,7 +104,7 @@ typedef struct {
 typedef struct {
     dfx__norm norm;
     dfx__conv conv_in, conv_out; /* 1x1, unless use_linear */
-    dfx__linear linear_in, linear_out;
+    dfx__linear_layer linear_in, linear_out;
     int use_linear, layers;
     dfx__transformer_block *block;
 } dfx__transformer;

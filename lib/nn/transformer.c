@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-void dfx__attention_load(dfx__attention *m, dfx__loader *l, int channels, int context, int heads)
+void dfx__attention_load(dfx__attention_layer *m, dfx__loader *l, int channels, int context,
+                         int heads)
 {
     m->heads = heads;
     m->scale = 1 / sqrtf((float)(channels / heads));
@@ -13,7 +14,7 @@ void dfx__attention_load(dfx__attention *m, dfx__loader *l, int channels, int co
     dfx__linear_load(&m->to_out, l, "to_out.0", channels, channels, 1);
 }
 
-dfx_value *dfx__attention_record(const dfx__attention *m, dfx_value *x, dfx_value *context)
+dfx_value *dfx__attention_record(const dfx__attention_layer *m, dfx_value *x, dfx_value *context)
 {
     dfx_value *from = context ? context : x;
     dfx_value *q = dfx__linear_record(&m->to_q, x);

@@ -3,23 +3,9 @@
 #include "op/linear.h"
 #include "op/oplist.h"
 
-enum {
-    X,
-    WEIGHT,
-    BIAS
-}; /* inputs */
-enum {
-    STRIDE,
-    DILATION,
-    GROUPS,
-    TOP,
-    LEFT,
-    BOTTOM,
-    RIGHT
-}; /* integers */
-enum {
-    LIMIT = 1 << 20
-}; /* of any of them */
+enum { X, WEIGHT, BIAS };                                    /* inputs */
+enum { STRIDE, DILATION, GROUPS, TOP, LEFT, BOTTOM, RIGHT }; /* integers */
+enum { LIMIT = 1 << 20 };                                    /* of any of them */
 
 dfx_value *dfx_conv2d(dfx_value *x, dfx_value *weight, dfx_value *bias,
                       const dfx_conv2d_options *options)

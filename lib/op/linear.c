@@ -3,11 +3,7 @@
 #include "op/linear.h"
 #include "op/oplist.h"
 
-enum {
-    X,
-    WEIGHT,
-    BIAS
-};
+enum { X, WEIGHT, BIAS };
 
 dfx_value *dfx_linear(dfx_value *x, dfx_value *weight, dfx_value *bias)
 {

@@ -17,9 +17,7 @@ void dfx__rows_kernel(dfx__launches *l, const char *program, const char *name, i
 void dfx__flat_kernel(dfx__launches *l, const char *program, const char *name, const char *options);
 
 /* Numbers that a loop of the native CPU takes at once. */
-enum {
-    DFX__PIECE = 1024
-};
+enum { DFX__PIECE = 1024 };
 
 static inline int64_t dfx__pieces(int64_t n)
 {

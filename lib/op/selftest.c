@@ -31,8 +31,8 @@ static void parse_shape(dfx_spec *spec, const char *text)
     }
 }
 
-/* What input k is: 'w' a constant, 'i' indices, 't' timesteps, 0 an activation. A vector beside other
- * inputs is a bias or a norm's scale: a constant too. */
+/* What input k is: 'w' a constant, 'i' indices, 't' timesteps, 0 an activation. A vector beside
+ * other inputs is a bias or a norm's scale: a constant too. */
 static char kind_of(const dfx__case *test, int k)
 {
     const char *text = test->in[k];

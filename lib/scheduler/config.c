@@ -21,7 +21,7 @@ enum kind {
 struct key {
     const char *name;
     enum kind kind;
-    size_t at; /* in dfx__config */
+    size_t at; /* in dfx__scheduler_config */
     double least, most;
     const char *const *words; /* ended by NULL */
 };
@@ -38,7 +38,7 @@ WORDS(solvers, "midpoint", "heun", "logrho", "bh1", "bh2");
 WORDS(time_shifts, "exponential", "linear");
 #undef WORDS
 
-#define AT(field) offsetof(dfx__config, field)
+#define AT(field) offsetof(dfx__scheduler_config, field)
 static const struct key keys[] = {
     { "num_train_timesteps", WHOLE, AT(num_train_timesteps), 1, DFX__MAX_TRAIN_TIMESTEPS, NULL },
     { "beta_start", NUMBER, AT(beta_start), 0, 1, NULL },
@@ -147,7 +147,7 @@ static dfx_status set_flag(const struct key *key, int *to, json_object *value)
     return DFX_OK;
 }
 
-static dfx_status set_betas(const struct key *key, dfx__config *c, json_object *value)
+static dfx_status set_betas(const struct key *key, dfx__scheduler_config *c, json_object *value)
 {
     size_t count =
         json_object_is_type(value, json_type_array) ? json_object_array_length(value) : 0;
@@ -175,7 +175,7 @@ static dfx_status set_betas(const struct key *key, dfx__config *c, json_object *
     return DFX_OK;
 }
 
-static dfx_status set_key(dfx__config *c, const struct key *key, json_object *value)
+static dfx_status set_key(dfx__scheduler_config *c, const struct key *key, json_object *value)
 {
     void *to = (char *)c + key->at;
     switch (key->kind) {
@@ -241,7 +241,7 @@ static dfx_status parse_value(json_object **out, const char *text)
     return *out ? DFX_OK : dfx__no_memory();
 }
 
-static dfx_status set_item(dfx__config *c, const struct item *item)
+static dfx_status set_item(dfx__scheduler_config *c, const struct item *item)
 {
     json_object *value;
     DFX__TRY(parse_value(&value, item->value));
@@ -250,7 +250,7 @@ static dfx_status set_item(dfx__config *c, const struct item *item)
     return status;
 }
 
-static dfx_status set_defaults(dfx__config *c, const char *list)
+static dfx_status set_defaults(dfx__scheduler_config *c, const char *list)
 {
     struct item item;
     while (next_item(&list, &item) > 0)
@@ -258,7 +258,7 @@ static dfx_status set_defaults(dfx__config *c, const char *list)
     return DFX_OK;
 }
 
-dfx_status dfx__config_defaults(dfx__config *c, const dfx__scheduler_type *type)
+dfx_status dfx__scheduler_config_defaults(dfx__scheduler_config *c, const dfx__scheduler_type *type)
 {
     memset(c, 0, sizeof *c);
     c->sigma_min = c->sigma_max = c->mu = NAN;
@@ -266,8 +266,9 @@ dfx_status dfx__config_defaults(dfx__config *c, const dfx__scheduler_type *type)
     return set_defaults(c, type->call_keys);
 }
 
-dfx_status dfx__config_from_file(dfx__config *c, const dfx__scheduler_type *type, json_object *file,
-                                 const char *path)
+dfx_status dfx__scheduler_config_from_file(dfx__scheduler_config *c,
+                                           const dfx__scheduler_type *type, json_object *file,
+                                           const char *path)
 {
     const char *list = type->keys;
     struct item item;
@@ -291,8 +292,8 @@ static int lists(const char *list, const char *key)
     return 0;
 }
 
-dfx_status dfx__config_from_choice(dfx__config *c, const dfx__scheduler_type *type,
-                                   const char *text)
+dfx_status dfx__scheduler_config_from_choice(dfx__scheduler_config *c,
+                                             const dfx__scheduler_type *type, const char *text)
 {
     struct item item;
     int found;
@@ -313,7 +314,8 @@ dfx_status dfx__config_from_choice(dfx__config *c, const dfx__scheduler_type *ty
     return DFX_OK;
 }
 
-dfx_status dfx__config_check(const dfx__config *c, const dfx__scheduler_type *type)
+dfx_status dfx__scheduler_config_check(const dfx__scheduler_config *c,
+                                       const dfx__scheduler_type *type)
 {
     if (c->use_karras_sigmas + c->use_exponential_sigmas + c->use_beta_sigmas > 1)
         return dfx__fail(DFX_ERROR_ARGUMENT,
@@ -326,7 +328,7 @@ dfx_status dfx__config_check(const dfx__config *c, const dfx__scheduler_type *ty
     return DFX_OK;
 }
 
-void dfx__config_free(dfx__config *c)
+void dfx__scheduler_config_free(dfx__scheduler_config *c)
 {
     free(c->trained_betas);
     c->trained_betas = NULL;

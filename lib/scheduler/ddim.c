@@ -21,7 +21,7 @@ static float deviation(float a, float before)
 static dfx_status step(dfx_scheduler *s, int i, const float *model_output, float *x, size_t batch,
                        size_t n, dfx_noise_function *noise, void *user)
 {
-    const dfx__config *c = &s->config;
+    const dfx__scheduler_config *c = &s->config;
     size_t count = batch * n;
     DFX__TRY(dfx__reserve(s, 3));
     float *x0 = s->buffer[0], *eps = s->buffer[1], *drawn = s->buffer[2];

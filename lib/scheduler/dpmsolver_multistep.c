@@ -11,20 +11,20 @@
 
 enum { FEW_STEPS = 15 }; /* lower_order_final acts below */
 
-static int is_sde(const dfx__config *c)
+static int is_sde(const dfx__scheduler_config *c)
 {
     return c->algorithm_type == DFX__SDE_DPMSOLVER || c->algorithm_type == DFX__SDE_DPMSOLVER_PP;
 }
 
 /* Whether the solver integrates x0; else it integrates the noise. */
-static int predicts_x0(const dfx__config *c)
+static int predicts_x0(const dfx__scheduler_config *c)
 {
     return c->algorithm_type == DFX__DPMSOLVER_PP || c->algorithm_type == DFX__SDE_DPMSOLVER_PP;
 }
 
 static dfx_status init(dfx_scheduler *s)
 {
-    dfx__config *c = &s->config;
+    dfx__scheduler_config *c = &s->config;
     const char *wrong = NULL;
     if (!predicts_x0(c) && c->final_sigmas_type == DFX__FINAL_ZERO)
         wrong = "final_sigmas_type 'zero' needs algorithm_type dpmsolver++ or sde-dpmsolver++; "
@@ -59,7 +59,7 @@ static int count_unclipped(const dfx_scheduler *s)
 
 static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
 {
-    const dfx__config *c = &s->config;
+    const dfx__scheduler_config *c = &s->config;
     dfx__ramp ramp = dfx__which_ramp(c);
     int last = count_unclipped(s);
     if (last < 1)
@@ -111,7 +111,7 @@ struct weights {
  * steps; they are written as in diffusers, so that the rounding is the same. */
 static struct weights weigh(const dfx_scheduler *s, int i, int order)
 {
-    const dfx__config *c = &s->config;
+    const dfx__scheduler_config *c = &s->config;
     float alpha, sigma, alpha0, sigma0;
     noise_level(s, i + 1, &alpha, &sigma);
     noise_level(s, i, &alpha0, &sigma0);
@@ -183,7 +183,7 @@ static void third_order(const struct weights *w, float r0, float r1, float *cons
 /* The order of step i: what past outputs allow, and lower at the end for stability. */
 static int order_of(const dfx_scheduler *s, int i)
 {
-    const dfx__config *c = &s->config;
+    const dfx__scheduler_config *c = &s->config;
     int order = s->taken + 1 < c->solver_order ? s->taken + 1 : c->solver_order;
     int few = c->lower_order_final && s->calls < FEW_STEPS;
     if (i == s->calls - 1 && (c->euler_at_final || few || c->final_sigmas_type == DFX__FINAL_ZERO))
@@ -195,7 +195,7 @@ static int order_of(const dfx_scheduler *s, int i)
 static void convert(const dfx_scheduler *s, int i, const float *output, const float *x, float *out,
                     size_t batch, size_t n)
 {
-    const dfx__config *c = &s->config;
+    const dfx__scheduler_config *c = &s->config;
     float alpha, sigma;
     size_t count = batch * n;
     noise_level(s, i, &alpha, &sigma);

@@ -26,7 +26,7 @@ static void select_sigmas(const dfx_scheduler *s, dfx__schedule *out)
 
 static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
 {
-    const dfx__config *c = &s->config;
+    const dfx__scheduler_config *c = &s->config;
     select_sigmas(s, out);
     dfx__ramp ramp = dfx__which_ramp(c);
     if (ramp != DFX__NO_RAMP) {
@@ -66,7 +66,7 @@ static float predict(int prediction, float sigma, float sigma_hat, float x, floa
 /* How much of sigma is added as noise before the step. */
 static float churn(const dfx_scheduler *s, float sigma)
 {
-    const dfx__config *c = &s->config;
+    const dfx__scheduler_config *c = &s->config;
     if (!(sigma >= (float)c->s_tmin && sigma <= (float)c->s_tmax))
         return 0;
     return (float)fmin(c->s_churn / (s->sigma_count - 1), sqrt(2) - 1);

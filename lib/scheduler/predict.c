@@ -98,7 +98,7 @@ static float clamp(float x, float least, float most)
     return x < least ? least : x > most ? most : x;
 }
 
-void dfx__threshold(const dfx__config *c, float *x0, size_t batch, size_t n)
+void dfx__threshold(const dfx__scheduler_config *c, float *x0, size_t batch, size_t n)
 {
     for (size_t b = 0; b < batch && n > 0; b++, x0 += n) {
         float s = magnitude_quantile(x0, n, (float)c->dynamic_thresholding_ratio);
@@ -108,7 +108,7 @@ void dfx__threshold(const dfx__config *c, float *x0, size_t batch, size_t n)
     }
 }
 
-void dfx__clip(const dfx__config *c, float *x0, size_t count)
+void dfx__clip(const dfx__scheduler_config *c, float *x0, size_t count)
 {
     float range = (float)c->clip_sample_range;
     for (size_t k = 0; k < count; k++)

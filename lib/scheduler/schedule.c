@@ -30,7 +30,7 @@ static float cosine_beta(double now, double next)
     return (float)fmin(1 - cosine_alpha_bar(next) / cosine_alpha_bar(now), 0.999);
 }
 
-static void make_betas(const dfx__config *c, float *betas, int count)
+static void make_betas(const dfx__scheduler_config *c, float *betas, int count)
 {
     if (c->trained_betas) {
         memcpy(betas, c->trained_betas, (size_t)count * sizeof *betas);
@@ -93,7 +93,7 @@ static dfx_status check_betas(const float *betas, int count)
 
 dfx_status dfx__make_alphas(dfx_scheduler *s)
 {
-    const dfx__config *c = &s->config;
+    const dfx__scheduler_config *c = &s->config;
     int count = c->trained_betas ? c->trained_count : c->num_train_timesteps;
     float *betas = dfx__alloc((size_t)count, sizeof *betas);
     s->train = count;

@@ -96,12 +96,12 @@ static dfx_status build(dfx_scheduler *s, json_object *file, const char *path, c
         dfx_status status = fail_unknown_class(name, length);
         return choice ? status : dfx__fail_in(status, "%s", path);
     }
-    DFX__TRY(dfx__config_defaults(&s->config, s->type));
+    DFX__TRY(dfx__scheduler_config_defaults(&s->config, s->type));
     if (file)
-        DFX__TRY(dfx__config_from_file(&s->config, s->type, file, path));
-    DFX__TRY(dfx__config_from_choice(&s->config, s->type, preset));
-    DFX__TRY(dfx__config_from_choice(&s->config, s->type, keys));
-    DFX__TRY(dfx__config_check(&s->config, s->type));
+        DFX__TRY(dfx__scheduler_config_from_file(&s->config, s->type, file, path));
+    DFX__TRY(dfx__scheduler_config_from_choice(&s->config, s->type, preset));
+    DFX__TRY(dfx__scheduler_config_from_choice(&s->config, s->type, keys));
+    DFX__TRY(dfx__scheduler_config_check(&s->config, s->type));
     return s->type->init(s);
 }
 
@@ -135,7 +135,7 @@ void dfx_scheduler_free(dfx_scheduler *s)
     if (!s)
         return;
     free_buffers(s);
-    dfx__config_free(&s->config);
+    dfx__scheduler_config_free(&s->config);
     free(s->alphas_cumprod);
     free(s->train_sigmas);
     free(s->log_train_sigmas);

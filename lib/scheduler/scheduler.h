@@ -58,7 +58,7 @@ typedef struct {
 
     double eta, s_churn, s_tmin, s_tmax, s_noise;
     int use_clipped_model_output;
-} dfx__config;
+} dfx__scheduler_config;
 
 /* A short name of a class and the keys that it sets ("" for none). */
 typedef struct {
@@ -100,7 +100,7 @@ extern const dfx__scheduler_type dfx__ddim, dfx__pndm, dfx__euler, dfx__dpmsolve
 
 struct dfx_scheduler {
     const dfx__scheduler_type *type;
-    dfx__config config;
+    dfx__scheduler_config config;
 
     int train;                 /* entries of the tables over training timesteps */
     float *alphas_cumprod;     /* [train] */
@@ -122,16 +122,19 @@ struct dfx_scheduler {
 /* config.c */
 
 /* Every key of the class at its default. */
-dfx_status dfx__config_defaults(dfx__config *c, const dfx__scheduler_type *type);
+dfx_status dfx__scheduler_config_defaults(dfx__scheduler_config *c,
+                                          const dfx__scheduler_type *type);
 /* The keys of the class that a config file has; `path` names it in errors. */
-dfx_status dfx__config_from_file(dfx__config *c, const dfx__scheduler_type *type, json_object *file,
-                                 const char *path);
+dfx_status dfx__scheduler_config_from_file(dfx__scheduler_config *c,
+                                           const dfx__scheduler_type *type, json_object *file,
+                                           const char *path);
 /* "key=value,..." of a choice. */
-dfx_status dfx__config_from_choice(dfx__config *c, const dfx__scheduler_type *type,
-                                   const char *text);
+dfx_status dfx__scheduler_config_from_choice(dfx__scheduler_config *c,
+                                             const dfx__scheduler_type *type, const char *text);
 /* What holds for every class: one way of spacing sigmas, a prediction type that it takes. */
-dfx_status dfx__config_check(const dfx__config *c, const dfx__scheduler_type *type);
-void dfx__config_free(dfx__config *c);
+dfx_status dfx__scheduler_config_check(const dfx__scheduler_config *c,
+                                       const dfx__scheduler_type *type);
+void dfx__scheduler_config_free(dfx__scheduler_config *c);
 
 /* The keys that most classes have, for the rows. */
 #define DFX__BETA_KEYS                                                                             \
@@ -187,7 +190,7 @@ typedef enum {
     DFX__BETA,        /* quantiles of the beta distribution (Lee et al. 2024) */
     DFX__FLOW         /* flow matching: even steps of sigma = 1 - alpha, shifted */
 } dfx__ramp;
-dfx__ramp dfx__which_ramp(const dfx__config *c);
+dfx__ramp dfx__which_ramp(const dfx__scheduler_config *c);
 /* n falling sigmas. All but lu and flow go from sigma_max (else `first`) to sigma_min (else
  * `last`). */
 void dfx__ramp_sigmas(const dfx_scheduler *s, dfx__ramp ramp, double first, double last, int n,
@@ -207,8 +210,8 @@ void dfx__predict_x0(float *x0, int prediction, float alpha, float sigma, const 
 void dfx__predict_noise(float *noise, int prediction, float alpha, float sigma, const float *x,
                         const float *model_output, size_t count);
 /* Dynamic thresholding (Saharia et al. 2022) of x0 [batch, n]. */
-void dfx__threshold(const dfx__config *c, float *x0, size_t batch, size_t n);
-void dfx__clip(const dfx__config *c, float *x0, size_t count); /* to clip_sample_range */
+void dfx__threshold(const dfx__scheduler_config *c, float *x0, size_t batch, size_t n);
+void dfx__clip(const dfx__scheduler_config *c, float *x0, size_t count); /* to clip_sample_range */
 
 /* scheduler.c */
 

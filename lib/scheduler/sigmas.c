@@ -76,7 +76,7 @@ static double linspace(double from, double to, int n, int i)
     return n > 1 && i == n - 1 ? to : n > 1 ? i * ((to - from) / (n - 1)) + from : from;
 }
 
-dfx__ramp dfx__which_ramp(const dfx__config *c)
+dfx__ramp dfx__which_ramp(const dfx__scheduler_config *c)
 {
     if (c->use_karras_sigmas)
         return DFX__KARRAS;
@@ -89,7 +89,7 @@ dfx__ramp dfx__which_ramp(const dfx__config *c)
     return c->use_flow_sigmas ? DFX__FLOW : DFX__NO_RAMP;
 }
 
-static double flow_sigma(const dfx__config *c, int n, int i)
+static double flow_sigma(const dfx__scheduler_config *c, int n, int i)
 {
     double shift = isnan(c->mu) ? c->flow_shift : exp(c->mu);
     double sigma = 1 - linspace(1, 1.0 / c->num_train_timesteps, n + 1, n - i);
@@ -99,7 +99,7 @@ static double flow_sigma(const dfx__config *c, int n, int i)
 void dfx__ramp_sigmas(const dfx_scheduler *s, dfx__ramp ramp, double first, double last, int n,
                       double *sigmas)
 {
-    const dfx__config *c = &s->config;
+    const dfx__scheduler_config *c = &s->config;
     const double rho = 7, a = 0.6;
     double most = isnan(c->sigma_max) ? first : c->sigma_max;
     double least = isnan(c->sigma_min) ? last : c->sigma_min;

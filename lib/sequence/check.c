@@ -1,8 +1,8 @@
 /* check.c - a call against the native CPU's version of it, on the inputs that it had.
  *
- * Both sides sum in f32 from the same stored inputs. What may differ is the order of the sums, which
- * an operator's tolerance bounds as a part of the result's largest magnitude, and, in f16 and bf16,
- * one rounding step of the stored result where the two sums fall on different sides. */
+ * Both sides sum in f32 from the same stored inputs. What may differ is the order of the sums,
+ * which an operator's tolerance bounds as a part of the result's largest magnitude, and, in f16 and
+ * bf16, one rounding step of the stored result where the two sums fall on different sides. */
 #include "core/dtype.h"
 #include "sequence/sequence.h"
 
@@ -85,7 +85,8 @@ dfx_status dfx__check_call(const dfx_call *c, double *worst, size_t *where)
     const dfx__variant *cpu = c->op->cpu;
     void *in[DFX__MAX_INPUTS] = { NULL };
     size_t scratch = cpu->scratch ? cpu->scratch(c) : 0;
-    dfx__host h = { { NULL }, dfx__alloc_aligned(dfx__spec_bytes(&c->out->spec)),
+    dfx__host h = { { NULL },
+                    dfx__alloc_aligned(dfx__spec_bytes(&c->out->spec)),
                     scratch ? dfx__alloc_aligned(scratch) : NULL };
     dfx_status status = h.out && (h.scratch || !scratch) ? DFX_OK : dfx__no_memory();
     for (int k = 0; k < DFX__MAX_INPUTS && status == DFX_OK; k++)

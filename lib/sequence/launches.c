@@ -41,7 +41,9 @@ void dfx__kernel(dfx__launches *l, const char *program, const char *name, const 
     dfx_dtype dtype = l->call->out->spec.dtype;
     char *to = newest->kernel.options;
     int n = snprintf(to, DFX__MAX_OPTIONS, "-DDTYPE=%d ",
-                     dtype == DFX_F16 ? 1 : dtype == DFX_BF16 ? 2 : 0);
+                     dtype == DFX_F16    ? 1
+                     : dtype == DFX_BF16 ? 2
+                                         : 0);
     va_list args;
     va_start(args, options);
     int more = vsnprintf(to + n, (size_t)(DFX__MAX_OPTIONS - n), options, args);
@@ -112,8 +114,8 @@ void dfx__arg_scratch(dfx__launches *l, size_t offset, size_t bytes)
     a->kind = DFX__ARG_PLACE;
     a->place = (dfx__place){ scratch->buffer, scratch->offset + offset, bytes };
     if (offset % l->call->sequence->device->alignment || offset + bytes > scratch->bytes)
-        fail(l, dfx__fail(DFX_ERROR_DEVICE, "%s: its scratch memory is misplaced",
-                          l->call->op->name));
+        fail(l,
+             dfx__fail(DFX_ERROR_DEVICE, "%s: its scratch memory is misplaced", l->call->op->name));
     else if (l->call->sequence->separate)
         fail(l, separate_part(&a->place, l->call, offset, bytes));
 }
@@ -124,8 +126,10 @@ void dfx__arg_int(dfx__launches *l, int64_t value)
     a->kind = DFX__ARG_SCALAR;
     a->scalar.i = (int32_t)value;
     if (value > INT32_MAX || value < INT32_MIN)
-        fail(l, dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: %" PRId64 " is over 2^31; a smaller picture "
-                          "or batch is needed", l->call->op->name, value));
+        fail(l, dfx__fail(DFX_ERROR_UNSUPPORTED,
+                          "%s: %" PRId64 " is over 2^31; a smaller picture "
+                          "or batch is needed",
+                          l->call->op->name, value));
 }
 
 void dfx__arg_float(dfx__launches *l, float value)

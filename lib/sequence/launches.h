@@ -16,7 +16,8 @@ typedef struct dfx__launches {
  * options. The functions below add to the newest launch. */
 void dfx__kernel(dfx__launches *l, const char *program, const char *name, const char *options, ...)
     DFX__PRINTF(4, 5);
-void dfx__arg_in(dfx__launches *l, int input);  /* a pointer to an input; NULL when it is not given */
+void dfx__arg_in(dfx__launches *l,
+                 int input); /* a pointer to an input; NULL when it is not given */
 void dfx__arg_out(dfx__launches *l);
 void dfx__arg_scratch(dfx__launches *l, size_t offset, size_t bytes);
 void dfx__arg_int(dfx__launches *l, int64_t value); /* fails the prepare when it is over 2^31 - 1 */

@@ -1,4 +1,5 @@
-/* plan.c - memory planned from lifetimes: greedy by size, the lowest gap that is free (Pisarchyk & Lee 2020). */
+/* plan.c - memory planned from lifetimes: greedy by size, the lowest gap that is free (Pisarchyk &
+ * Lee 2020). */
 #include "sequence/sequence.h"
 
 #include <stdlib.h>

@@ -14,14 +14,14 @@ struct dfx_value {
     dfx_sequence *sequence;
     dfx_value *next;
     dfx_spec spec;
-    const char *name;    /* of inputs and outputs */
-    dfx_weight *weight;  /* of constants */
-    dfx_value *root;     /* whose memory it is: itself, or the value that it reshapes */
+    const char *name;   /* of inputs and outputs */
+    dfx_weight *weight; /* of constants */
+    dfx_value *root;    /* whose memory it is: itself, or the value that it reshapes */
     int bad;
     int is_input, is_output;
-    int kept;            /* of roots: an output is its memory */
-    int first, last;     /* of roots: the calls that write it and read it last; -1 before any */
-    dfx__place place;    /* of roots, once prepared */
+    int kept;         /* of roots: an output is its memory */
+    int first, last;  /* of roots: the calls that write it and read it last; -1 before any */
+    dfx__place place; /* of roots, once prepared */
 };
 
 enum {
@@ -35,18 +35,18 @@ enum {
 struct dfx_call {
     const dfx_op *op;
     dfx_sequence *sequence;
-    const char *path;                  /* of the block that records it */
-    dfx_value *in[DFX__MAX_INPUTS];    /* NULL where an optional one is not given */
+    const char *path;               /* of the block that records it */
+    dfx_value *in[DFX__MAX_INPUTS]; /* NULL where an optional one is not given */
     dfx_value *out;
     int64_t i[DFX__MAX_INTS];
     float f[DFX__MAX_FLOATS];
     const struct dfx__variant *variant; /* the rest: once prepared */
     dfx__weight_copy *copy[DFX__MAX_INPUTS];
     dfx__place scratch;
-    dfx__place part[DFX__MAX_PARTS];   /* of the scratch memory, with DFX_DEBUG=separate */
+    dfx__place part[DFX__MAX_PARTS]; /* of the scratch memory, with DFX_DEBUG=separate */
     dfx__prepared **launch;
     int launches;
-    double seconds;                    /* spent so far, with DFX_DEBUG=time */
+    double seconds; /* spent so far, with DFX_DEBUG=time */
 };
 
 /* A call's memory as the native CPU sees it. Constants of rank 2 and more are in the variant's
@@ -68,9 +68,9 @@ typedef struct dfx__variant {
     void (*run)(const dfx_call *c, const dfx__host *h);         /* native CPU */
 } dfx__variant;
 
-/* A call for tests, selftest and bench: shapes as "2,17,31,96", after 'w' for a constant, after 'i' for
- * indices (i32, below the first dimension of the constant), after 't' for timesteps (f32). A vector
- * beside other inputs is a constant. NULL: not given. */
+/* A call for tests, selftest and bench: shapes as "2,17,31,96", after 'w' for a constant, after 'i'
+ * for indices (i32, below the first dimension of the constant), after 't' for timesteps (f32). A
+ * vector beside other inputs is a constant. NULL: not given. */
 typedef struct {
     const char *in[DFX__MAX_INPUTS];
     int64_t i[DFX__MAX_INTS];
@@ -80,12 +80,13 @@ typedef struct {
 /* An operator: its file in lib/op, its kernels in cl/ under the same name. */
 struct dfx_op {
     const char *name;
-    void (*infer)(dfx_call *c);           /* checks the inputs, sets out->spec */
-    double (*flops)(const dfx_call *c);   /* NULL: an operation for each element */
-    const dfx__variant *cpu;              /* the native CPU's version */
-    const dfx__variant *cl;               /* OpenCL: the first that accepts runs; ends with a nameless one */
-    const dfx__case *cases;               /* ends with one without inputs */
-    float tolerance;                      /* allowed error in f32 as a multiple of 1e-6 of the result's scale; 0: exact */
+    void (*infer)(dfx_call *c);         /* checks the inputs, sets out->spec */
+    double (*flops)(const dfx_call *c); /* NULL: an operation for each element */
+    const dfx__variant *cpu;            /* the native CPU's version */
+    const dfx__variant *cl; /* OpenCL: the first that accepts runs; ends with a nameless one */
+    const dfx__case *cases; /* ends with one without inputs */
+    float
+        tolerance; /* allowed error in f32 as a multiple of 1e-6 of the result's scale; 0: exact */
 };
 
 /* A call's attributes by value: DFX__IN(x, scale, shift), DFX__INTS(groups), DFX__FLOATS(eps). */
@@ -115,29 +116,30 @@ void dfx__sequence_fail(dfx_sequence *s, dfx_status status, const char *format, 
 struct dfx_sequence {
     dfx_device *device;
     dfx_dtype dtype;
-    dfx__pool pool;               /* values, calls, names */
-    dfx_value *values;            /* all, the newest first */
+    dfx__pool pool;    /* values, calls, names */
+    dfx_value *values; /* all, the newest first */
     dfx_call **call;
     int calls, call_room;
-    char path[512];               /* of the block that records now */
+    char path[512];                     /* of the block that records now */
     size_t path_length[DFX__MAX_DEPTH]; /* before each push */
     int depth;
-    const char *path_copy;        /* path in the pool; NULL after it changed */
-    dfx_status status;            /* of the recording: the first failure */
+    const char *path_copy; /* path in the pool; NULL after it changed */
+    dfx_status status;     /* of the recording: the first failure */
     const char *message;
     int prepared;
     dfx__buffer **arena;
     int arenas;
-    int check, time, separate;    /* DFX_DEBUG */
-    const struct dfx__variant *forced; /* by the selftest: the variant of every call that it takes */
+    int check, time, separate; /* DFX_DEBUG */
+    const struct dfx__variant
+        *forced; /* by the selftest: the variant of every call that it takes */
     dfx_sequence_info info;
 };
 
 /* A range of memory that a plan places. */
 typedef struct {
     size_t bytes;
-    int first, last;              /* calls between which it is needed, both included */
-    int arena;                    /* the plan's answer */
+    int first, last; /* calls between which it is needed, both included */
+    int arena;       /* the plan's answer */
     size_t offset;
 } dfx__plan_item;
 
@@ -151,7 +153,8 @@ int dfx__plan(dfx__plan_item *item, int items, size_t align, size_t largest, siz
  * where it accepts, else the first that accepts; NULL when none does. */
 const dfx__variant *dfx__variant_choose(const dfx_call *c);
 
-/* How a constant is stored on the device: rank 2 and more in the sequence's dtype, vectors in f32. */
+/* How a constant is stored on the device: rank 2 and more in the sequence's dtype, vectors in f32.
+ */
 dfx_dtype dfx__constant_dtype(const dfx_sequence *s, const dfx_weight *w);
 
 /* Computes a call that has run with the native CPU's version, from the inputs as they lie on the

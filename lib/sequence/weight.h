@@ -30,7 +30,7 @@ struct dfx_weight {
     dfx_spec spec;    /* as in the file */
     const void *data; /* in the mapped file; lives as long as the weight's set */
     dfx__weight_copy *copies;
-    int used;         /* taken by a block */
+    int used; /* taken by a block */
 };
 
 /* Bytes of a weight in a format and dtype. */

@@ -10,11 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    PREFIX = 8,
-    ALIGN = 8,
-    MAX_HEADER = 100000000
-};
+enum { PREFIX = 8, ALIGN = 8, MAX_HEADER = 100000000 };
 
 /* The format's names, in the order in which the format's own library writes types: larger
  * alignment first. */
@@ -26,9 +22,7 @@ static const struct {
     { "BF16", DFX_BF16 }, { "F16", DFX_F16 },   { "I16", DFX_I16 }, { "I8", DFX_I8 },
     { "U8", DFX_U8 },     { "BOOL", DFX_BOOL },
 };
-enum {
-    TYPES = sizeof types / sizeof *types
-};
+enum { TYPES = sizeof types / sizeof *types };
 
 /* The index in types. */
 static int type_of(dfx_dtype dtype)

@@ -7,8 +7,8 @@
 #include "dfxcl/tensors.h"
 
 struct dfx_tensors {
-    dfx__mapped file;     /* what data points into; no bytes for a set that was made here */
-    dfx__pool pool;       /* names, tensors, and data that is not in the file */
+    dfx__mapped file; /* what data points into; no bytes for a set that was made here */
+    dfx__pool pool;   /* names, tensors, and data that is not in the file */
     int count, room;
     dfx_tensor **tensor;  /* in the order of the file, then of dfx_tensors_add */
     dfx_tensor **by_name; /* the same, sorted */

@@ -10,9 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum {
-    MAX_LENGTH = 4096
-};
+enum { MAX_LENGTH = 4096 };
 
 /* What is true of every text: ids of the vocabulary, as many as there should be. */
 static void encode(const dfx_tokenizer *t, const char *text)
@@ -58,9 +56,7 @@ static void open_folder(const char *text, size_t size)
         "vocab.json",        "merges.txt",    "tokenizer_config.json", "special_tokens_map.json",
         "added_tokens.json", "tokenizer.json"
     };
-    enum {
-        FILES = sizeof names / sizeof *names
-    };
+    enum { FILES = sizeof names / sizeof *names };
     char folder[64], path[FILES][128];
     snprintf(folder, sizeof folder, "/dev/shm/dfx-fuzz-%ld", (long)getpid());
     mkdir(folder, 0700);

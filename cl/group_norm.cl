@@ -2,7 +2,7 @@
  *
  * moments  mean and sum of squared deviations of every channel over a range of pixels
  * finish   joins the ranges and the channels of a group: mean, factor and shift of each channel
- * apply    y = (x - mean) factor + shift
+ * apply    y = (x - mean) factor + shift, and silu of that WITH_SILU
  *
  * WIDTH divides the channels. */
 
@@ -16,6 +16,12 @@
 #define JOIN(a, b) JOIN_(a, b)
 #define F32_LOADV(p, i) JOIN(vload, WIDTH)(0, (p) + (i))
 #define F32_STOREV(p, i, v) JOIN(vstore, WIDTH)(v, 0, (p) + (i))
+#endif
+
+#if WITH_SILU
+#define ACTIVATE(v) SILU(v)
+#else
+#define ACTIVATE(v) (v)
 #endif
 
 /* Pixels are taken in blocks, each with its first pixel as the origin: whatever that is, the sum of
@@ -125,13 +131,15 @@ void apply(int pixels, int channels, __global const T *restrict x,
         VEC shift = F32_LOADV(plan, 2 * channels + c);
         if (count == BLOCK) {
 #pragma unroll
-            for (int k = 0; k < BLOCK; k++)
-                STOREV(y, k * channels + c,
-                       fma(LOADV(x, k * channels + c) - mean, factor, shift));
+            for (int k = 0; k < BLOCK; k++) {
+                VEC v = fma(LOADV(x, k * channels + c) - mean, factor, shift);
+                STOREV(y, k * channels + c, ACTIVATE(v));
+            }
         } else {
-            for (int k = 0; k < count; k++)
-                STOREV(y, k * channels + c,
-                       fma(LOADV(x, k * channels + c) - mean, factor, shift));
+            for (int k = 0; k < count; k++) {
+                VEC v = fma(LOADV(x, k * channels + c) - mean, factor, shift);
+                STOREV(y, k * channels + c, ACTIVATE(v));
+            }
         }
     }
 }

@@ -49,6 +49,10 @@ DFX_API dfx_value *dfx_attention(dfx_value *q, dfx_value *k, dfx_value *v, int h
 DFX_API dfx_value *dfx_group_norm(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups,
                                   float eps);
 
+/* dfx_silu of dfx_group_norm, with one pass over memory less. */
+DFX_API dfx_value *dfx_group_norm_silu(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups,
+                                       float eps);
+
 /* Normalise the last dimension (Ba et al. 2016). x [..., C], scale and shift [C] or NULL. */
 DFX_API dfx_value *dfx_layer_norm(dfx_value *x, dfx_value *scale, dfx_value *shift, float eps);
 

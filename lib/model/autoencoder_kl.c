@@ -228,7 +228,7 @@ static dfx_value *record_level(const struct coder *d, const struct level *v, dfx
 
 static dfx_value *record_end(const struct coder *d, dfx_value *x)
 {
-    return dfx__conv_record(&d->conv_out, dfx_silu(dfx__norm_record(&d->norm_out, x)));
+    return dfx__conv_record(&d->conv_out, dfx__norm_silu_record(&d->norm_out, x));
 }
 
 dfx_value *dfx__autoencoder_kl_encode(const dfx__autoencoder_kl *m, dfx_value *image)

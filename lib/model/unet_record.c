@@ -93,7 +93,7 @@ dfx_value *dfx__unet_record(const dfx__unet *m, dfx_value *sample, dfx_value *ti
     x = mid(&m->mid, x, time, text);
     for (int k = 0; k < m->levels; k++)
         x = up(&m->up[k], k, x, time, text, &skips);
-    x = dfx__conv_record(&m->conv_out, dfx_silu(dfx__norm_record(&m->norm_out, x)));
+    x = dfx__conv_record(&m->conv_out, dfx__norm_silu_record(&m->norm_out, x));
     dfx__pop_in(x);
     return x;
 }

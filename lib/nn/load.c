@@ -144,3 +144,9 @@ dfx_value *dfx__norm_record(const dfx__norm *m, dfx_value *x)
     return m->groups ? dfx_group_norm(x, scale, shift, m->groups, m->eps)
                      : dfx_layer_norm(x, scale, shift, m->eps);
 }
+
+dfx_value *dfx__norm_silu_record(const dfx__norm *m, dfx_value *x)
+{
+    return dfx_group_norm_silu(x, dfx__weight_value(x, m->scale), dfx__weight_value(x, m->shift),
+                               m->groups, m->eps);
+}

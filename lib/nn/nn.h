@@ -68,6 +68,8 @@ typedef struct {
 void dfx__norm_load(dfx__norm *m, dfx__loader *l, const char *name, int channels, int groups,
                     float eps);
 dfx_value *dfx__norm_record(const dfx__norm *m, dfx_value *x);
+/* A GroupNorm and the activation that diffusers puts after it. */
+dfx_value *dfx__norm_silu_record(const dfx__norm *m, dfx_value *x);
 
 /* ResnetBlock2D: x [N, H, W, in], time [N, temb] after its activation, or NULL -> [N, H, W, out] */
 typedef struct {

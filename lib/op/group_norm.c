@@ -9,13 +9,20 @@
 #include <math.h>
 
 enum { X, SCALE, SHIFT };
-enum { GROUPS };
+enum { GROUPS, WITH_SILU };
 enum { EPS };
 enum { BLOCK = 8 }; /* pixels that the moments take at once, as in the kernel */
 
 dfx_value *dfx_group_norm(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups, float eps)
 {
     return dfx__record(&dfx__group_norm, DFX__IN(x, scale, shift), DFX__INTS(groups),
+                       DFX__FLOATS(eps));
+}
+
+dfx_value *dfx_group_norm_silu(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups,
+                               float eps)
+{
+    return dfx__record(&dfx__group_norm, DFX__IN(x, scale, shift), DFX__INTS(groups, 1),
                        DFX__FLOATS(eps));
 }
 
@@ -84,9 +91,10 @@ static void add_kernel(dfx__launches *l, const struct cut *s, const char *name, 
                                                            : 1;
     dfx__kernel(l, "group_norm", name,
                 width == 1
-                    ? "-DLANES=%d -DWIDTH=%d -DVEC=float -DLOADV=LOAD -DSTOREV=STORE"
-                    : "-DLANES=%d -DWIDTH=%d -DVEC=float%d -DLOADV=LOADV%d -DSTOREV=STOREV%d",
-                lanes, width, width, width, width);
+                    ? "-DWITH_SILU=%d -DLANES=%d -DWIDTH=%d -DVEC=float -DLOADV=LOAD -DSTOREV=STORE"
+                    : "-DWITH_SILU=%d -DLANES=%d -DWIDTH=%d -DVEC=float%d -DLOADV=LOADV%d "
+                      "-DSTOREV=STOREV%d",
+                (int)l->call->i[WITH_SILU], lanes, width, width, width, width);
     dfx__grid(l, groups * lanes, s->images, 1, lanes, 1, 1);
 }
 
@@ -168,8 +176,9 @@ static void join(const dfx_call *c, const dfx__host *h, const struct cut *s, int
 }
 
 static void apply(const struct cut *s, const void *x, void *y, dfx_dtype dtype, int64_t pixel,
-                  const float *plan)
+                  const float *plan, int with_silu)
 {
+    const dfx__cpu_math *math = dfx__cpu_kernels()->math;
     float room[DFX__PIECE];
     plan += pixel / s->pixels * 3 * s->channels;
     for (int64_t at = 0; at < s->channels; at += DFX__PIECE, plan += DFX__PIECE) {
@@ -177,8 +186,9 @@ static void apply(const struct cut *s, const void *x, void *y, dfx_dtype dtype, 
         int64_t index = pixel * s->channels + at;
         const float *from = dfx__piece_load(x, dtype, index, n, room);
         float *to = dfx__piece_begin(y, dtype, index, room);
-        dfx__cpu_kernels()->math->normalise_columns(to, from, plan, plan + s->channels,
-                                                    plan + 2 * s->channels, n);
+        math->normalise_columns(to, from, plan, plan + s->channels, plan + 2 * s->channels, n);
+        if (with_silu)
+            math->silu(to, to, n);
         dfx__piece_end(y, dtype, index, n, to);
     }
 }
@@ -204,7 +214,7 @@ static void run(const dfx_call *c, const dfx__host *h)
     }
 #pragma omp parallel for
     for (int64_t p = 0; p < s.images * s.pixels; p++)
-        apply(&s, h->in[X], h->out, dtype, p, plan);
+        apply(&s, h->in[X], h->out, dtype, p, plan, (int)c->i[WITH_SILU]);
 }
 
 static const dfx__variant cpu = { "plain", NULL, DFX__PLAIN, scratch, NULL, run };
@@ -218,6 +228,8 @@ static const dfx__case cases[] = {
     { { "2,31,17,30", NULL, "w30" }, { 3 }, { 1e-5f } },
     { { "1,17,31,320", "w320", "w320" }, { 32 }, { 1e-5f } },
     { { "3,9,9,256", NULL, NULL }, { 32 }, { 1e-6f } },
+    { { "1,3,7,20", "w20", "w20" }, { 5, 1 }, { 1e-6f } },
+    { { "2,9,17,320", "w320", "w320" }, { 32, 1 }, { 1e-5f } },
     { { NULL }, { 0 }, { 0 } },
 };
 

@@ -87,6 +87,7 @@ typedef struct {
     size_t room, rows; /* floats */
 } job;
 
+/* Without scratch memory it only says how much that is. */
 static size_t plan(job *j, const dfx_call *c, float *scratch)
 {
     struct sizes s = sizes(c);
@@ -96,9 +97,11 @@ static size_t plan(job *j, const dfx_call *c, float *scratch)
     *j = (job){ .call = c, .s = s, .dtype = c->out->spec.dtype, .workers = units > 0 ? units : 1 };
     j->room = dfx__attention_room((int)s.head);
     j->rows = half ? (size_t)round_up(DFX__ATTENTION_KEYS * s.head, 16) : 0;
-    j->values = scratch;
-    j->keys = scratch + all;
-    j->rooms = scratch + all * (half ? 2 : 1);
+    if (scratch) {
+        j->values = scratch;
+        j->keys = scratch + all;
+        j->rooms = scratch + all * (half ? 2 : 1);
+    }
     return (all * (half ? 2 : 1) + (size_t)j->workers * (j->room + j->rows)) * sizeof *scratch;
 }
 

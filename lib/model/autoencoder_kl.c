@@ -205,24 +205,32 @@ static dfx_value *attend(const struct middle *b, dfx_value *x)
     return dfx_add(x, dfx_reshape(dfx__linear_record(&b->to_out, h), 4, image.dim));
 }
 
+static dfx_value *record_resnet(const dfx__resnet *r, int i, dfx_value *x)
+{
+    dfx__push_in(x, "resnets.%d", i);
+    x = dfx__resnet_record(r, x, NULL);
+    dfx__pop_in(x);
+    return x;
+}
+
 static dfx_value *record_middle(const struct middle *b, dfx_value *x)
 {
     dfx__push_in(x, "mid_block");
-    x = dfx__resnet_record(&b->resnet[0], x, NULL);
-    if (b->to_q.weight)
+    x = record_resnet(&b->resnet[0], 0, x);
+    if (b->to_q.weight) {
+        dfx__push_in(x, "attentions.0");
         x = attend(b, x);
-    x = dfx__resnet_record(&b->resnet[1], x, NULL);
+        dfx__pop_in(x);
+    }
+    x = record_resnet(&b->resnet[1], 1, x);
     dfx__pop_in(x);
     return x;
 }
 
 static dfx_value *record_level(const struct coder *d, const struct level *v, dfx_value *x)
 {
-    for (int i = 0; i < d->layers; i++) {
-        dfx__push_in(x, "resnets.%d", i);
-        x = dfx__resnet_record(&v->resnet[i], x, NULL);
-        dfx__pop_in(x);
-    }
+    for (int i = 0; i < d->layers; i++)
+        x = record_resnet(&v->resnet[i], i, x);
     return x;
 }
 
@@ -234,7 +242,8 @@ static dfx_value *record_end(const struct coder *d, dfx_value *x)
 dfx_value *dfx__autoencoder_kl_encode(const dfx__autoencoder_kl *m, dfx_value *image)
 {
     const struct coder *d = &m->encoder;
-    dfx__push_in(image, "vae.encoder");
+    dfx__push_in(image, "vae");
+    dfx__push_in(image, "encoder");
     dfx_value *x = dfx__conv_record(&d->conv_in, image);
     for (int i = 0; i < m->levels; i++) {
         dfx__push_in(x, "down_blocks.%d", i);
@@ -245,14 +254,17 @@ dfx_value *dfx__autoencoder_kl_encode(const dfx__autoencoder_kl *m, dfx_value *i
     }
     x = record_end(d, record_middle(&d->middle, x));
     dfx__pop_in(image);
-    return m->use_quant ? dfx__conv_record(&m->quant, x) : x;
+    x = m->use_quant ? dfx__conv_record(&m->quant, x) : x;
+    dfx__pop_in(image);
+    return x;
 }
 
 dfx_value *dfx__autoencoder_kl_decode(const dfx__autoencoder_kl *m, dfx_value *latent)
 {
     const struct coder *d = &m->decoder;
-    dfx__push_in(latent, "vae.decoder");
+    dfx__push_in(latent, "vae");
     dfx_value *x = m->use_post_quant ? dfx__conv_record(&m->post_quant, latent) : latent;
+    dfx__push_in(latent, "decoder");
     x = record_middle(&d->middle, dfx__conv_record(&d->conv_in, x));
     for (int k = 0; k < m->levels; k++) {
         dfx__push_in(x, "up_blocks.%d", k);
@@ -265,6 +277,7 @@ dfx_value *dfx__autoencoder_kl_decode(const dfx__autoencoder_kl *m, dfx_value *l
         dfx__pop_in(x);
     }
     x = record_end(d, x);
+    dfx__pop_in(latent);
     dfx__pop_in(latent);
     return x;
 }

@@ -16,18 +16,27 @@ struct skips {
     int n;
 };
 
-static dfx_value *layer(const struct block *b, int i, dfx_value *x, dfx_value *time,
-                        dfx_value *text)
+static dfx_value *resnet(const struct block *b, int i, dfx_value *x, dfx_value *time)
 {
     dfx__push_in(x, "resnets.%d", i);
     x = dfx__resnet_record(&b->resnet[i], x, time);
     dfx__pop_in(x);
-    if (!b->attention)
-        return x;
+    return x;
+}
+
+static dfx_value *transformer(const struct block *b, int i, dfx_value *x, dfx_value *text)
+{
     dfx__push_in(x, "attentions.%d", i);
     x = dfx__transformer_record(&b->transformer[i], x, text);
     dfx__pop_in(x);
     return x;
+}
+
+static dfx_value *layer(const struct block *b, int i, dfx_value *x, dfx_value *time,
+                        dfx_value *text)
+{
+    x = resnet(b, i, x, time);
+    return b->attention ? transformer(b, i, x, text) : x;
 }
 
 static dfx_value *down(const struct block *b, int level, dfx_value *x, dfx_value *time,
@@ -45,9 +54,9 @@ static dfx_value *down(const struct block *b, int level, dfx_value *x, dfx_value
 static dfx_value *mid(const struct block *b, dfx_value *x, dfx_value *time, dfx_value *text)
 {
     dfx__push_in(x, "mid_block");
-    x = dfx__resnet_record(&b->resnet[0], x, time);
-    x = dfx__transformer_record(&b->transformer[0], x, text);
-    x = dfx__resnet_record(&b->resnet[1], x, time);
+    x = resnet(b, 0, x, time);
+    x = transformer(b, 0, x, text);
+    x = resnet(b, 1, x, time);
     dfx__pop_in(x);
     return x;
 }

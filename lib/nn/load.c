@@ -100,6 +100,7 @@ void dfx__pop_in(dfx_value *x)
 void dfx__linear_load(dfx__linear_layer *m, dfx__loader *l, const char *name, int in, int out,
                       int bias)
 {
+    m->name = name;
     dfx__enter(l, "%s", name);
     m->weight = dfx__load(l, "weight", 2, (int64_t[]){ out, in });
     m->bias = bias ? dfx__load(l, "bias", 1, (int64_t[]){ out }) : NULL;
@@ -108,13 +109,17 @@ void dfx__linear_load(dfx__linear_layer *m, dfx__loader *l, const char *name, in
 
 dfx_value *dfx__linear_record(const dfx__linear_layer *m, dfx_value *x)
 {
-    return dfx_linear(x, dfx__weight_value(x, m->weight), dfx__weight_value(x, m->bias));
+    dfx__push_in(x, "%s", m->name);
+    dfx_value *y = dfx_linear(x, dfx__weight_value(x, m->weight), dfx__weight_value(x, m->bias));
+    dfx__pop_in(x);
+    return y;
 }
 
 void dfx__conv_load(dfx__conv *m, dfx__loader *l, const char *name, int in, int out, int kernel)
 {
     int pad = (kernel - 1) / 2; /* of an even kernel too, as in diffusers */
     m->options = (dfx_conv2d_options){ 1, 1, 1, pad, pad, pad, pad };
+    m->name = name;
     dfx__enter(l, "%s", name);
     m->weight = dfx__load(l, "weight", 4, (int64_t[]){ out, in, kernel, kernel });
     m->bias = dfx__load(l, "bias", 1, (int64_t[]){ out });
@@ -123,13 +128,17 @@ void dfx__conv_load(dfx__conv *m, dfx__loader *l, const char *name, int in, int 
 
 dfx_value *dfx__conv_record(const dfx__conv *m, dfx_value *x)
 {
-    return dfx_conv2d(x, dfx__weight_value(x, m->weight), dfx__weight_value(x, m->bias),
-                      &m->options);
+    dfx__push_in(x, "%s", m->name);
+    dfx_value *y =
+        dfx_conv2d(x, dfx__weight_value(x, m->weight), dfx__weight_value(x, m->bias), &m->options);
+    dfx__pop_in(x);
+    return y;
 }
 
 void dfx__norm_load(dfx__norm *m, dfx__loader *l, const char *name, int channels, int groups,
                     float eps)
 {
+    m->name = name;
     m->groups = groups;
     m->eps = eps;
     dfx__enter(l, "%s", name);
@@ -138,15 +147,25 @@ void dfx__norm_load(dfx__norm *m, dfx__loader *l, const char *name, int channels
     dfx__leave(l);
 }
 
-dfx_value *dfx__norm_record(const dfx__norm *m, dfx_value *x)
+typedef dfx_value *group_norm_function(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups,
+                                       float eps);
+
+static dfx_value *record_norm(const dfx__norm *m, dfx_value *x, group_norm_function *group_norm)
 {
     dfx_value *scale = dfx__weight_value(x, m->scale), *shift = dfx__weight_value(x, m->shift);
-    return m->groups ? dfx_group_norm(x, scale, shift, m->groups, m->eps)
-                     : dfx_layer_norm(x, scale, shift, m->eps);
+    dfx__push_in(x, "%s", m->name);
+    dfx_value *y = m->groups ? group_norm(x, scale, shift, m->groups, m->eps)
+                             : dfx_layer_norm(x, scale, shift, m->eps);
+    dfx__pop_in(x);
+    return y;
+}
+
+dfx_value *dfx__norm_record(const dfx__norm *m, dfx_value *x)
+{
+    return record_norm(m, x, dfx_group_norm);
 }
 
 dfx_value *dfx__norm_silu_record(const dfx__norm *m, dfx_value *x)
 {
-    return dfx_group_norm_silu(x, dfx__weight_value(x, m->scale), dfx__weight_value(x, m->shift),
-                               m->groups, m->eps);
+    return record_norm(m, x, dfx_group_norm_silu);
 }

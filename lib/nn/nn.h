@@ -43,7 +43,9 @@ dfx_value *dfx__weight_value(dfx_value *x, dfx_weight *w);
 void dfx__push_in(dfx_value *x, const char *name, ...) DFX__PRINTF(2, 3);
 void dfx__pop_in(dfx_value *x);
 
+/* Layers keep their module's name, a literal, for the paths of errors and profiles. */
 typedef struct {
+    const char *name;
     dfx_weight *weight, *bias;
 } dfx__linear_layer;
 void dfx__linear_load(dfx__linear_layer *m, dfx__loader *l, const char *name, int in, int out,
@@ -51,6 +53,7 @@ void dfx__linear_load(dfx__linear_layer *m, dfx__loader *l, const char *name, in
 dfx_value *dfx__linear_record(const dfx__linear_layer *m, dfx_value *x);
 
 typedef struct {
+    const char *name;
     dfx_weight *weight, *bias;
     dfx_conv2d_options options;
 } dfx__conv;
@@ -60,6 +63,7 @@ void dfx__conv_load(dfx__conv *m, dfx__loader *l, const char *name, int in, int 
 dfx_value *dfx__conv_record(const dfx__conv *m, dfx_value *x);
 
 typedef struct {
+    const char *name;
     dfx_weight *scale, *shift;
     int groups;
     float eps;

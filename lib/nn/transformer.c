@@ -40,20 +40,26 @@ static void block_load(dfx__transformer_block *m, dfx__loader *l, const dfx__tra
     dfx__linear_load(&m->ff_out, l, "ff.net.2", wide, channels, 1);
 }
 
+/* The attention of one name on a norm of x, added to x. */
+static dfx_value *attend(const dfx__attention_layer *m, const char *name, const dfx__norm *norm,
+                         dfx_value *x, dfx_value *context)
+{
+    dfx_value *h = dfx__norm_record(norm, x);
+    dfx__push_in(x, "%s", name);
+    h = dfx__attention_record(m, h, context);
+    dfx__pop_in(x);
+    return dfx_add(x, h);
+}
+
 static dfx_value *block_record(const dfx__transformer_block *m, dfx_value *x, dfx_value *text)
 {
-    dfx__push_in(x, "attn1");
-    x = dfx_add(x, dfx__attention_record(&m->attn1, dfx__norm_record(&m->norm1, x),
-                                         m->only_cross ? text : NULL));
-    dfx__pop_in(x);
-    dfx__push_in(x, "attn2");
-    x = dfx_add(x, dfx__attention_record(&m->attn2, dfx__norm_record(&m->norm2, x), text));
-    dfx__pop_in(x);
+    x = attend(&m->attn1, "attn1", &m->norm1, x, m->only_cross ? text : NULL);
+    x = attend(&m->attn2, "attn2", &m->norm2, x, text);
+    dfx_value *h = dfx__linear_record(&m->ff_in, dfx__norm_record(&m->norm3, x));
     dfx__push_in(x, "ff");
-    dfx_value *h = dfx_geglu(dfx__linear_record(&m->ff_in, dfx__norm_record(&m->norm3, x)));
-    x = dfx_add(x, dfx__linear_record(&m->ff_out, h));
+    h = dfx_geglu(h);
     dfx__pop_in(x);
-    return x;
+    return dfx_add(x, dfx__linear_record(&m->ff_out, h));
 }
 
 void dfx__transformer_load(dfx__transformer *m, dfx__loader *l, const dfx__transformer_config *c)

@@ -1,5 +1,6 @@
 /* conv2d.cl - convolutions as products of pixels with a weight, one for each tap (kh, kw) of the
- * window; the weight lies in panels of 32 outputs, [ceil(O / 32)][kh][kw][C][32].
+ * window; the weight lies in panels of 32 outputs, [ceil(O / 32)][kh][kw][C][32] (with PAIRS:
+ * [ceil(O / 32)][kh][kw][ceil(C / 2)][32][2]).
  *   x [N, H, W, C]   bias [O] or NULL   y [N, OH, OW, O] */
 
 #define SHAPE                                                                                 \
@@ -20,10 +21,10 @@ __global const T *pixel_at(__global const T *x, int n, int iy, int ix, int H, in
 
 /* For CPU devices, as linear_vector: a work-item computes ROWS pixels of one panel. Where a window
  * leaves the image, the pixels pass through the stage too, as zeros. */
-static inline void zero_row(float *to, int n)
+static inline void zero_row(S *to, int n)
 {
-    for (int k = 0; k < n; k++)
-        to[k] = 0.0f;
+    for (int k = 0; k < PADDED(n); k++)
+        to[k] = 0;
 }
 
 WORK_GROUP(1, 1, 1)
@@ -36,11 +37,12 @@ void conv2d_vector(__global const T *restrict x, __global const T *restrict w,
     if (rows <= 0)
         return;
 
-    __global const T *b = w + (size_t)column * KH * KW * C;
+    __global const T *b = w + (size_t)column * KH * KW * PADDED(C);
     int image[ROWS], y0[ROWS], x0[ROWS];
     float16 c0[ROWS], c1[ROWS];
-    float stage[ROWS * STAGE];
-    begin_sums(c0, c1, bias ? bias + column : bias, columns, stage);
+    S stage[ROWS * STAGE];
+    float room[ROWS * 32];
+    begin_sums(c0, c1, bias ? bias + column : bias, columns, room);
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
         int pixel = min(row + r, M - 1);
@@ -51,14 +53,14 @@ void conv2d_vector(__global const T *restrict x, __global const T *restrict w,
     for (int ky = 0; ky < KH; ky++)
         for (int kx = 0; kx < KW; kx++) {
             __global const T *a[ROWS];
-            int inside = DTYPE == 0;
+            int inside = IN_PLACE(C);
 #pragma unroll
             for (int r = 0; r < ROWS; r++) {
                 a[r] = pixel_at(x, image[r], y0[r] + ky * dilation, x0[r] + kx * dilation, H, W, C);
                 inside &= a[r] != 0;
             }
             if (inside) {
-                MULTIPLY(C, LOAD(a[r], k))
+                MULTIPLY(C, PLACED(a[r], k))
                 continue;
             }
             for (int k0 = 0; k0 < C; k0 += STAGE) {
@@ -69,10 +71,10 @@ void conv2d_vector(__global const T *restrict x, __global const T *restrict w,
                         load_row(stage + r * STAGE, a[r] + k0, n);
                     else
                         zero_row(stage + r * STAGE, n);
-                MULTIPLY(n, stage[r * STAGE + k])
+                MULTIPLY(n, STAGED(stage + r * STAGE, k))
             }
         }
-    store_sums(y + (size_t)row * O + column, O, rows, columns, c0, c1, stage);
+    store_sums(y + (size_t)row * O + column, O, rows, columns, c0, c1, room);
 }
 
 #else

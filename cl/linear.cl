@@ -1,4 +1,5 @@
-/* linear.cl - y = x W^T + b; W lies in panels of 32 outputs, [ceil(N / 32)][K][32].
+/* linear.cl - y = x W^T + b; W lies in panels of 32 outputs, [ceil(N / 32)][K][32]
+ * (with PAIRS: [ceil(N / 32)][ceil(K / 2)][32][2]).
  *   x [M, K]   b [N] or NULL   y [M, N] */
 
 #include "panel.cl"
@@ -17,25 +18,27 @@ void linear_vector(__global const T *restrict x, __global const T *restrict w,
     if (rows <= 0)
         return;
 
-    __global const T *a[ROWS], *b = w + (size_t)column * K;
+    __global const T *a[ROWS], *b = w + (size_t)column * PADDED(K);
     float16 c0[ROWS], c1[ROWS];
-    float stage[ROWS * STAGE];
-    begin_sums(c0, c1, bias ? bias + column : bias, columns, stage);
+    float room[ROWS * 32];
+    begin_sums(c0, c1, bias ? bias + column : bias, columns, room);
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
         a[r] = x + (size_t)min(row + r, M - 1) * K;
-#if DTYPE == 0
-    MULTIPLY(K, a[r][k])
-#else
-    for (int k0 = 0; k0 < K; k0 += STAGE) {
-        int n = min(STAGE, K - k0);
+    if (IN_PLACE(K)) {
+        for (int k0 = 0; k0 < K; k0 += BLOCK)
+            MULTIPLY(min(BLOCK, K - k0), PLACED(a[r] + k0, k))
+    } else {
+        S stage[ROWS * STAGE];
+        for (int k0 = 0; k0 < K; k0 += STAGE) {
+            int n = min(STAGE, K - k0);
 #pragma unroll
-        for (int r = 0; r < ROWS; r++)
-            load_row(stage + r * STAGE, a[r] + k0, n);
-        MULTIPLY(n, stage[r * STAGE + k])
+            for (int r = 0; r < ROWS; r++)
+                load_row(stage + r * STAGE, a[r] + k0, n);
+            MULTIPLY(n, STAGED(stage + r * STAGE, k))
+        }
     }
-#endif
-    store_sums(y + (size_t)row * N + column, N, rows, columns, c0, c1, stage);
+    store_sums(y + (size_t)row * N + column, N, rows, columns, c0, c1, room);
 }
 
 #else

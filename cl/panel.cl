@@ -3,23 +3,81 @@
 #ifdef ROWS
 
 /* For CPU devices: a work-item computes ROWS rows of one panel, the accumulators c0 and c1 in vector
- * registers. Elements of x are broadcast from where they lie, or from a stage in f32 of STAGE
- * elements a row. */
+ * registers. Elements of x are broadcast from where they lie (PLACED), or from a stage of STAGE
+ * elements a row (STAGED). */
 #define STAGE 64
 
-/* Adds n steps of the sum from the weight at b; `element` is element k of row r. */
-#define MULTIPLY(n, element)                             \
-    for (int k = 0; k < (n); k++, b += 32) {             \
-        float16 b0 = LOADV16(b, 0), b1 = LOADV16(b, 16); \
-        _Pragma("unroll")                                \
-        for (int r = 0; r < ROWS; r++) {                 \
-            float16 e = (float16)(element);              \
-            c0[r] = fma(e, b0, c0[r]);                   \
-            c1[r] = fma(e, b1, c1[r]);                   \
-        }                                                \
+/* Elements of a long sum that are summed apart. */
+#define BLOCK 512
+
+#ifdef PAIRS
+
+/* bf16 by x86's dot product: elements 2 k and 2 k + 1 of a row and of a panel are one int; a panel
+ * is [ceil(K / 2)][32][2]. A row of odd length passes through the stage, where it gets a zero. */
+typedef T S;
+#define IN_PLACE(n) ((n) % 2 == 0)
+#define PADDED(n) (((n) + 1) / 2 * 2)
+#define PLACED(row, k) as_int(vload2(k, row))
+#define STAGED(row, k) as_int(vload2(k, row))
+#define DOT(c, a, b) __asm__("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b))
+
+/* Adds n elements of the sum from the weight at b; `pair` is pair k of row r. */
+#define MULTIPLY(n, pair)                                                 \
+    for (int k = 0; k < ((n) + 1) / 2; k++, b += 64) {                    \
+        int16 b0 = vload16(0, (__global const int *)b);                   \
+        int16 b1 = vload16(1, (__global const int *)b);                   \
+        _Pragma("unroll")                                                 \
+        for (int r = 0; r < ROWS; r++) {                                  \
+            int16 e = (int16)(pair);                                      \
+            DOT(c0[r], e, b0);                                            \
+            DOT(c1[r], e, b1);                                            \
+        }                                                                 \
     }
 
-static inline void load_row(float *to, __global const T *from, int n)
+static inline void load_row(S *to, __global const T *from, int n)
+{
+    int k = 0;
+    for (; k + 16 <= n; k += 16)
+        vstore16(vload16(0, from + k), 0, to + k);
+    for (; k < n; k++)
+        to[k] = from[k];
+    if (n % 2)
+        to[n] = 0;
+}
+
+#else
+
+typedef float S;
+#define IN_PLACE(n) (DTYPE == 0)
+#define PADDED(n) (n)
+#define PLACED(row, k) LOAD(row, k)
+#define STAGED(row, k) ((row)[k])
+
+/* Adds n elements of the sum from the weight at b; `element` is element k of row r. They are summed
+ * apart first: so the rounding errors of long sums stay small. */
+#define MULTIPLY(n, element)                                 \
+    {                                                        \
+        float16 s0[ROWS], s1[ROWS];                          \
+        _Pragma("unroll")                                    \
+        for (int r = 0; r < ROWS; r++)                       \
+            s0[r] = s1[r] = 0.0f;                            \
+        for (int k = 0; k < (n); k++, b += 32) {             \
+            float16 b0 = LOADV16(b, 0), b1 = LOADV16(b, 16); \
+            _Pragma("unroll")                                \
+            for (int r = 0; r < ROWS; r++) {                 \
+                float16 e = (float16)(element);              \
+                s0[r] = fma(e, b0, s0[r]);                   \
+                s1[r] = fma(e, b1, s1[r]);                   \
+            }                                                \
+        }                                                    \
+        _Pragma("unroll")                                    \
+        for (int r = 0; r < ROWS; r++) {                     \
+            c0[r] += s0[r];                                  \
+            c1[r] += s1[r];                                  \
+        }                                                    \
+    }
+
+static inline void load_row(S *to, __global const T *from, int n)
 {
     int k = 0;
     for (; k + 16 <= n; k += 16)
@@ -27,6 +85,8 @@ static inline void load_row(float *to, __global const T *from, int n)
     for (; k < n; k++)
         to[k] = LOAD(from, k);
 }
+
+#endif
 
 /* The sums begin as the bias; `line` is room for 32. */
 static inline void begin_sums(float16 *c0, float16 *c1, __global const float *bias, int columns,

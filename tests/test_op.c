@@ -1,6 +1,8 @@
-/* test_op.c - every public operator against torch, in f32 (tests/gen/ops.py makes the values). */
+/* test_op.c - every public operator against torch, in f32 (tests/gen/ops.py makes the values), and
+ * products in bf16. */
 #include "tap.h"
 
+#include "core/dtype.h"
 #include "dfxcl/op.h"
 #include "dfxcl/tensors.h"
 #include "sequence/weight.h"
@@ -14,6 +16,7 @@ static dfx_tensors *file;
 /* The case that is recorded: its sequence, and what its inputs come from. */
 static struct {
     const char *name;
+    dfx_dtype dtype;
     dfx_sequence *sequence;
     const dfx_tensor *input[MAX_INPUTS];
     dfx_weight weight[MAX_INPUTS];
@@ -35,7 +38,8 @@ static const dfx_tensor *find(const char *part)
 static dfx_value *in(const char *part)
 {
     const dfx_tensor *t = now.input[now.inputs++] = find(part);
-    return dfx_input(now.sequence, t->name, t->spec.dtype, t->spec.rank, t->spec.dim);
+    dfx_value *x = dfx_input(now.sequence, t->name, t->spec.dtype, t->spec.rank, t->spec.dim);
+    return now.dtype == DFX_F32 ? x : dfx_cast(x, now.dtype);
 }
 
 static dfx_value *constant(const char *part)
@@ -260,7 +264,10 @@ static const struct test {
     { "timestep_sd", NULL, timestep_sd, 4e-5 },
     { "timestep_ddpm", NULL, timestep_ddpm, 4e-5 },
 };
-enum { TESTS = sizeof tests / sizeof *tests };
+enum { TESTS = sizeof tests / sizeof *tests, PRODUCTS = 8 }; /* the first ones have weights */
+
+/* In bf16 x and the weight are rounded by up to 2^-9 each, the result once more. */
+static const double bf16_tolerance = 3 * 0x1p-9;
 
 /* The largest difference as a part of the largest magnitude; NaN counts as infinite. */
 static double error_of(const float *got, const dfx_tensor *want)
@@ -281,7 +288,7 @@ static dfx_status run(double *error, dfx_value *y)
 {
     const dfx_tensor *want = find("y");
     dfx_status status;
-    dfx_output(y, "y");
+    dfx_output(now.dtype == DFX_F32 ? y : dfx_cast(y, DFX_F32), "y");
     if ((status = dfx_sequence_prepare(now.sequence)) != DFX_OK)
         return status;
     const dfx_spec *s = dfx_value_spec(y);
@@ -303,27 +310,28 @@ static dfx_status run(double *error, dfx_value *y)
     return status;
 }
 
-static void begin(const char *name, dfx_device *device)
+static void begin(const char *name, dfx_device *device, dfx_dtype dtype)
 {
     memset(&now, 0, sizeof now);
     now.name = name;
-    if (dfx_sequence_new(&now.sequence, device, DFX_F32) != DFX_OK)
+    now.dtype = dtype;
+    if (dfx_sequence_new(&now.sequence, device, dtype) != DFX_OK)
         exit(99);
 }
 
-static void test_device(const char *name, const struct test *list, int count)
+static void test_device(const char *name, dfx_dtype dtype, int count)
 {
     dfx_device *device;
     if (dfx_device_open(&device, name) != DFX_OK) {
         skip(dfx_error(), "operators on %s", name);
         return;
     }
-    for (const struct test *t = list; t < list + count; t++) {
-        double error = INFINITY;
-        begin(t->from ? t->from : t->name, device);
+    for (const struct test *t = tests; t < tests + count; t++) {
+        double error = INFINITY, tolerance = dtype == DFX_F32 ? t->tolerance : bf16_tolerance;
+        begin(t->from ? t->from : t->name, device, dtype);
         dfx_status status = run(&error, t->record());
-        ok(status == DFX_OK && error <= t->tolerance, "%s on %s: error %.2g (%s)", t->name, name,
-           error, status == DFX_OK ? "torch" : dfx_error());
+        ok(status == DFX_OK && error <= tolerance, "%s in %s on %s: error %.2g (%s)", t->name,
+           dfx_dtype_name(dtype), name, error, status == DFX_OK ? "torch" : dfx_error());
         dfx_sequence_free(now.sequence);
     }
     dfx_device_free(device);
@@ -333,7 +341,7 @@ static void test_device(const char *name, const struct test *list, int count)
 static void test_refusal(dfx_device *device, const char *name, dfx_value *(*record)(void),
                          const char *message)
 {
-    begin(name, device);
+    begin(name, device, DFX_F32);
     dfx_value *y = dfx_silu(record());
     ok(dfx_value_spec(y)->rank == 0, "%s: a wrong call has no result", name);
     ok(dfx_sequence_prepare(now.sequence) == DFX_ERROR_ARGUMENT && strstr(dfx_error(), message),
@@ -386,13 +394,37 @@ static void test_refusals(void)
 /* Every way there is to multiply, on the same values. */
 static void test_variants(void)
 {
-    const char *names[] = { "linear:tiled,conv2d:tiled", "linear:clblast,conv2d:clblast" };
+    const char *names[] = { "conv2d:winograd", "linear:tiled,conv2d:tiled",
+                            "linear:clblast,conv2d:clblast" };
     for (int i = 0; i < 2; i++) {
         setenv("DFX_VARIANT", names[i], 1);
         printf("# DFX_VARIANT=%s\n", names[i]);
-        test_device("opencl", tests, 8);
+        test_device("opencl", DFX_F32, PRODUCTS);
     }
     unsetenv("DFX_VARIANT");
+}
+
+/* Inputs of a tap lie in pairs; after an odd number of them, and after the last output, zeros. */
+static void test_pairs(void)
+{
+    enum { OUTPUTS = 33, INPUTS = 3, TAPS = 4, PANELS = 2, LINES = 2, PLACES = PANELS * 32 };
+    float data[OUTPUTS][INPUTS][TAPS];
+    uint16_t packed[PANELS][TAPS][LINES][32][2];
+    for (int i = 0; i < OUTPUTS * INPUTS * TAPS; i++)
+        (&data[0][0][0])[i] = (float)(i % 251 + 1); /* bf16 holds 8 bits */
+    dfx_weight w = { .spec = { DFX_F32, 4, { OUTPUTS, INPUTS, 2, 2 } }, .data = data };
+    ok(dfx__packed_bytes(&w.spec, DFX__PANELS_PAIRS, DFX_BF16) == sizeof packed,
+       "bytes of a weight in pairs");
+    memset(packed, 0xff, sizeof packed);
+    ok(dfx__pack(packed, DFX__PANELS_PAIRS, DFX_BF16, &w) == DFX_OK, "a weight is packed in pairs");
+    int wrong = 0;
+    for (int o = 0; o < PLACES; o++)
+        for (int t = 0; t < TAPS; t++)
+            for (int i = 0; i < 2 * LINES; i++) {
+                float want = o < OUTPUTS && i < INPUTS ? data[o][i][t] : 0;
+                wrong += dfx__bf16_to_f32(packed[o / 32][t][i / 2][o % 32][i % 2]) != want;
+            }
+    ok(wrong == 0, "%d numbers of it are in the wrong place", wrong);
 }
 
 int main(void)
@@ -401,9 +433,12 @@ int main(void)
         printf("Bail out! %s\n", dfx_error());
         return 99;
     }
-    test_device("cpu", tests, TESTS);
-    test_device("opencl", tests, TESTS);
+    test_device("cpu", DFX_F32, TESTS);
+    test_device("opencl", DFX_F32, TESTS);
+    test_device("cpu", DFX_BF16, PRODUCTS);
+    test_device("opencl", DFX_BF16, PRODUCTS);
     test_variants();
+    test_pairs();
     test_refusals();
     dfx_tensors_free(file);
     return done();

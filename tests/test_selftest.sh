@@ -76,6 +76,9 @@ two_at_once()
 }
 
 ok "every operator, variant and dtype" selftest
+ok "linear layers without the native CPU's dot product" env DFX_CPU_ISA=base "$dfx" selftest \
+    --device opencl --op linear
+ok "and convolutions" env DFX_CPU_ISA=base "$dfx" selftest --device opencl --op conv2d
 ok "a whole model, call by call" checked_run
 ok "in bf16" checked_run --dtype bf16
 ok "the kernels of a folder" env DFX_KERNELS="$srcdir/cl" "$dfx" selftest --device opencl --op add

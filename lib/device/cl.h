@@ -25,7 +25,8 @@ typedef struct {
     cl_command_queue queue;
     dfx__program *programs;
     double build_seconds; /* spent compiling so far */
-    int keeps_buffers;    /* DFX_DEBUG=separate: none is given back, so that none is used again */
+    enum { DFX__PAIRS_UNTRIED, DFX__PAIRS_WRONG, DFX__PAIRS_RIGHT } pairs; /* cl_probe.c */
+    int keeps_buffers; /* DFX_DEBUG=separate: none is given back, so that none is used again */
 } dfx__cl_device;
 
 /* A range of a buffer as an OpenCL object; launches share them. */
@@ -77,5 +78,8 @@ void dfx__cl_discard(dfx__prepared *p);
 dfx_status dfx__cl_enqueue(dfx__prepared *p);
 dfx_status dfx__cl_gemm(dfx__cl_device *d, const dfx__launch *l);
 int dfx__cl_has_gemm(void);
+
+/* What the device's compiler can do beyond OpenCL C (cl_probe.c). */
+int dfx__cl_has_pairs(dfx_device *d);
 
 #endif

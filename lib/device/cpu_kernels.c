@@ -10,8 +10,8 @@
 #ifdef DFX_HAVE_AVX2
 static int runs_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-           __builtin_cpu_supports("f16c");
+    /* no processor has AVX2 without F16C, whose name clang 14 does not know */
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #endif
 
@@ -23,20 +23,50 @@ static int runs_avx512(void)
 }
 #endif
 
+#ifdef DFX_HAVE_AVX512BF16
+static int runs_avx512bf16(void)
+{
+    return runs_avx512() && __builtin_cpu_supports("avx512bf16");
+}
+#endif
+
+static int runs_base(void)
+{
+    return 1;
+}
+
+/* The best first. */
+static const struct {
+    const struct dfx__cpu_kernels *kernels;
+    int (*runs)(void);
+} choices[] = {
+#ifdef DFX_HAVE_AVX512BF16
+    { &dfx__cpu_avx512bf16, runs_avx512bf16 },
+#endif
+#ifdef DFX_HAVE_AVX512
+    { &dfx__cpu_avx512, runs_avx512 },
+#endif
+#ifdef DFX_HAVE_AVX2
+    { &dfx__cpu_avx2, runs_avx2 },
+#endif
+    { &dfx__cpu_base, runs_base },
+};
+
+enum { CHOICES = sizeof choices / sizeof *choices };
+
 static const struct dfx__cpu_kernels *chosen;
 
 static void choose(void)
 {
     const char *wanted = getenv("DFX_CPU_ISA");
-    chosen = &dfx__cpu_base;
-#ifdef DFX_HAVE_AVX2
-    if (runs_avx2() && !(wanted && strcmp(wanted, "base") == 0))
-        chosen = &dfx__cpu_avx2;
-#endif
-#ifdef DFX_HAVE_AVX512
-    if (runs_avx512() && !(wanted && (strcmp(wanted, "base") == 0 || strcmp(wanted, "avx2") == 0)))
-        chosen = &dfx__cpu_avx512;
-#endif
+    int i = 0;
+    while (wanted && i < CHOICES && strcmp(choices[i].kernels->name, wanted) != 0)
+        i++;
+    if (i == CHOICES) /* none of that name: as if not asked */
+        i = 0;
+    while (!choices[i].runs())
+        i++;
+    chosen = choices[i].kernels;
 }
 
 const struct dfx__cpu_kernels *dfx__cpu_kernels(void)
@@ -44,4 +74,13 @@ const struct dfx__cpu_kernels *dfx__cpu_kernels(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, choose);
     return chosen;
+}
+
+int dfx__cpu_has_pairs(void)
+{
+#ifdef DFX_HAVE_AVX512BF16
+    return runs_avx512bf16();
+#else
+    return 0;
+#endif
 }

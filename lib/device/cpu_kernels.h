@@ -4,6 +4,7 @@
 
 #include "device/cpu_attention.h"
 #include "device/cpu_math.h"
+#include "device/cpu_winograd.h"
 #include "dfxcl/base.h"
 
 enum {
@@ -16,8 +17,13 @@ struct dfx__cpu_kernels {
     const char *name; /* "avx512" */
     int rows;         /* of a tile */
 
-    /* acc [rows][32] += sum over k of row[r][k] panel[k][32]. */
+    /* acc [rows][32] += sum over k of row[r][k] panel[k][32]; the sum is added as a whole, so that
+     * rounding errors stay small where it is one block of many. */
     void (*tile)(float *acc, const float *const *row, const float *panel, size_t k);
+
+    /* The same of bf16 in pairs, with the processor's dot product: acc [rows][32] += sum over p of
+     * row[r][2 p] panel[p][32][0] + row[r][2 p + 1] panel[p][32][1]. NULL where it has none. */
+    void (*tile_pairs)(float *acc, const uint16_t *const *row, const uint16_t *panel, size_t pairs);
 
     /* to[i] = exp(from[i]), within 2 units in the last place; 0 where the result would be denormal.
      * `to` may be `from`. */
@@ -30,10 +36,14 @@ struct dfx__cpu_kernels {
 
     const dfx__cpu_math *math; /* activations, moments */
     const dfx__cpu_attention *attention;
+    const dfx__cpu_winograd *winograd;
 };
 
 /* The best kernels that this processor runs and this library was built with. DFX_CPU_ISA=base, avx2
- * or avx512 in the environment asks for others; those that cannot run here are not taken. */
+ * or avx512 in the environment asks for less; what cannot run here is not taken. */
 const struct dfx__cpu_kernels *dfx__cpu_kernels(void);
+
+/* Whether this processor has a dot product of bf16 pairs, whatever DFX_CPU_ISA asks for. */
+int dfx__cpu_has_pairs(void);
 
 #endif

@@ -3,7 +3,8 @@
  * A task is a strip of tiles under each other in a few panels. It goes through the sum in blocks: a
  * block of a panel stays in the first-level cache while the strip's tiles use it; the strip's rows
  * and accumulators stay in the second level. What is stored in half precision is widened block by
- * block: the rows once for all panels of the task, a panel once for all tiles of the strip. */
+ * block: the rows once for all panels of the task, a panel once for all tiles of the strip. bf16 in
+ * pairs is multiplied as it lies; only the end of a row of odd length is copied, to add a zero. */
 #include "device/cpu_panels.h"
 
 #include "device/cpu_kernels.h"
@@ -15,16 +16,21 @@
 #endif
 
 enum { BLOCK = 128, STRIP = 8, GROUP = 4, PANEL = DFX__TILE_COLUMNS, ROWS = DFX__TILE_ROWS };
+enum { PAIRS = 2 * BLOCK }; /* elements of a block in pairs: as many bytes */
 
 static const float zeros[BLOCK];
 
 /* What a thread works in. */
 typedef struct {
     float acc[GROUP][STRIP][ROWS * PANEL];
-    float rows[STRIP * ROWS * BLOCK];
+    union {
+        float rows[STRIP * ROWS * BLOCK];
+        uint16_t ends[STRIP * ROWS * PAIRS]; /* of rows of odd length */
+    };
     float panel[BLOCK * PANEL];
-    const void *pixel[STRIP * ROWS]; /* where rows lie for a tap */
-    const float *row[STRIP * ROWS];  /* where their block lies as floats */
+    const void *pixel[STRIP * ROWS];     /* where rows lie for a tap */
+    const float *row[STRIP * ROWS];      /* where their block lies as floats */
+    const uint16_t *pairs[STRIP * ROWS]; /* and in pairs */
 } workspace;
 
 /* Rows and panels of a task: where it begins, and how many. */
@@ -89,6 +95,34 @@ static void add_block(const struct dfx__cpu_kernels *kernels, const dfx__panels_
     }
 }
 
+/* Elements k .. k + n of the rows in pairs. */
+static void place_pairs(workspace *w, int rows, int64_t k, size_t n)
+{
+    for (int r = 0; r < rows; r++) {
+        const uint16_t *from = w->pixel[r];
+        w->pairs[r] = from ? from + k : (const uint16_t *)zeros;
+        if (from && n % 2) {
+            uint16_t *to = w->ends + r * PAIRS;
+            memcpy(to, from + k, n * sizeof *to);
+            to[n] = 0;
+            w->pairs[r] = to;
+        }
+    }
+}
+
+/* add_block for panels in pairs. */
+static void add_pairs(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
+                      workspace *w, const task *t, int tap, int64_t k, size_t n)
+{
+    place_pairs(w, t->tiles * kernels->rows, k, n);
+    for (int p = 0; p < t->panels; p++) {
+        int64_t line = ((t->panel + p) * job->taps + tap) * ((job->k + 1) / 2) + k / 2;
+        const uint16_t *panel = (const uint16_t *)job->panels + line * PANEL * 2;
+        for (int i = 0; i < t->tiles; i++)
+            kernels->tile_pairs(w->acc[p][i], w->pairs + i * kernels->rows, panel, (n + 1) / 2);
+    }
+}
+
 static void store(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
                   const workspace *w, const task *t)
 {
@@ -105,13 +139,14 @@ static void store(const struct dfx__cpu_kernels *kernels, const dfx__panels_job 
 static void do_task(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
                     workspace *w, const task *t)
 {
+    int64_t block = job->pairs ? PAIRS : BLOCK;
     begin(job, w, t);
     memset(w->pixel, 0, sizeof w->pixel); /* a last tile may have fewer rows */
     for (int tap = 0; tap < job->taps; tap++) {
         job->locate(job, w->pixel, t->row, t->rows, tap);
-        for (int64_t k = 0; k < job->k; k += BLOCK)
-            add_block(kernels, job, w, t, tap, k,
-                      (size_t)(job->k - k < BLOCK ? job->k - k : BLOCK));
+        for (int64_t k = 0; k < job->k; k += block)
+            (job->pairs ? add_pairs : add_block)(kernels, job, w, t, tap, k,
+                                                 (size_t)(job->k - k < block ? job->k - k : block));
     }
     store(kernels, job, w, t);
 }
@@ -129,6 +164,11 @@ static void task_size(task *t, int64_t tiles, int64_t panels)
         t->panels--;
     while (t->tiles > 1 && (tiles / t->tiles) * panels < 4 * threads)
         t->tiles--;
+}
+
+int dfx__cpu_takes_pairs(dfx_dtype dtype)
+{
+    return dtype == DFX_BF16 && dfx__cpu_kernels()->tile_pairs;
 }
 
 void dfx__cpu_panels(const dfx__panels_job *job)

@@ -10,7 +10,8 @@ typedef struct dfx__panels_job {
     dfx_dtype dtype; /* of the rows, the weight and out: f32, f16 or bf16 */
     int64_t rows, columns, k;
     int taps;
-    const void *panels; /* [ceil(columns / 32)][taps][k][32] */
+    int pairs;          /* the panels are in pairs: see dfx__cpu_takes_pairs */
+    const void *panels; /* [ceil(columns / 32)][taps][k][32]; in pairs [..][ceil(k / 2)][32][2] */
     const float *bias;  /* [columns], or NULL */
     void *out;
 
@@ -19,6 +20,9 @@ typedef struct dfx__panels_job {
                    int tap);
     const void *user; /* for locate */
 } dfx__panels_job;
+
+/* Whether the kernels chosen for this processor multiply this dtype in pairs. */
+int dfx__cpu_takes_pairs(dfx_dtype dtype);
 
 void dfx__cpu_panels(const dfx__panels_job *job);
 

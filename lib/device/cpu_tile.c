@@ -10,12 +10,19 @@
 #include <immintrin.h>
 #endif
 
+/* An instruction set that helps this file alone takes the other parts from DFX_PARTS. */
+#ifndef DFX_PARTS
+#define DFX_PARTS DFX_ISA
+#endif
+
 #define NAME_(isa) dfx__cpu_##isa
 #define NAME(isa) NAME_(isa)
 #define MATH_(isa) dfx__cpu_math_##isa
 #define MATH(isa) MATH_(isa)
 #define ATTENTION_(isa) dfx__cpu_attention_##isa
 #define ATTENTION(isa) ATTENTION_(isa)
+#define WINOGRAD_(isa) dfx__cpu_winograd_##isa
+#define WINOGRAD(isa) WINOGRAD_(isa)
 #define TEXT_(isa) #isa
 #define TEXT(isa) TEXT_(isa)
 
@@ -42,11 +49,8 @@ static void tile(float *acc, const float *const *row, const float *panel, size_t
         const float *b = panel + column;
         vector sum[ROWS][2];
 #pragma GCC unroll 8
-        for (int r = 0; r < ROWS; r++) {
-            const any_vector *from = (any_vector *)(acc + r * DFX__TILE_COLUMNS + column);
-            sum[r][0] = from[0];
-            sum[r][1] = from[1];
-        }
+        for (int r = 0; r < ROWS; r++)
+            sum[r][0] = sum[r][1] = (vector){ 0 };
         for (size_t i = 0; i < k; i++, b += DFX__TILE_COLUMNS) {
             vector b0 = ((const any_vector *)b)[0], b1 = ((const any_vector *)b)[1];
 #pragma GCC unroll 8
@@ -58,11 +62,44 @@ static void tile(float *acc, const float *const *row, const float *panel, size_t
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++) {
             any_vector *to = (any_vector *)(acc + r * DFX__TILE_COLUMNS + column);
-            to[0] = sum[r][0];
-            to[1] = sum[r][1];
+            to[0] += sum[r][0];
+            to[1] += sum[r][1];
         }
     }
 }
+
+#if defined __AVX512BF16__
+static void tile_pairs(float *acc, const uint16_t *const *row, const uint16_t *panel, size_t pairs)
+{
+    _Static_assert(DFX__TILE_COLUMNS == 2 * WIDTH, "a tile is one pass");
+    __m512 sum[ROWS][2];
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) {
+        sum[r][0] = _mm512_loadu_ps(acc + r * DFX__TILE_COLUMNS);
+        sum[r][1] = _mm512_loadu_ps(acc + r * DFX__TILE_COLUMNS + WIDTH);
+    }
+    for (size_t p = 0; p < pairs; p++, panel += 2 * DFX__TILE_COLUMNS) {
+        __m512bh b0 = (__m512bh)_mm512_loadu_si512(panel);
+        __m512bh b1 = (__m512bh)_mm512_loadu_si512(panel + 2 * WIDTH);
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++) {
+            int32_t pair;
+            memcpy(&pair, row[r] + 2 * p, sizeof pair);
+            __m512bh a = (__m512bh)_mm512_set1_epi32(pair);
+            sum[r][0] = _mm512_dpbf16_ps(sum[r][0], a, b0);
+            sum[r][1] = _mm512_dpbf16_ps(sum[r][1], a, b1);
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) {
+        _mm512_storeu_ps(acc + r * DFX__TILE_COLUMNS, sum[r][0]);
+        _mm512_storeu_ps(acc + r * DFX__TILE_COLUMNS + WIDTH, sum[r][1]);
+    }
+}
+#define TILE_PAIRS tile_pairs
+#else
+#define TILE_PAIRS NULL
+#endif
 
 /* Lanes of a where the mask is all ones, of b where it is 0. */
 static inline words choose(words mask, words a, words b)
@@ -211,5 +248,14 @@ static void narrow(void *to, dfx_dtype dtype, const float *from, size_t n)
 }
 
 const struct dfx__cpu_kernels NAME(DFX_ISA) = {
-    TEXT(DFX_ISA), ROWS, tile, exp_array, widen, narrow, &MATH(DFX_ISA), &ATTENTION(DFX_ISA)
+    TEXT(DFX_ISA),
+    ROWS,
+    tile,
+    TILE_PAIRS,
+    exp_array,
+    widen,
+    narrow,
+    &MATH(DFX_PARTS),
+    &ATTENTION(DFX_PARTS),
+    &WINOGRAD(DFX_PARTS),
 };

@@ -11,5 +11,8 @@ extern const struct dfx__cpu_kernels dfx__cpu_avx2;
 #ifdef DFX_HAVE_AVX512
 extern const struct dfx__cpu_kernels dfx__cpu_avx512;
 #endif
+#ifdef DFX_HAVE_AVX512BF16
+extern const struct dfx__cpu_kernels dfx__cpu_avx512bf16;
+#endif
 
 #endif

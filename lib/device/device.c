@@ -84,6 +84,11 @@ uint64_t dfx_device_memory_peak(const dfx_device *device)
     return device->peak;
 }
 
+int dfx__has_pairs(dfx_device *d)
+{
+    return d->class->has_pairs && d->class->has_pairs(d);
+}
+
 size_t dfx__align(const dfx_device *d, size_t bytes)
 {
     return (bytes + d->alignment - 1) / d->alignment * d->alignment;

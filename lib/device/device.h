@@ -69,6 +69,8 @@ typedef struct {
     void (*discard)(dfx__prepared *p);
     dfx_status (*enqueue)(dfx__prepared *p);
     dfx_status (*finish)(dfx_device *d);
+    /* Whether kernels with -DPAIRS (bf16 by x86's dot product) compile and are right; NULL: no. */
+    int (*has_pairs)(dfx_device *d);
     void (*close)(dfx_device *d);
 } dfx__device_class;
 
@@ -94,6 +96,9 @@ dfx_status dfx__cl_list(dfx_device_info **list, int *count);
 /* Buffers with accounting: a size over the device's limits is an error that says both. */
 dfx_status dfx__buffer_new(dfx__buffer **out, dfx_device *d, size_t bytes);
 void dfx__buffer_free(dfx__buffer *b);
+
+/* Whether the device multiplies bf16 in pairs; found out once, by trying. */
+int dfx__has_pairs(dfx_device *d);
 
 /* Rounds up to the device's alignment. */
 size_t dfx__align(const dfx_device *d, size_t bytes);

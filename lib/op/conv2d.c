@@ -1,11 +1,11 @@
 /* conv2d.c - convolutions; the kernels are in cl/conv2d.cl. */
+#include "op/conv2d.h"
+
 #include "device/cpu_panels.h"
 #include "op/linear.h"
 #include "op/oplist.h"
 
-enum { X, WEIGHT, BIAS };                                    /* inputs */
-enum { STRIDE, DILATION, GROUPS, TOP, LEFT, BOTTOM, RIGHT }; /* integers */
-enum { LIMIT = 1 << 20 };                                    /* of any of them */
+enum { LIMIT = 1 << 20 }; /* of any of the integers */
 
 dfx_value *dfx_conv2d(dfx_value *x, dfx_value *weight, dfx_value *bias,
                       const dfx_conv2d_options *options)
@@ -165,18 +165,15 @@ static void run_grouped(const dfx_call *c, const dfx__host *h)
         }
 }
 
-static void run(const dfx_call *c, const dfx__host *h)
+static void multiply(const dfx_call *c, const dfx__host *h, int pairs)
 {
-    if (c->i[GROUPS] > 1) {
-        run_grouped(c, h);
-        return;
-    }
     dfx__cpu_panels(&(dfx__panels_job){
         .dtype = c->out->spec.dtype,
         .rows = dfx__rows(&c->out->spec),
         .columns = dfx__channels(&c->out->spec),
         .k = dfx__channels(&c->in[X]->spec),
         .taps = (int)taps(c),
+        .pairs = pairs,
         .panels = h->in[WEIGHT],
         .bias = h->in[BIAS],
         .out = h->out,
@@ -185,7 +182,31 @@ static void run(const dfx_call *c, const dfx__host *h)
     });
 }
 
-static const dfx__variant cpu = { "cpu", NULL, DFX__PANELS, NULL, NULL, run };
+static void run(const dfx_call *c, const dfx__host *h)
+{
+    if (c->i[GROUPS] > 1)
+        run_grouped(c, h);
+    else
+        multiply(c, h, 0);
+}
+
+static void run_pairs(const dfx_call *c, const dfx__host *h)
+{
+    multiply(c, h, 1);
+}
+
+static int cpu_takes_pairs(const dfx_call *c, const dfx_device *d)
+{
+    (void)d;
+    return dfx__cpu_takes_pairs(c->out->spec.dtype) && c->i[GROUPS] == 1;
+}
+
+static const dfx__variant cpu[] = {
+    { "dot_bf16", cpu_takes_pairs, DFX__PANELS_PAIRS, NULL, NULL, run_pairs },
+    { "winograd", dfx__winograd_accepts_native, DFX__WINOGRAD, dfx__winograd_scratch, NULL,
+      dfx__winograd_run },
+    { "cpu", NULL, DFX__PANELS, NULL, NULL, run },
+};
 
 static void common_args(const dfx_call *c, dfx__launches *l)
 {
@@ -207,16 +228,26 @@ static void common_args(const dfx_call *c, dfx__launches *l)
     dfx__arg_int(l, dfx__rows(out));
 }
 
-static void launch_vector(const dfx_call *c, dfx__launches *l)
+static void launch_rows(const dfx_call *c, dfx__launches *l, const char *options)
 {
     if (is_linear(c)) {
-        dfx__linear_vector(c, l);
+        dfx__linear_vector(c, l, options);
         return;
     }
     const dfx_spec *x = &c->in[X]->spec, *out = &c->out->spec;
-    dfx__kernel(l, "conv2d", "conv2d_vector", "-DROWS=%d", DFX__VECTOR_ROWS);
+    dfx__kernel(l, "conv2d", "conv2d_vector", "-DROWS=%d%s", DFX__VECTOR_ROWS, options);
     common_args(c, l);
     dfx__vector_grid(l, dfx__rows(out), out->dim[3], x->dim[3] * (int64_t)dfx_dtype_size(x->dtype));
+}
+
+static void launch_pairs(const dfx_call *c, dfx__launches *l)
+{
+    launch_rows(c, l, DFX__VECTOR_PAIRS);
+}
+
+static void launch_vector(const dfx_call *c, dfx__launches *l)
+{
+    launch_rows(c, l, "");
 }
 
 static void launch_tiled(const dfx_call *c, dfx__launches *l)
@@ -240,6 +271,12 @@ static void launch_direct(const dfx_call *c, dfx__launches *l)
     dfx__grid(l, c->out->spec.dim[3], dfx__rows(&c->out->spec), 1, 64, 1, 1);
 }
 
+static int takes_pairs(const dfx_call *c, const dfx_device *d)
+{
+    (void)d;
+    return dfx__takes_pairs(c) && c->i[GROUPS] == 1;
+}
+
 static int takes_vector(const dfx_call *c, const dfx_device *d)
 {
     return d->vector_width > 1 && c->i[GROUPS] == 1;
@@ -258,6 +295,9 @@ static int takes_clblast(const dfx_call *c, const dfx_device *d)
 
 /* In groups neighbouring work-items still read neighbouring outputs of a panel. */
 static const dfx__variant cl[] = {
+    { "dot_bf16", takes_pairs, DFX__PANELS_PAIRS, NULL, launch_pairs, NULL },
+    { "winograd", dfx__winograd_accepts, DFX__WINOGRAD, dfx__winograd_scratch, dfx__winograd_launch,
+      NULL },
     { "vector", takes_vector, DFX__PANELS, NULL, launch_vector, NULL },
     { "tiled", takes_tiled, DFX__PANELS, NULL, launch_tiled, NULL },
     { "direct", NULL, DFX__PANELS, NULL, launch_direct, NULL },
@@ -276,7 +316,11 @@ static const dfx__case cases[] = {
     { { "1,7,7,16", "w16,16,1,1", "16" }, { 2, 1, 1 }, { 0 } },
     { { "1,9,8,12", "w36,4,3,3", "36" }, { 1, 1, 3, 1, 1, 1, 1 }, { 0 } },
     { { "2,9,9,31", "w31,1,5,5", "31" }, { 2, 1, 31, 2, 2, 2, 2 }, { 0 } },
+    { { "1,1,1,77", "w33,77,3,3", "33" }, { 1, 1, 1, 1, 1, 1, 1 }, { 0 } },
+    { { "1,5,7,33", "w77,33,3,3" }, { 1, 1, 1, 1, 1, 1, 1 }, { 0 } },
+    { { "2,17,13,64", "w65,64,3,3", "65" }, { 1, 1, 1, 0, 2, 1, 0 }, { 0 } },
+    { { "1,9,9,130", "w64,130,3,3", "64" }, { 1, 1, 1, 1, 1, 1, 1 }, { 0 } },
     { { NULL }, { 0 }, { 0 } },
 };
 
-const dfx_op dfx__conv2d = { "conv2d", infer, flops, &cpu, cl, cases, 3.0f };
+const dfx_op dfx__conv2d = { "conv2d", infer, flops, cpu, cl, cases, 3.0f };

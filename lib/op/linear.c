@@ -55,7 +55,7 @@ static void locate(const dfx__panels_job *job, const void **row, int64_t first, 
         row[i] = (const char *)job->user + (size_t)(first + i) * bytes;
 }
 
-static void run(const dfx_call *c, const dfx__host *h)
+static void multiply(const dfx_call *c, const dfx__host *h, int pairs)
 {
     dfx__cpu_panels(&(dfx__panels_job){
         .dtype = c->out->spec.dtype,
@@ -63,6 +63,7 @@ static void run(const dfx_call *c, const dfx__host *h)
         .columns = dfx__channels(&c->out->spec),
         .k = dfx__channels(&c->in[X]->spec),
         .taps = 1,
+        .pairs = pairs,
         .panels = h->in[WEIGHT],
         .bias = h->in[BIAS],
         .out = h->out,
@@ -71,7 +72,26 @@ static void run(const dfx_call *c, const dfx__host *h)
     });
 }
 
-static const dfx__variant cpu = { "cpu", NULL, DFX__PANELS, NULL, NULL, run };
+static void run(const dfx_call *c, const dfx__host *h)
+{
+    multiply(c, h, 0);
+}
+
+static void run_pairs(const dfx_call *c, const dfx__host *h)
+{
+    multiply(c, h, 1);
+}
+
+static int cpu_takes_pairs(const dfx_call *c, const dfx_device *d)
+{
+    (void)d;
+    return dfx__cpu_takes_pairs(c->out->spec.dtype);
+}
+
+static const dfx__variant cpu[] = {
+    { "dot_bf16", cpu_takes_pairs, DFX__PANELS_PAIRS, NULL, NULL, run_pairs },
+    { "cpu", NULL, DFX__PANELS, NULL, NULL, run },
+};
 
 static void common_args(const dfx_call *c, dfx__launches *l)
 {
@@ -96,10 +116,10 @@ void dfx__vector_grid(dfx__launches *l, int64_t rows, int64_t columns, int64_t b
               1);
 }
 
-void dfx__linear_vector(const dfx_call *c, dfx__launches *l)
+void dfx__linear_vector(const dfx_call *c, dfx__launches *l, const char *options)
 {
     int64_t k = dfx__channels(&c->in[X]->spec);
-    dfx__kernel(l, "linear", "linear_vector", "-DROWS=%d", DFX__VECTOR_ROWS);
+    dfx__kernel(l, "linear", "linear_vector", "-DROWS=%d%s", DFX__VECTOR_ROWS, options);
     common_args(c, l);
     dfx__vector_grid(l, dfx__rows(&c->out->spec), dfx__channels(&c->out->spec),
                      k * (int64_t)dfx_dtype_size(c->out->spec.dtype));
@@ -126,6 +146,27 @@ void dfx__linear_clblast(const dfx_call *c, dfx__launches *l)
     dfx__grid(l, n, m, 1, 64, 1, 1);
 }
 
+static void launch_pairs(const dfx_call *c, dfx__launches *l)
+{
+    dfx__linear_vector(c, l, DFX__VECTOR_PAIRS);
+}
+
+static void launch_vector(const dfx_call *c, dfx__launches *l)
+{
+    dfx__linear_vector(c, l, "");
+}
+
+int dfx__takes_pairs(const dfx_call *c)
+{
+    return c->out->spec.dtype == DFX_BF16 && dfx__has_pairs(c->sequence->device);
+}
+
+static int takes_pairs(const dfx_call *c, const dfx_device *d)
+{
+    (void)d;
+    return dfx__takes_pairs(c);
+}
+
 static int takes_vector(const dfx_call *c, const dfx_device *d)
 {
     (void)c;
@@ -138,7 +179,8 @@ static int has_gemm(const dfx_call *c, const dfx_device *d)
 }
 
 static const dfx__variant cl[] = {
-    { "vector", takes_vector, DFX__PANELS, NULL, dfx__linear_vector, NULL },
+    { "dot_bf16", takes_pairs, DFX__PANELS_PAIRS, NULL, launch_pairs, NULL },
+    { "vector", takes_vector, DFX__PANELS, NULL, launch_vector, NULL },
     { "tiled", NULL, DFX__PANELS, NULL, dfx__linear_tiled, NULL },
     { "clblast", has_gemm, DFX__ROWS, NULL, dfx__linear_clblast, NULL },
     { 0 },
@@ -154,4 +196,4 @@ static const dfx__case cases[] = {
     { { NULL }, { 0 }, { 0 } },
 };
 
-const dfx_op dfx__linear = { "linear", infer, flops, &cpu, cl, cases, 3.0f };
+const dfx_op dfx__linear = { "linear", infer, flops, cpu, cl, cases, 3.0f };

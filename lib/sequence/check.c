@@ -40,12 +40,12 @@ static double compare(const float *got, const float *want, size_t n, const dfx_o
     return worst;
 }
 
-/* Input k on the host: a constant packed as the CPU wants it, or a copy of the device's memory. */
-static dfx_status fetch(void **out, const dfx_call *c, int k)
+/* Input k on the host: a constant packed in the format, or a copy of the device's memory. */
+static dfx_status fetch(void **out, const dfx_call *c, int k, dfx__format matrix)
 {
     const dfx_value *v = c->in[k];
     dfx_weight *w = v->root->weight;
-    dfx__format format = w && w->spec.rank > 1 ? c->op->cpu->format : DFX__PLAIN;
+    dfx__format format = w && w->spec.rank > 1 ? matrix : DFX__PLAIN;
     dfx_dtype dtype = w ? dfx__constant_dtype(c->sequence, w) : v->spec.dtype;
     size_t bytes = w ? dfx__packed_bytes(&w->spec, format, dtype) : dfx__spec_bytes(&v->spec);
     *out = dfx__alloc_aligned(bytes);
@@ -82,7 +82,7 @@ static dfx_status compare_results(const dfx_call *c, const dfx__host *h, double 
 
 dfx_status dfx__check_call(const dfx_call *c, double *worst, size_t *where)
 {
-    const dfx__variant *cpu = c->op->cpu;
+    const dfx__variant *cpu = dfx__variant_native(c);
     void *in[DFX__MAX_INPUTS] = { NULL };
     size_t scratch = cpu->scratch ? cpu->scratch(c) : 0;
     dfx__host h = { { NULL },
@@ -91,7 +91,7 @@ dfx_status dfx__check_call(const dfx_call *c, double *worst, size_t *where)
     dfx_status status = h.out && (h.scratch || !scratch) ? DFX_OK : dfx__no_memory();
     for (int k = 0; k < DFX__MAX_INPUTS && status == DFX_OK; k++)
         if (c->in[k]) {
-            status = fetch(&in[k], c, k);
+            status = fetch(&in[k], c, k, cpu->format);
             h.in[k] = in[k];
         }
     if (status == DFX_OK) {

@@ -58,10 +58,14 @@ typedef struct {
 
 struct dfx__launches;
 
+/* What a variant may say to a call beside 0 and 1: it can, but another one is better; it runs where
+ * it is asked for by name. */
+enum { DFX__ASKED = 2 };
+
 /* One way to do an operator. */
 typedef struct dfx__variant {
     const char *name;
-    int (*accepts)(const dfx_call *c, const dfx_device *d); /* NULL: every call */
+    int (*accepts)(const dfx_call *c, const dfx_device *d); /* 0, 1, DFX__ASKED; NULL: 1 */
     dfx__format format;                                     /* of constants of rank 2 and more */
     size_t (*scratch)(const dfx_call *c);                   /* bytes; NULL: none */
     void (*launch)(const dfx_call *c, struct dfx__launches *l); /* OpenCL: adds its launches */
@@ -82,9 +86,9 @@ struct dfx_op {
     const char *name;
     void (*infer)(dfx_call *c);         /* checks the inputs, sets out->spec */
     double (*flops)(const dfx_call *c); /* NULL: an operation for each element */
-    const dfx__variant *cpu;            /* the native CPU's version */
-    const dfx__variant *cl; /* OpenCL: the first that accepts runs; ends with a nameless one */
-    const dfx__case *cases; /* ends with one without inputs */
+    const dfx__variant *cpu; /* native: the first that accepts runs; the last takes every call */
+    const dfx__variant *cl;  /* OpenCL: the first that accepts runs; ends with a nameless one */
+    const dfx__case *cases;  /* ends with one without inputs */
     float
         tolerance; /* allowed error in f32 as a multiple of 1e-6 of the result's scale; 0: exact */
 };
@@ -152,6 +156,9 @@ int dfx__plan(dfx__plan_item *item, int items, size_t align, size_t largest, siz
 /* The variant that runs a call on its device: the forced one or that of DFX_VARIANT=op:name,op:name
  * where it accepts, else the first that accepts; NULL when none does. */
 const dfx__variant *dfx__variant_choose(const dfx_call *c);
+
+/* The variant with which the native CPU runs or checks a call of any device. */
+const dfx__variant *dfx__variant_native(const dfx_call *c);
 
 /* How a constant is stored on the device: rank 2 and more in the sequence's dtype, vectors in f32.
  */

@@ -19,18 +19,33 @@ static int asked_for(const dfx_op *op, const dfx__variant *v)
     return 0;
 }
 
+const dfx__variant *dfx__variant_native(const dfx_call *c)
+{
+    const dfx__variant *first = NULL;
+    for (const dfx__variant *v = c->op->cpu;; v++) {
+        int taken = v->accepts ? v->accepts(c, c->sequence->device) : 1;
+        if (taken && asked_for(c->op, v))
+            return v;
+        if (!first && taken && taken != DFX__ASKED)
+            first = v;
+        if (!v->accepts)
+            return first;
+    }
+}
+
 const dfx__variant *dfx__variant_choose(const dfx_call *c)
 {
     const dfx_device *d = c->sequence->device;
     const dfx__variant *first = NULL;
     if (d->is_native)
-        return c->op->cpu;
+        return dfx__variant_native(c);
     for (const dfx__variant *v = c->op->cl; v->name; v++) {
-        if (v->accepts && !v->accepts(c, d))
+        int taken = v->accepts ? v->accepts(c, d) : 1;
+        if (!taken)
             continue;
         if (c->sequence->forced ? v == c->sequence->forced : asked_for(c->op, v))
             return v;
-        if (!first)
+        if (!first && taken != DFX__ASKED)
             first = v;
     }
     return first;

@@ -9,31 +9,39 @@
 #include <string.h>
 
 /* A weight as a matrix: `outputs` rows of `taps` x `inputs` numbers; in the file the taps are
- * innermost ([O, I, kh, kw]). */
+ * innermost ([O, I, kh, kw]). Packed, the inputs of a tap come in lines of `step`. */
 struct matrix {
-    size_t outputs, inputs, taps;
+    size_t outputs, inputs, taps, step, lines;
 };
 
-static struct matrix as_matrix(const dfx_spec *s)
+static struct matrix as_matrix(const dfx_spec *s, dfx__format format)
 {
-    struct matrix m = { (size_t)s->dim[0], 1, 1 };
+    struct matrix m = { (size_t)s->dim[0], 1, 1, format == DFX__PANELS_PAIRS ? 2 : 1, 0 };
     if (s->rank > 1)
         m.inputs = (size_t)s->dim[1];
     for (int i = 2; i < s->rank; i++)
         m.taps *= (size_t)s->dim[i];
+    m.lines = (m.inputs + m.step - 1) / m.step;
     return m;
+}
+
+static int in_panels(dfx__format format)
+{
+    return format == DFX__PANELS || format == DFX__PANELS_PAIRS;
 }
 
 size_t dfx__packed_bytes(const dfx_spec *spec, dfx__format format, dfx_dtype dtype)
 {
-    struct matrix m = as_matrix(spec);
+    if (format == DFX__WINOGRAD)
+        return dfx__winograd_bytes(spec);
+    struct matrix m = as_matrix(spec, format);
     size_t outputs = m.outputs;
-    if (format == DFX__PANELS)
+    if (in_panels(format))
         outputs = (outputs + DFX__PANEL - 1) / DFX__PANEL * DFX__PANEL;
-    return outputs * m.inputs * m.taps * dfx_dtype_size(dtype);
+    return outputs * m.taps * m.lines * m.step * dfx_dtype_size(dtype);
 }
 
-/* `count` outputs from the first one, as floats [taps][inputs][width]. */
+/* `count` outputs from the first one, as floats [taps][lines][width][step]. */
 static void gather(float *to, size_t width, const dfx_weight *w, struct matrix m, size_t first,
                    size_t count, float *row)
 {
@@ -42,7 +50,8 @@ static void gather(float *to, size_t width, const dfx_weight *w, struct matrix m
         dfx__to_f32(row, (const char *)w->data + (first + o) * n * element, w->spec.dtype, n);
         for (size_t t = 0; t < m.taps; t++)
             for (size_t i = 0; i < m.inputs; i++)
-                to[(t * m.inputs + i) * width + o] = row[i * m.taps + t];
+                to[((t * m.lines + i / m.step) * width + o) * m.step + i % m.step] =
+                    row[i * m.taps + t];
     }
 }
 
@@ -50,12 +59,13 @@ static void gather(float *to, size_t width, const dfx_weight *w, struct matrix m
 static void pack_panel(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w,
                        struct matrix m, size_t panel, float *room)
 {
-    size_t k = m.inputs * m.taps, element = dfx_dtype_size(dtype), first = panel * DFX__PANEL;
+    size_t k = m.taps * m.lines * m.step, element = dfx_dtype_size(dtype);
+    size_t first = panel * DFX__PANEL;
     size_t count = m.outputs - first < DFX__PANEL ? m.outputs - first : DFX__PANEL;
     float *row = room + k * DFX__PANEL;
     memset(room, 0, k * DFX__PANEL * sizeof *room);
     gather(room, DFX__PANEL, w, m, first, count, row);
-    if (format == DFX__PANELS) {
+    if (in_panels(format)) {
         dfx__from_f32((char *)to + panel * k * DFX__PANEL * element, dtype, room, k * DFX__PANEL);
         return;
     }
@@ -87,13 +97,15 @@ dfx_status dfx__pack(void *to, dfx__format format, dfx_dtype dtype, const dfx_we
         pack_plain(to, dtype, w);
         return DFX_OK;
     }
-    struct matrix m = as_matrix(&w->spec);
+    if (format == DFX__WINOGRAD)
+        return dfx__pack_winograd(to, w);
+    struct matrix m = as_matrix(&w->spec, format);
     size_t panels = (m.outputs + DFX__PANEL - 1) / DFX__PANEL;
     int failed = 0;
 #pragma omp parallel
     {
         /* one panel, and one output in the file's order */
-        float *room = dfx__alloc(m.inputs * m.taps, (DFX__PANEL + 1) * sizeof *room);
+        float *room = dfx__alloc(m.taps * m.lines * m.step, (DFX__PANEL + 1) * sizeof *room);
 #pragma omp for schedule(dynamic) reduction(| : failed)
         for (size_t p = 0; p < panels; p++) {
             if (room)

@@ -7,9 +7,13 @@
 
 /* How a weight [O, I] or [O, I, kh, kw] lies on a device. K = kh kw I, in the order kh, kw, I. */
 typedef enum {
-    DFX__PLAIN,  /* as in the file */
-    DFX__PANELS, /* [ceil(O / 32)][K][32], zeros after the last output */
-    DFX__ROWS    /* [K][O] */
+    DFX__PLAIN,        /* as in the file */
+    DFX__PANELS,       /* [ceil(O / 32)][K][32], zeros after the last output */
+    DFX__ROWS,         /* [K][O] */
+    DFX__PANELS_PAIRS, /* bf16, [ceil(O / 32)][kh kw][ceil(I / 2)][32][2], zeros after the last
+                        * input and output */
+    DFX__WINOGRAD /* f32, [36][ceil(O / 32)][I][32]: a 3x3 window transformed for Winograd's F(4x4)
+                   */
 } dfx__format;
 
 enum { DFX__PANEL = 32 };
@@ -38,6 +42,10 @@ size_t dfx__packed_bytes(const dfx_spec *spec, dfx__format format, dfx_dtype dty
 
 /* Packs a weight into `to`, of dfx__packed_bytes. Fails only when there is no memory. */
 dfx_status dfx__pack(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w);
+
+/* The same of DFX__WINOGRAD, in pack_winograd.c. */
+size_t dfx__winograd_bytes(const dfx_spec *spec);
+dfx_status dfx__pack_winograd(float *to, const dfx_weight *w);
 
 /* The copy of that format and dtype on the device, made when there is none. Each call counts one
  * user; the copy goes with its last. */

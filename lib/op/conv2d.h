@@ -1,0 +1,17 @@
+/* conv2d.h - what conv2d.c and conv2d_winograd.c share. */
+#ifndef DFX_OP_CONV2D_H
+#define DFX_OP_CONV2D_H
+
+#include "op/call.h"
+
+enum { X, WEIGHT, BIAS };                                    /* inputs */
+enum { STRIDE, DILATION, GROUPS, TOP, LEFT, BOTTOM, RIGHT }; /* integers */
+
+/* The variant "winograd", on OpenCL devices with vectors and on the native CPU. */
+int dfx__winograd_accepts(const dfx_call *c, const dfx_device *d);
+int dfx__winograd_accepts_native(const dfx_call *c, const dfx_device *d);
+size_t dfx__winograd_scratch(const dfx_call *c);
+void dfx__winograd_launch(const dfx_call *c, dfx__launches *l);
+void dfx__winograd_run(const dfx_call *c, const dfx__host *h);
+
+#endif

@@ -78,6 +78,7 @@ dfx_status dfx_sequence_run(dfx_sequence *s)
 {
     if (!s->prepared)
         return dfx__fail(DFX_ERROR_ARGUMENT, "the sequence is not prepared");
+    s->runs++;
     for (int k = 0; k < s->calls; k++) {
         if (dfx__interrupted()) {
             s->device->class->finish(s->device);
@@ -123,10 +124,12 @@ static void print_profile(const dfx_sequence *s)
     }
     if (row && total > 0) {
         qsort(row, (size_t)rows, sizeof *row, slower_first);
-        dfx__log("%-20s %-8s %6s %9s %6s", "operator", "variant", "calls", "seconds", "%");
+        dfx__log("%-20s %-8s %6s %9s %6s %8s", "operator", "variant", "calls", "seconds", "%",
+                 "GFLOP/s");
         for (int r = 0; r < rows; r++)
-            dfx__log("%-20s %-8s %6d %9.4f %5.1f%%", row[r].op->name, row[r].variant->name,
-                     row[r].calls, row[r].seconds, 100 * row[r].seconds / total);
+            dfx__log("%-20s %-8s %6d %9.4f %5.1f%% %8.1f", row[r].op->name, row[r].variant->name,
+                     row[r].calls, row[r].seconds, 100 * row[r].seconds / total,
+                     row[r].flops * s->runs / row[r].seconds * 1e-9);
         dfx__log("%-20s %-8s %6d %9.4f", "all", "", s->calls, total);
     }
     free(row);

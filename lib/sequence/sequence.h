@@ -134,6 +134,7 @@ struct dfx_sequence {
     dfx__buffer **arena;
     int arenas;
     int check, time, separate; /* DFX_DEBUG */
+    int runs;                  /* begun so far */
     const struct dfx__variant
         *forced; /* by the selftest: the variant of every call that it takes */
     dfx_sequence_info info;

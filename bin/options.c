@@ -169,6 +169,7 @@ static int parse_option(const struct command *command, int argc, char **argv, in
     if (o->kind == OPTION_FLAG) {
         if (value)
             return cmd_fail_with(EXIT_USAGE, "--%s: takes no value", o->name);
+        value = "";
     } else if (!value) {
         const char *next = *i + 1 < argc ? argv[*i + 1] : NULL;
         if (!next)

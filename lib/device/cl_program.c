@@ -2,6 +2,7 @@
  *
  * The key of a cached program is everything that its binary depends on: the device, its driver, the
  * options and the whole source. */
+#include "core/clock.h"
 #include "core/file.h"
 #include "core/memory.h"
 #include "device/cl.h"
@@ -127,13 +128,6 @@ struct watch {
     double patience; /* seconds */
 };
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void *watch_thread(void *data)
 {
     struct watch *w = data;
@@ -162,9 +156,9 @@ static cl_int build(dfx__cl_device *d, cl_program program, const char *options)
                        2.0 - d->build_seconds };
     pthread_t thread;
     int watched = w.patience > 0 && pthread_create(&thread, NULL, watch_thread, &w) == 0;
-    double start = seconds();
+    double start = dfx__seconds();
     cl_int error = clBuildProgram(program, 1, &d->id, options, NULL, NULL);
-    d->build_seconds += seconds() - start;
+    d->build_seconds += dfx__seconds() - start;
     if (watched) {
         pthread_mutex_lock(&w.lock);
         w.finished = 1;

@@ -1,4 +1,4 @@
-/* call.c - checks and row access that operator files share. */
+/* call.c - checks that operator files share. */
 #include "op/call.h"
 
 int dfx__need_float(dfx_call *c, int input)
@@ -21,17 +21,4 @@ int dfx__need_vector(dfx_call *c, int k, const char *what, int64_t n)
     dfx__call_fail(c, "%s is %s %s and must be f32 [%lld]", what, dfx_dtype_name(s->dtype),
                    dfx__shape_text(shape, s->rank, s->dim), (long long)n);
     return 0;
-}
-
-const float *dfx__load_row(const void *data, dfx_dtype dtype, int64_t r, int64_t c, float *room)
-{
-    if (dtype == DFX_F32)
-        return (const float *)data + r * c;
-    dfx__to_f32(room, (const uint16_t *)data + r * c, dtype, (size_t)c);
-    return room;
-}
-
-void dfx__store_row(void *data, dfx_dtype dtype, int64_t r, int64_t c, const float *row)
-{
-    dfx__from_f32((char *)data + (size_t)(r * c) * dfx_dtype_size(dtype), dtype, row, (size_t)c);
 }

@@ -26,11 +26,4 @@ int dfx__need_float(dfx_call *c, int input);
 /* Fails the call unless input k is absent or a vector of n in f32. */
 int dfx__need_vector(dfx_call *c, int k, const char *what, int64_t n);
 
-/* Row r of c channels of a value in dtype, as floats: the value itself in f32, else `room` filled.
- */
-const float *dfx__load_row(const void *data, dfx_dtype dtype, int64_t r, int64_t c, float *room);
-
-/* A row of floats stored in dtype. */
-void dfx__store_row(void *data, dfx_dtype dtype, int64_t r, int64_t c, const float *row);
-
 #endif

@@ -1,11 +1,11 @@
 /* run.c - running a prepared sequence, its inputs and outputs, its profile, its end. */
+#include "core/clock.h"
 #include "core/dtype.h"
 #include "sequence/sequence.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* The named input (or output), checked against the size of the caller's memory. */
 static dfx_status find_place(dfx__place *out, const dfx_sequence *s, const char *name, int is_input,
@@ -40,13 +40,6 @@ dfx_status dfx_sequence_read(dfx_sequence *s, const char *name, void *data, size
     return s->device->class->read(p.buffer, p.offset, data, bytes);
 }
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Compares a call that has run with the native CPU. */
 static dfx_status check(const dfx_call *c)
 {
@@ -64,12 +57,12 @@ static dfx_status check(const dfx_call *c)
 static dfx_status run_call(dfx_call *c)
 {
     dfx_sequence *s = c->sequence;
-    double start = s->time ? seconds() : 0;
+    double start = s->time ? dfx__seconds() : 0;
     for (int i = 0; i < c->launches; i++)
         DFX__TRY(s->device->class->enqueue(c->launch[i]));
     if (s->time) {
         DFX__TRY(s->device->class->finish(s->device));
-        c->seconds += seconds() - start;
+        c->seconds += dfx__seconds() - start;
     }
     return s->check && !s->device->is_native ? check(c) : DFX_OK;
 }

@@ -130,13 +130,7 @@ void conv2d_tiled(__global const T *restrict x, __global const T *restrict w,
     }
 
     int first = tile_row + ly * 4;
-    float4 offset = 0.0f;
-    if (bias) {
-        offset.s0 = column < O ? bias[column] : 0.0f;
-        offset.s1 = column + 1 < O ? bias[column + 1] : 0.0f;
-        offset.s2 = column + 2 < O ? bias[column + 2] : 0.0f;
-        offset.s3 = column + 3 < O ? bias[column + 3] : 0.0f;
-    }
+    float4 offset = load_bias(bias, column, O);
 #pragma unroll
     for (int r = 0; r < 4; r++)
         if (first + r < M)

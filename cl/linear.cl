@@ -88,13 +88,7 @@ void linear_tiled(__global const T *restrict x, __global const T *restrict w,
     }
 
     int column = tile_column + lx * 4, first = tile_row + ly * 4;
-    float4 offset = 0.0f;
-    if (bias) {
-        offset.s0 = column < N ? bias[column] : 0.0f;
-        offset.s1 = column + 1 < N ? bias[column + 1] : 0.0f;
-        offset.s2 = column + 2 < N ? bias[column + 2] : 0.0f;
-        offset.s3 = column + 3 < N ? bias[column + 3] : 0.0f;
-    }
+    float4 offset = load_bias(bias, column, N);
 #pragma unroll
     for (int r = 0; r < 4; r++)
         if (first + r < M)

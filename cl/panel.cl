@@ -159,4 +159,17 @@ void store_elements(__global T *y, size_t at, int n, float4 v)
         STORE(y, at + 2, v.s2);
 }
 
+/* The bias of 4 outputs from `column` on; zeros without one, and from output n on. */
+float4 load_bias(__global const float *bias, int column, int n)
+{
+    float4 v = 0.0f;
+    if (bias) {
+        v.s0 = column < n ? bias[column] : 0.0f;
+        v.s1 = column + 1 < n ? bias[column + 1] : 0.0f;
+        v.s2 = column + 2 < n ? bias[column + 2] : 0.0f;
+        v.s3 = column + 3 < n ? bias[column + 3] : 0.0f;
+    }
+    return v;
+}
+
 #endif

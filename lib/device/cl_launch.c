@@ -49,9 +49,6 @@ static dfx_status bind(cl_kernel kernel, cl_uint index, const dfx__arg *a)
     case DFX__ARG_SCALAR:
         DFX__CL(clSetKernelArg(kernel, index, sizeof a->scalar, &a->scalar), "clSetKernelArg");
         break;
-    case DFX__ARG_LOCAL:
-        DFX__CL(clSetKernelArg(kernel, index, a->place.bytes, NULL), "clSetKernelArg");
-        break;
     case DFX__ARG_PLACE:
         if (a->place.buffer)
             DFX__TRY(range_object(&mem, &a->place));

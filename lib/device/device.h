@@ -17,10 +17,10 @@ typedef struct {
     size_t offset, bytes;
 } dfx__place;
 
-/* An argument of a kernel: a place, a scalar of 4 bytes, or local memory. */
+/* An argument of a kernel: a place or a scalar of 4 bytes. */
 typedef struct {
-    enum { DFX__ARG_PLACE, DFX__ARG_SCALAR, DFX__ARG_LOCAL } kind;
-    dfx__place place; /* without a buffer: a NULL pointer; of local memory: bytes */
+    enum { DFX__ARG_PLACE, DFX__ARG_SCALAR } kind;
+    dfx__place place; /* without a buffer: a NULL pointer */
     union {
         int32_t i;
         float f;

@@ -139,13 +139,6 @@ void dfx__arg_float(dfx__launches *l, float value)
     a->scalar.f = value;
 }
 
-void dfx__arg_local(dfx__launches *l, size_t bytes)
-{
-    dfx__arg *a = add_arg(l);
-    a->kind = DFX__ARG_LOCAL;
-    a->place = (dfx__place){ NULL, 0, bytes };
-}
-
 void dfx__grid(dfx__launches *l, int64_t gx, int64_t gy, int64_t gz, int lx, int ly, int lz)
 {
     if (l->status != DFX_OK)

@@ -1,5 +1,6 @@
 /* common.cl - stands before every program: storage types and what several kernels share.
- * DTYPE: how activations and matrices are stored (0 f32, 1 f16, 2 bf16); arithmetic is in f32. */
+ * DTYPE: how activations are stored (0 f32, 1 f16, 2 bf16), WTYPE: how weights are, where that is
+ * narrower; arithmetic is in f32. */
 
 #define WORK_GROUP(x, y, z) __kernel __attribute__((reqd_work_group_size(x, y, z)))
 
@@ -56,6 +57,24 @@ BF16_STORE(16)
 #define STOREV8(p, i, v) vstore8(bf16_store8(v), 0, (p) + (i))
 #define STOREV16(p, i, v) vstore16(bf16_store16(v), 0, (p) + (i))
 
+#endif
+
+/* Weights in panels: elements W. */
+#if !defined WTYPE || WTYPE == DTYPE
+typedef T W;
+#define LOADW(p, i) LOAD(p, i)
+#define LOADWV4(p, i) LOADV4(p, i)
+#define LOADWV16(p, i) LOADV16(p, i)
+#elif WTYPE == 1
+typedef half W;
+#define LOADW(p, i) vload_half(i, p)
+#define LOADWV4(p, i) vload_half4(0, (p) + (i))
+#define LOADWV16(p, i) vload_half16(0, (p) + (i))
+#else
+typedef ushort W;
+#define LOADW(p, i) as_float((uint)(p)[i] << 16)
+#define LOADWV4(p, i) as_float4(convert_uint4(vload4(0, (p) + (i))) << 16)
+#define LOADWV16(p, i) as_float16(convert_uint16(vload16(0, (p) + (i))) << 16)
 #endif
 
 #define SILU(x) ((x) / (1.0f + exp(-(x))))

@@ -82,19 +82,19 @@ static dfx_value *conv2d_stride(void)
 
 static dfx_value *conv2d_dilation(void)
 {
-    dfx_conv2d_options o = { .stride = 1, .dilation = 2, .groups = 1, 3, 0, 1, 2 };
+    dfx_conv2d_options o = { .stride = 1, .dilation = 2, .groups = 1, 3, 0, 1, 2, 0, 0 };
     return dfx_conv2d(in("x"), constant("weight"), constant("bias"), &o);
 }
 
 static dfx_value *conv2d_groups(void)
 {
-    dfx_conv2d_options o = { .stride = 1, .dilation = 1, .groups = 4, 1, 1, 1, 1 };
+    dfx_conv2d_options o = { .stride = 1, .dilation = 1, .groups = 4, 1, 1, 1, 1, 0, 0 };
     return dfx_conv2d(in("x"), constant("weight"), constant("bias"), &o);
 }
 
 static dfx_value *conv2d_depthwise(void)
 {
-    dfx_conv2d_options o = { .stride = 2, .dilation = 1, .groups = 31, 2, 2, 2, 2 };
+    dfx_conv2d_options o = { .stride = 2, .dilation = 1, .groups = 31, 2, 2, 2, 2, 0, 0 };
     return dfx_conv2d(in("x"), constant("weight"), constant("bias"), &o);
 }
 
@@ -362,19 +362,19 @@ static dfx_value *linear_no_constant(void)
 
 static dfx_value *conv2d_misfit(void)
 {
-    dfx_conv2d_options o = { .stride = 1, .dilation = 1, .groups = 2, 0, 0, 0, 0 };
+    dfx_conv2d_options o = { .stride = 1, .dilation = 1, .groups = 2, 0, 0, 0, 0, 0, 0 };
     return dfx_conv2d(in("x"), constant("weight"), NULL, &o);
 }
 
 static dfx_value *conv2d_too_large(void)
 {
-    dfx_conv2d_options o = { .stride = 1, .dilation = 5, .groups = 1, 0, 0, 0, 0 };
+    dfx_conv2d_options o = { .stride = 1, .dilation = 5, .groups = 1, 0, 0, 0, 0, 0, 0 };
     return dfx_conv2d(in("x"), constant("weight"), NULL, &o);
 }
 
 static dfx_value *conv2d_no_stride(void)
 {
-    dfx_conv2d_options o = { .stride = 0, .dilation = 1, .groups = 1, 0, 0, 0, 0 };
+    dfx_conv2d_options o = { .stride = 0, .dilation = 1, .groups = 1, 0, 0, 0, 0, 0, 0 };
     return dfx_conv2d(in("x"), constant("weight"), NULL, &o);
 }
 

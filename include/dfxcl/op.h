@@ -15,16 +15,36 @@ extern "C" {
 /* y = x W^T + b.   x [..., in]   weight [out, in], a constant   bias [out] or NULL -> [..., out] */
 DFX_API dfx_value *dfx_linear(dfx_value *x, dfx_value *weight, dfx_value *bias);
 
+typedef enum { DFX_IDENTITY, DFX_SILU, DFX_GELU, DFX_QUICK_GELU, DFX_GEGLU } dfx_activation;
+
+/* What a linear layer or a convolution does with its sums before it stores them, where it is given:
+ *   y = activation(x W^T + b + channels) + add
+ * All of it in f32: one rounding and no pass over memory for each of the parts. */
+typedef struct {
+    dfx_value *channels; /* [N, out], repeated over the pixels or tokens of each image; NULL */
+    dfx_activation activation; /* DFX_IDENTITY; DFX_GEGLU halves the outputs, as dfx_geglu, and is
+                                  for linear layers */
+    dfx_value *add;            /* of the result's shape; NULL */
+} dfx_epilogue;
+#define DFX_EPILOGUE_DEFAULT                                                                       \
+    {                                                                                              \
+        NULL, DFX_IDENTITY, NULL                                                                   \
+    }
+DFX_API dfx_value *dfx_linear_then(dfx_value *x, dfx_value *weight, dfx_value *bias,
+                                   const dfx_epilogue *then);
+
 /* How dfx_conv2d samples; start from DFX_CONV2D_DEFAULT. */
 typedef struct {
     int stride;                   /* 1 */
     int dilation;                 /* 1 */
     int groups;                   /* 1 */
     int top, left, bottom, right; /* pixels of zeros around x; 0 */
+    int height, width;            /* x is resized to them first, as by dfx_upsample_nearest, and the
+                                     result is not stored; 0: as x is */
 } dfx_conv2d_options;
 #define DFX_CONV2D_DEFAULT                                                                         \
     {                                                                                              \
-        1, 1, 1, 0, 0, 0, 0                                                                        \
+        1, 1, 1, 0, 0, 0, 0, 0, 0                                                                  \
     }
 
 /* Convolution (cross-correlation, as torch.nn.Conv2d).
@@ -32,6 +52,8 @@ typedef struct {
  * -> [N, (H + top + bottom - dilation (kh-1) - 1) / stride + 1, likewise W, out] */
 DFX_API dfx_value *dfx_conv2d(dfx_value *x, dfx_value *weight, dfx_value *bias,
                               const dfx_conv2d_options *options);
+DFX_API dfx_value *dfx_conv2d_then(dfx_value *x, dfx_value *weight, dfx_value *bias,
+                                   const dfx_conv2d_options *options, const dfx_epilogue *then);
 
 /* softmax(scale q k^T) v for each head, with online softmax: the score matrix is never stored
  * (Milakov & Gimelshein 2018; Dao et al. 2022).

@@ -147,7 +147,7 @@ static void load_encoder(struct coder *d, dfx__loader *l, const dfx__autoencoder
         if (i < last) {
             dfx__conv *down = &d->level[i].sampler;
             dfx__conv_load(down, l, "downsamplers.0.conv", m->channels[i], m->channels[i], 3);
-            down->options = (dfx_conv2d_options){ 2, 1, 1, 0, 0, 1, 1 };
+            down->options = (dfx_conv2d_options){ 2, 1, 1, 0, 0, 1, 1, 0, 0 };
         }
         dfx__leave(l);
     }

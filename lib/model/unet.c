@@ -168,7 +168,7 @@ static void load_down(dfx__unet *m, dfx__loader *l, int level)
         int pad = m->down_padding;
         dfx__conv_load(&b->sampler, l, "downsamplers.0.conv", out, out, 3);
         /* padding 0 means one row and column of zeros at the far side only */
-        b->sampler.options = (dfx_conv2d_options){ 2, 1, 1, pad, pad, 1, 1 };
+        b->sampler.options = (dfx_conv2d_options){ 2, 1, 1, pad, pad, 1, 1, 0, 0 };
     }
     dfx__leave(l);
 }

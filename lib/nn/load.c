@@ -118,7 +118,7 @@ dfx_value *dfx__linear_record(const dfx__linear_layer *m, dfx_value *x)
 void dfx__conv_load(dfx__conv *m, dfx__loader *l, const char *name, int in, int out, int kernel)
 {
     int pad = (kernel - 1) / 2; /* of an even kernel too, as in diffusers */
-    m->options = (dfx_conv2d_options){ 1, 1, 1, pad, pad, pad, pad };
+    m->options = (dfx_conv2d_options){ 1, 1, 1, pad, pad, pad, pad, 0, 0 };
     m->name = name;
     dfx__enter(l, "%s", name);
     m->weight = dfx__load(l, "weight", 4, (int64_t[]){ out, in, kernel, kernel });

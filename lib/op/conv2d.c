@@ -7,14 +7,21 @@
 
 enum { LIMIT = 1 << 20 }; /* of any of the integers */
 
+dfx_value *dfx_conv2d_then(dfx_value *x, dfx_value *weight, dfx_value *bias,
+                           const dfx_conv2d_options *options, const dfx_epilogue *then)
+{
+    const dfx_conv2d_options standard = DFX_CONV2D_DEFAULT, *o = options ? options : &standard;
+    const dfx_epilogue nothing = DFX_EPILOGUE_DEFAULT, *e = then ? then : &nothing;
+    return dfx__record(&dfx__conv2d, DFX__IN(x, weight, bias, e->channels, e->add),
+                       DFX__INTS(o->stride, o->dilation, o->groups, o->top, o->left, o->bottom,
+                                 o->right, e->activation, o->height, o->width),
+                       DFX__FLOATS(0));
+}
+
 dfx_value *dfx_conv2d(dfx_value *x, dfx_value *weight, dfx_value *bias,
                       const dfx_conv2d_options *options)
 {
-    const dfx_conv2d_options standard = DFX_CONV2D_DEFAULT, *o = options ? options : &standard;
-    return dfx__record(
-        &dfx__conv2d, DFX__IN(x, weight, bias),
-        DFX__INTS(o->stride, o->dilation, o->groups, o->top, o->left, o->bottom, o->right),
-        DFX__FLOATS(0));
+    return dfx_conv2d_then(x, weight, bias, options, NULL);
 }
 
 static int good_options(dfx_call *c)

@@ -4,8 +4,30 @@
 
 #include "op/call.h"
 
-enum { X, WEIGHT, BIAS };                                    /* inputs */
-enum { STRIDE, DILATION, GROUPS, TOP, LEFT, BOTTOM, RIGHT }; /* integers */
+enum { X, WEIGHT, BIAS, CHANNELS, ADD }; /* inputs */
+enum {
+    STRIDE,
+    DILATION,
+    GROUPS,
+    TOP,
+    LEFT,
+    BOTTOM,
+    RIGHT,
+    ACTIVATION,
+    HEIGHT,
+    WIDTH
+}; /* integers */
+
+/* Size of the picture that the window moves over: x, or what x is resized to. */
+static inline int64_t dfx__conv2d_height(const dfx_call *c)
+{
+    return c->i[HEIGHT] ? c->i[HEIGHT] : c->in[X]->spec.dim[1];
+}
+
+static inline int64_t dfx__conv2d_width(const dfx_call *c)
+{
+    return c->i[WIDTH] ? c->i[WIDTH] : c->in[X]->spec.dim[2];
+}
 
 /* The variant "winograd", on OpenCL devices with vectors and on the native CPU. */
 int dfx__winograd_accepts(const dfx_call *c, const dfx_device *d);

@@ -3,11 +3,19 @@
 #include "op/linear.h"
 #include "op/oplist.h"
 
-enum { X, WEIGHT, BIAS };
+enum { X, WEIGHT, BIAS, CHANNELS, ADD };
+
+dfx_value *dfx_linear_then(dfx_value *x, dfx_value *weight, dfx_value *bias,
+                           const dfx_epilogue *then)
+{
+    const dfx_epilogue nothing = DFX_EPILOGUE_DEFAULT, *e = then ? then : &nothing;
+    return dfx__record(&dfx__linear, DFX__IN(x, weight, bias, e->channels, e->add),
+                       DFX__INTS(e->activation), DFX__FLOATS(0));
+}
 
 dfx_value *dfx_linear(dfx_value *x, dfx_value *weight, dfx_value *bias)
 {
-    return dfx__record(&dfx__linear, DFX__IN(x, weight, bias), DFX__INTS(0), DFX__FLOATS(0));
+    return dfx_linear_then(x, weight, bias, NULL);
 }
 
 int dfx__need_weight(dfx_call *c, int x, int weight)

@@ -46,7 +46,7 @@ static dfx_status fetch(void **out, const dfx_call *c, int k, dfx__format matrix
     const dfx_value *v = c->in[k];
     dfx_weight *w = v->root->weight;
     dfx__format format = w && w->spec.rank > 1 ? matrix : DFX__PLAIN;
-    dfx_dtype dtype = w ? dfx__constant_dtype(c->sequence, w) : v->spec.dtype;
+    dfx_dtype dtype = w ? dfx__constant_dtype(c->sequence, w, format) : v->spec.dtype;
     size_t bytes = w ? dfx__packed_bytes(&w->spec, format, dtype) : dfx__spec_bytes(&v->spec);
     *out = dfx__alloc_aligned(bytes);
     if (!*out)

@@ -30,6 +30,21 @@ static void fail(dfx__launches *l, dfx_status status)
         l->status = status;
 }
 
+/* As common.cl numbers them. */
+static int dtype_number(dfx_dtype dtype)
+{
+    return dtype == DFX_F16 ? 1 : dtype == DFX_BF16 ? 2 : 0;
+}
+
+/* The dtype of the call's weight in panels, which may be narrower than the result's. */
+static dfx_dtype weight_dtype(const dfx_call *c)
+{
+    for (int i = 0; i < DFX__MAX_INPUTS; i++)
+        if (c->copy[i] && c->copy[i]->weight->spec.rank > 1)
+            return c->copy[i]->dtype;
+    return c->out->spec.dtype;
+}
+
 void dfx__kernel(dfx__launches *l, const char *program, const char *name, const char *options, ...)
 {
     dfx__launch *newest = l->status == DFX_OK ? add_launch(l) : NULL;
@@ -38,12 +53,11 @@ void dfx__kernel(dfx__launches *l, const char *program, const char *name, const 
     newest->kind = DFX__LAUNCH_KERNEL;
     newest->kernel.program = program;
     newest->kernel.name = name;
-    dfx_dtype dtype = l->call->out->spec.dtype;
+    dfx_dtype dtype = l->call->out->spec.dtype, weight = weight_dtype(l->call);
     char *to = newest->kernel.options;
-    int n = snprintf(to, DFX__MAX_OPTIONS, "-DDTYPE=%d ",
-                     dtype == DFX_F16    ? 1
-                     : dtype == DFX_BF16 ? 2
-                                         : 0);
+    int n = snprintf(to, DFX__MAX_OPTIONS, "-DDTYPE=%d ", dtype_number(dtype));
+    if (weight != dtype)
+        n += snprintf(to + n, (size_t)(DFX__MAX_OPTIONS - n), "-DWTYPE=%d ", dtype_number(weight));
     va_list args;
     va_start(args, options);
     int more = vsnprintf(to + n, (size_t)(DFX__MAX_OPTIONS - n), options, args);

@@ -12,8 +12,9 @@ typedef struct dfx__launches {
     dfx_status status;
 } dfx__launches;
 
-/* A new launch of a kernel of cl/PROGRAM.cl, compiled with -DDTYPE=<the result's dtype> and the
- * options. The functions below add to the newest launch. */
+/* A new launch of a kernel of cl/PROGRAM.cl, compiled with -DDTYPE=<the result's dtype>, -DWTYPE=
+ * <the weight's> where that is another, and the options. The functions below add to the newest
+ * launch. */
 void dfx__kernel(dfx__launches *l, const char *program, const char *name, const char *options, ...)
     DFX__PRINTF(4, 5);
 void dfx__arg_in(dfx__launches *l,

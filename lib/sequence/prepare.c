@@ -131,9 +131,9 @@ static dfx_status upload_weights(dfx_sequence *s)
                 continue;
             if (dfx__interrupted())
                 return dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted");
-            DFX__TRY(dfx__weight_copy_get(&c->copy[i], w, s->device,
-                                          w->spec.rank > 1 ? c->variant->format : DFX__PLAIN,
-                                          dfx__constant_dtype(s, w)));
+            dfx__format format = w->spec.rank > 1 ? c->variant->format : DFX__PLAIN;
+            DFX__TRY(dfx__weight_copy_get(&c->copy[i], w, s->device, format,
+                                          dfx__constant_dtype(s, w, format)));
             if (c->copy[i]->buffer->bytes > s->info.largest_buffer)
                 s->info.largest_buffer = c->copy[i]->buffer->bytes;
             if (c->in[i]->root->first < 0) { /* the first call that uses it */

@@ -108,8 +108,9 @@ dfx_value *dfx_input(dfx_sequence *s, const char *name, dfx_dtype dtype, int ran
     return v;
 }
 
-dfx_dtype dfx__constant_dtype(const dfx_sequence *s, const dfx_weight *w)
+dfx_dtype dfx__constant_dtype(const dfx_sequence *s, const dfx_weight *w, dfx__format format)
 {
+    (void)format;
     return w->spec.rank > 1 ? s->dtype : DFX_F32;
 }
 
@@ -121,7 +122,7 @@ dfx_value *dfx_constant(dfx_sequence *s, dfx_weight *weight)
     dfx_value *v = new_value(s);
     if (v) {
         v->spec = weight->spec;
-        v->spec.dtype = dfx__constant_dtype(s, weight);
+        v->spec.dtype = dfx__constant_dtype(s, weight, DFX__PLAIN);
         v->weight = weight;
     }
     return v;

@@ -163,7 +163,7 @@ const dfx__variant *dfx__variant_native(const dfx_call *c);
 
 /* How a constant is stored on the device: rank 2 and more in the sequence's dtype, vectors in f32.
  */
-dfx_dtype dfx__constant_dtype(const dfx_sequence *s, const dfx_weight *w);
+dfx_dtype dfx__constant_dtype(const dfx_sequence *s, const dfx_weight *w, dfx__format format);
 
 /* Computes a call that has run with the native CPU's version, from the inputs as they lie on the
  * device. *worst receives the largest error as a multiple of the allowed one, *where its index. */

@@ -9,11 +9,12 @@
 
 /* What tests/gen/models.py has run; ".encode" and ".decode" are two runs of one folder. */
 static const char *const runs[] = {
-    "tiny/text_encoder",         "models/text_gelu",          "tiny/unet",
-    "models/unet_linear",        "models/unet_cross",         "models/unet_scales",
-    "models/unet_three",         "tiny/vae.encode",           "tiny/vae.decode",
-    "models/vae_sharded.encode", "models/vae_sharded.decode", "models/vae_old.encode",
-    "models/vae_old.decode",     "models/vae_one.encode",     "models/vae_one.decode",
+    "tiny/text_encoder",         "models/text_gelu",      "tiny/unet",
+    "models/unet_linear",        "models/unet_cross",     "models/unet_scales",
+    "models/unet_three",         "models/unet_sdxl",      "models/unet_refiner",
+    "tiny/vae.encode",           "tiny/vae.decode",       "models/vae_sharded.encode",
+    "models/vae_sharded.decode", "models/vae_old.encode", "models/vae_old.decode",
+    "models/vae_one.encode",     "models/vae_one.decode",
 };
 
 /* Allowed error by dtype, as a part of the result's norm. */
@@ -195,6 +196,7 @@ static int refused(dfx_status status, const char *word, const char *another)
 }
 
 #define UNET "models/unet_cross"
+#define SDXL "models/unet_sdxl"
 #define VAE "models/vae_one"
 #define TEXT "models/text_gelu"
 
@@ -211,8 +213,26 @@ static void test_configs(void)
         { UNET, "{", "[{", DFX_ERROR_FORMAT, "config.json" },
         { UNET, "\"class_embed_type\": null", "\"class_embed_type\": \"timestep\"",
           DFX_ERROR_UNSUPPORTED, "class_embed_type: \"timestep\"" },
+        { UNET, "\"addition_embed_type\": null", "\"addition_embed_type\": \"text_image\"",
+          DFX_ERROR_UNSUPPORTED, "addition_embed_type: text_image" },
         { UNET, "\"addition_embed_type\": null", "\"addition_embed_type\": \"text_time\"",
-          DFX_ERROR_UNSUPPORTED, "addition_embed_type" },
+          DFX_ERROR_UNSUPPORTED, "addition_time_embed_dim" },
+        { SDXL, "\"addition_time_embed_dim\": 6", "\"addition_time_embed_dim\": 7",
+          DFX_ERROR_UNSUPPORTED, "addition_time_embed_dim" },
+        { SDXL, "\"addition_time_embed_dim\": 6", "\"addition_time_embed_dim\": 1000000000",
+          DFX_ERROR_FORMAT, "addition_time_embed_dim" },
+        { SDXL, "\"projection_class_embeddings_input_dim\": 49",
+          "\"projection_class_embeddings_input_dim\": 6", DFX_ERROR_UNSUPPORTED,
+          "projection_class_embeddings_input_dim" },
+        { SDXL, "\"projection_class_embeddings_input_dim\": 49",
+          "\"projection_class_embeddings_input_dim\": 50", DFX_ERROR_FORMAT,
+          "add_embedding.linear_1.weight" },
+        { SDXL, "\"transformer_layers_per_block\": [\n    1,",
+          "\"transformer_layers_per_block\": [\n    [1, 1],", DFX_ERROR_FORMAT,
+          "transformer_layers_per_block" },
+        { SDXL, "\"reverse_transformer_layers_per_block\": null",
+          "\"reverse_transformer_layers_per_block\": [3, 2, 1]", DFX_ERROR_UNSUPPORTED,
+          "reverse_transformer_layers_per_block" },
         { UNET, "\"time_cond_proj_dim\": null", "\"time_cond_proj_dim\": 256",
           DFX_ERROR_UNSUPPORTED, "time_cond_proj_dim" },
         { UNET, "\"CrossAttnDownBlock2D\"", "\"AttnDownBlock2D\"", DFX_ERROR_UNSUPPORTED,
@@ -359,6 +379,48 @@ static int forward_fails(dfx_model *m, dfx_device *d, const char *name, const df
     return good;
 }
 
+/* The inputs of SDXL's UNet, where `name` has so many columns of zeros, or is missing with 0. */
+static int added_fails(dfx_model *m, dfx_device *d, const dfx_tensors *all, const char *name,
+                       int64_t columns, const char *word)
+{
+    static const float zeros[64];
+    dfx_tensors *from = select_tensors(all, SDXL, "in"), *in, *out;
+    dfx_tensors_new(&in);
+    dfx_tensors_new(&out);
+    for (int i = 0; i < dfx_tensors_count(from); i++) {
+        const dfx_tensor *t = dfx_tensors_at(from, i);
+        dfx_spec changed = { DFX_F32, 2, { t->spec.dim[0], columns } };
+        if (strcmp(t->name, name) != 0)
+            dfx_tensors_add(in, t->name, &t->spec, t->data);
+        else if (columns)
+            dfx_tensors_add(in, name, &changed, zeros);
+    }
+    int good = dfx_model_forward(m, d, DFX_F32, in, out) == DFX_ERROR_ARGUMENT &&
+               strstr(dfx_error(), word);
+    dfx_tensors_free(from);
+    dfx_tensors_free(in);
+    dfx_tensors_free(out);
+    return good;
+}
+
+static void test_added_inputs(const dfx_tensors *all)
+{
+    dfx_device *d;
+    dfx_model *m = open_model(SDXL);
+    if (!ok(m && dfx_device_open(&d, "cpu") == DFX_OK, "SDXL's UNet opens"))
+        return;
+    ok(added_fails(m, d, all, "time_ids", 0, "time_ids is missing"), "no sizes: %s", dfx_error());
+    ok(added_fails(m, d, all, "time_ids", 9, "9 entries"), "too many sizes: %s", dfx_error());
+    ok(added_fails(m, d, all, "time_ids", 8, "[3, 1]"), "other sizes need another text: %s",
+       dfx_error());
+    ok(added_fails(m, d, all, "text_embeds", 0, "text_embeds is missing"), "no pooled text: %s",
+       dfx_error());
+    ok(added_fails(m, d, all, "text_embeds", 12, "[3, 13]"), "a pooled text too short: %s",
+       dfx_error());
+    dfx_model_free(m);
+    dfx_device_free(d);
+}
+
 static void test_inputs(void)
 {
     dfx_device *d;
@@ -412,6 +474,7 @@ int main(void)
     test_device("cpu", all);
     test_device("opencl", all);
     ok(!strstr(logged, "not used") && !strstr(logged, "ignored"), "all of right folders is used");
+    test_added_inputs(all);
     dfx_tensors_free(all);
     test_configs();
     test_unknown_key();

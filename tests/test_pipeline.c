@@ -389,6 +389,7 @@ static void test_folders(void)
         { "{", "{", "unet", "tiny/vae", DFX_ERROR_UNSUPPORTED, "AutoencoderKL" },
         { "{", "{", "unet", "models/unet_cross", DFX_ERROR_FORMAT, "cross_attention_dim" },
         { "{", "{", "vae", "models/vae_sharded", DFX_ERROR_UNSUPPORTED, "channels" },
+        { "{", "{", "unet", "models/unet_sdxl", DFX_ERROR_UNSUPPORTED, "text_embeds" },
         { "{", "{", "text_encoder", "models/text_gelu", DFX_ERROR_FORMAT, "522" },
         { "{", "{", "tokenizer", "images", DFX_ERROR_FILE, "tokenizer" },
         { "{", "{", "vae", "images", DFX_ERROR_FILE, "vae/config.json" },

@@ -24,10 +24,15 @@ DFX_API int64_t dfx_model_parameters(const dfx_model *m);
 
 /* Runs the component once on given tensors and adds its results to `out`. Names, in and out:
  *   CLIPTextModel         input_ids i64 or i32 [B, T] -> last_hidden_state, hidden_states.-2
- *   UNet2DConditionModel  sample [B, C, H, W], timestep [B], encoder_hidden_states [B, T, D] ->
- * sample AutoencoderKL         sample [B, 3, H, W] in -1..1 -> latent_mean, latent_logvar or latent
- * [B, C, h, w] -> sample (no scaling factor is applied) Errors: DFX_ERROR_ARGUMENT (a tensor is
- * missing or has a wrong shape), and those of running. */
+ *
+ *   UNet2DConditionModel  sample [B, C, H, W], timestep [B], encoder_hidden_states [B, T, D] and,
+ *                         of addition_embed_type text_time, text_embeds [B, P], time_ids [B, K]
+ *                         -> sample
+ *
+ *   AutoencoderKL         sample [B, 3, H, W] in -1..1 -> latent_mean, latent_logvar
+ *                         or latent [B, C, h, w] -> sample (no scaling factor is applied)
+ *
+ * Errors: DFX_ERROR_ARGUMENT (a tensor is missing or has a wrong shape), and those of running. */
 DFX_API dfx_status dfx_model_forward(dfx_model *m, dfx_device *device, dfx_dtype dtype,
                                      const dfx_tensors *in, dfx_tensors *out);
 

@@ -33,16 +33,24 @@ dfx_status dfx__model_open(dfx_model **out, const char *folder, const dfx__model
 
 typedef struct dfx__unet dfx__unet;
 
-/* What the pipeline needs to know of a UNet. */
+/* What the pipeline needs to know of a UNet. One of SDXL's kind (Podell et al. 2023) also takes P
+ * numbers of a pooled text and K sizes: P + K size_width is added_width, which is 0 for others. */
 typedef struct {
     int in_channels, out_channels, sample_width, sample_height, context;
+    int added_width, size_width;
 } dfx__unet_facts;
 dfx__unet_facts dfx__unet_get_facts(const dfx__unet *m);
 
-/* sample [N, H, W, in] and text [N, T, context] in the sequence's dtype, timestep [N] f32
- * -> [N, H, W, out] */
-dfx_value *dfx__unet_record(const dfx__unet *m, dfx_value *sample, dfx_value *timestep,
-                            dfx_value *text);
+typedef struct {
+    dfx_value *sample;      /* [N, H, W, in] in the sequence's dtype */
+    dfx_value *timestep;    /* [N] f32 */
+    dfx_value *text;        /* [N, T, context] in the sequence's dtype */
+    dfx_value *text_embeds; /* [N, P] in the sequence's dtype; NULL where added_width is 0 */
+    dfx_value *time_ids;    /* [N, K] f32; likewise */
+} dfx__unet_inputs;
+
+/* -> [N, H, W, out] */
+dfx_value *dfx__unet_record(const dfx__unet *m, const dfx__unet_inputs *in);
 
 /* ---- AutoencoderKL ---- */
 

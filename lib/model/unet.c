@@ -10,9 +10,8 @@ enum { MAX_CHANNELS = 1 << 15, MAX_LAYERS = 64 };
 /* Keys that other UNets of this class use; here they must have the value that switches them off. */
 static const dfx__config_rule rules[] = {
     { "act_fn", "\"silu\"" },
-    { "addition_embed_type", "null" },
     { "addition_embed_type_num_heads", "*" },
-    { "addition_time_embed_dim", "*" },
+    { "addition_time_embed_dim", "*" }, /* read where addition_embed_type needs it */
     { "attention_type", "\"default\"" },
     { "class_embed_type", "null" },
     { "class_embeddings_concat", "false" },
@@ -24,7 +23,7 @@ static const dfx__config_rule rules[] = {
     { "mid_block_only_cross_attention", "*" }, /* UNetMidBlock2DCrossAttn does not look at it */
     { "num_attention_heads", "null" },
     { "num_class_embeds", "null" },
-    { "projection_class_embeddings_input_dim", "*" },
+    { "projection_class_embeddings_input_dim", "*" }, /* likewise */
     { "resnet_out_scale_factor", "*" }, /* only blocks with resnets as samplers look at it */
     { "resnet_skip_time_act", "false" },
     { "resnet_time_scale_shift", "\"default\"" },
@@ -98,6 +97,29 @@ static void read_levels(dfx__unet *m, dfx__config *c)
                                "it is the number of heads and must divide block_out_channels");
 }
 
+/* What SDXL adds to the time: a pooled text and sizes, each of these as sinusoids. */
+static void read_added(dfx__unet *m, dfx__config *c)
+{
+    const char *type = dfx__config_string(c, "addition_embed_type", NULL);
+    char why[160];
+    if (!type)
+        return;
+    if (strcmp(type, "text_time") != 0) {
+        snprintf(why, sizeof why, "%.60s is not supported (only null, text_time)", type);
+        dfx__config_refuse(c, "addition_embed_type", why);
+        return;
+    }
+    int size = dfx__config_int(c, "addition_time_embed_dim", 0, 1, MAX_CHANNELS);
+    int all = dfx__config_int(c, "projection_class_embeddings_input_dim", 0, 1, MAX_CHANNELS);
+    if (size < 2 || size % 2)
+        dfx__config_refuse(c, "addition_time_embed_dim", "text_time needs an even number over 0");
+    if (all <= size)
+        dfx__config_refuse(c, "projection_class_embeddings_input_dim",
+                           "text_time needs more than addition_time_embed_dim");
+    m->facts.size_width = size;
+    m->facts.added_width = all;
+}
+
 static void read_config(dfx__unet *m, dfx__config *c)
 {
     m->facts.in_channels = dfx__config_int(c, "in_channels", 4, 1, 1024);
@@ -114,6 +136,7 @@ static void read_config(dfx__unet *m, dfx__config *c)
     m->kernel_out = dfx__config_int(c, "conv_out_kernel", 3, 1, 31);
     read_sample_size(m, c);
     read_levels(m, c);
+    read_added(m, c);
     dfx__config_bools(c, "only_cross_attention", m->only_cross, m->levels, 0);
     m->time_width = dfx__config_int(c, "time_embedding_dim", 4 * m->channels[0], 1, MAX_CHANNELS);
     m->facts.context = m->context[0];
@@ -124,6 +147,17 @@ static void read_config(dfx__unet *m, dfx__config *c)
     if (json_object_object_get_ex(c->json, "mid_block_type", NULL) &&
         strcmp(mid, "UNetMidBlock2DCrossAttn") != 0)
         dfx__config_refuse(c, "mid_block_type", "only UNetMidBlock2DCrossAttn is supported");
+}
+
+static void load_embeddings(dfx__unet *m, dfx__loader *l)
+{
+    int width = m->time_width, added = m->facts.added_width;
+    dfx__linear_load(&m->time1, l, "time_embedding.linear_1", m->channels[0], width, 1);
+    dfx__linear_load(&m->time2, l, "time_embedding.linear_2", width, width, 1);
+    if (added) {
+        dfx__linear_load(&m->added1, l, "add_embedding.linear_1", added, width, 1);
+        dfx__linear_load(&m->added2, l, "add_embedding.linear_2", width, width, 1);
+    }
 }
 
 static void load_resnet(dfx__resnet *r, const dfx__unet *m, dfx__loader *l, int i, int in, int out)
@@ -219,8 +253,7 @@ static void *build(dfx__config *config, dfx__loader *l)
         return NULL;
     int first = m->channels[0];
     dfx__conv_load(&m->conv_in, l, "conv_in", m->facts.in_channels, first, m->kernel_in);
-    dfx__linear_load(&m->time1, l, "time_embedding.linear_1", first, m->time_width, 1);
-    dfx__linear_load(&m->time2, l, "time_embedding.linear_2", m->time_width, m->time_width, 1);
+    load_embeddings(m, l);
     for (int i = 0; i < m->levels; i++)
         load_down(m, l, i);
     load_mid(m, l);

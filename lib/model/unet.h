@@ -22,6 +22,7 @@ struct dfx__unet {
     float freq_shift, eps, mid_scale; /* mid_scale: 1 / mid_block_scale_factor */
     dfx__conv conv_in, conv_out;
     dfx__linear_layer time1, time2;
+    dfx__linear_layer added1, added2; /* where facts.added_width is not 0 */
     struct block down[DFX__UNET_LEVELS], mid, up[DFX__UNET_LEVELS];
     dfx__norm norm_out;
 };

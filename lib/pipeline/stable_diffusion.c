@@ -43,6 +43,11 @@ static dfx_status check_fit(const dfx_pipeline *p)
                          "%s: the tokenizer makes %d of %d tokens, the text encoder takes %d of %d",
                          p->path, dfx_tokenizer_length(p->tokenizer),
                          dfx_tokenizer_vocabulary(p->tokenizer), text.positions, text.vocabulary);
+    if (unet.added_width)
+        return dfx__fail(DFX_ERROR_UNSUPPORTED,
+                         "%s: the UNet's addition_embed_type needs text_embeds and time_ids, which "
+                         "%s does not make",
+                         p->path, p->class->name);
     if (text.channels != unet.context)
         return dfx__fail(DFX_ERROR_FORMAT,
                          "%s: the text encoder's hidden_size is %d, the UNet's cross_attention_dim "
@@ -229,7 +234,8 @@ static dfx_status prepare_unet(struct run *r, const dfx_tensor *embeds)
     dfx_value *x = dfx_input(s, "sample", DFX_F32, 4, (int64_t[]){ batch, dim[2], dim[3], dim[1] });
     dfx_value *t = dfx_input(s, "timestep", DFX_F32, 1, (int64_t[]){ batch });
     dfx_value *c = dfx_input(s, "text", DFX_F32, 3, (int64_t[]){ batch, text[1], text[2] });
-    x = dfx__unet_record(p->unet->net, dfx_cast(x, p->dtype), t, dfx_cast(c, p->dtype));
+    dfx__unet_inputs in = { dfx_cast(x, p->dtype), t, dfx_cast(c, p->dtype), NULL, NULL };
+    x = dfx__unet_record(p->unet->net, &in);
     dfx_output(dfx_cast(x, DFX_F32), "noise_pred");
     dfx_status status = dfx_sequence_prepare(s);
     if (status != DFX_OK) {

@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-enum { TOKENS = 77, LATENT = 8, MAX_ROUNDS = 1000, MAX_SIZE = 8192, MAX_BATCH = 64 };
+enum { TOKENS = 77, TIME_IDS = 6, LATENT = 8, MAX_ROUNDS = 1000, MAX_SIZE = 8192, MAX_BATCH = 64 };
 
 static const char help[] =
     "usage: bench_model [options] MODEL/COMPONENT\n"
@@ -53,7 +53,14 @@ static dfx_value *record_unet(struct bench *b)
     dfx_value *x = dfx_input(b->s, "x", DFX_F32, 4, (int64_t[]){ n, side, side, f.in_channels });
     dfx_value *t = dfx_input(b->s, "t", DFX_F32, 1, (int64_t[]){ n });
     dfx_value *text = dfx_input(b->s, "text", DFX_F32, 3, (int64_t[]){ n, TOKENS, f.context });
-    return dfx__unet_record(b->model->net, dfx_cast(x, b->dtype), t, dfx_cast(text, b->dtype));
+    dfx__unet_inputs in = { dfx_cast(x, b->dtype), t, dfx_cast(text, b->dtype), NULL, NULL };
+    if (f.added_width) {
+        int64_t pooled[] = { n, f.added_width - TIME_IDS * f.size_width };
+        dfx_value *embeds = dfx_input(b->s, "text_embeds", DFX_F32, 2, pooled);
+        in.text_embeds = dfx_cast(embeds, b->dtype);
+        in.time_ids = dfx_input(b->s, "time_ids", DFX_F32, 2, (int64_t[]){ n, TIME_IDS });
+    }
+    return dfx__unet_record(b->model->net, &in);
 }
 
 static dfx_value *record_vae(struct bench *b)

@@ -2,17 +2,18 @@
 """Times diffusers (torch), OpenVINO where it is installed, and dfx on the same model in one run.
 
     tests/bench/peers.py MODEL_DIR [--devices cpu,opencl] [--dtype f32|bf16] [--size 512]
-                         [--parts unet,vae,text,image] [--steps 20] [--rounds 3] [--json F.json]
+                         [--parts unet,vae,text,image] [--batches 1,2] [--steps 20] [--rounds 3]
+                         [--json F.json]
 
 Run it with a Python that has torch, diffusers and transformers, after `make && make bench`. Parts:
-a UNet step at batch 1 and 2, the VAE's decoding, the text encoder on 2 prompts, and a whole picture
-with guidance from a cold start. Each peer computes in a process of its own, so that its memory is
+a UNet step at each of --batches, the VAE's decoding, the text encoder on 2 prompts, and a whole
+picture with guidance from a cold start. Each peer computes in a process of its own, so that its memory is
 its own; all load and run once uncounted, then they take turns, one run each in every round.
 OpenVINO's memory includes its conversion of the model. A picture is drawn once: files and compiled
 kernels are cached by one step beforehand, loading counts, Python's imports do not.
 
-The table has the best and the median second and, for each row of dfx, its best time as a part of
-the others'. On stderr stands what other processes took of the cores: a run is only as good as that.
+The table has the best and the median second, the best for each picture or prompt of the batch and,
+for each row of dfx, its best time as a part of the others'. On stderr stands what other processes took of the cores: a run is only as good as that.
 """
 
 import argparse
@@ -30,13 +31,36 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 
-BATCHES = {"unet": (1, 2), "vae": (1,), "text": (2,), "image": (1,)}
+BATCHES = {"vae": (1,), "text": (2,), "image": (1,)}  # the UNet's are an option
 FOLDERS = {"unet": "unet", "vae": "vae", "text": "text_encoder"}
-PROMPT, TOKENS, LATENT, GUIDANCE = "a red apple", 77, 8, 7.5
+PROMPT, TOKENS, TIME_IDS, LATENT, GUIDANCE = "a red apple", 77, 6, 8, 7.5
 
 
 # ---- workers: these run in a process of their own and import what they time ----
+
+
+def unet_inputs(unet, job):
+    """sample, timestep, text and, for SDXL, text_embeds and time_ids"""
+    import torch
+
+    c, batch, side = unet.config, job["batch"], job["size"] // LATENT
+    inputs = (torch.randn(batch, c.in_channels, side, side, dtype=unet.dtype), torch.tensor([10.0]),
+              torch.randn(batch, TOKENS, c.cross_attention_dim, dtype=unet.dtype))
+    if c.addition_embed_type:
+        pooled = c.projection_class_embeddings_input_dim - TIME_IDS * c.addition_time_embed_dim
+        inputs += (torch.randn(batch, pooled, dtype=unet.dtype),
+                   torch.full((batch, TIME_IDS), float(job["size"])))
+    return inputs
+
+
+def unet_step(unet):
+    """The UNet's function on tensors alone: diffusers takes SDXL's in a dictionary."""
+    def step(sample, timestep, text, *added, **more):
+        added = dict(zip(("text_embeds", "time_ids"), added))
+        return unet(sample, timestep, text, added_cond_kwargs=added, **more)
+    return step
 
 
 def torch_run(job):
@@ -49,7 +73,6 @@ def torch_run(job):
     torch.manual_seed(0)
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[job["dtype"]]
     folder, batch, side = job["folder"], job["batch"], job["size"] // LATENT
-    latent = torch.randn(batch, 4, side, side, dtype=dtype)
     if job["part"] == "text":
         text_encoder = CLIPTextModel.from_pretrained(folder, dtype=dtype).eval()
         tokens = min(TOKENS, text_encoder.config.max_position_embeddings)
@@ -57,10 +80,11 @@ def torch_run(job):
         return lambda: text_encoder(ids)
     if job["part"] == "vae":
         vae = AutoencoderKL.from_pretrained(folder, dtype=dtype).eval()
+        latent = torch.randn(batch, 4, side, side, dtype=dtype)
         return lambda: vae.decode(latent)
     unet = UNet2DConditionModel.from_pretrained(folder, dtype=dtype).eval()
-    text = torch.randn(batch, TOKENS, unet.config.cross_attention_dim, dtype=dtype)
-    return lambda: unet(latent, 10, text)
+    step, inputs = unet_step(unet), unet_inputs(unet, job)
+    return lambda: step(*inputs)
 
 
 def openvino_run(job):
@@ -79,16 +103,15 @@ def openvino_run(job):
             return self.function(*inputs, return_dict=False)[0]
 
     torch.manual_seed(0)
-    folder, batch, side = job["folder"], job["batch"], job["size"] // LATENT
-    inputs = (torch.randn(batch, 4, side, side),)
+    folder, side = job["folder"], job["size"] // LATENT
     if job["part"] == "vae":
         model = AutoencoderKL.from_pretrained(folder, dtype=torch.float32).eval()
         part = Part(model, model.decode)
+        inputs = (torch.randn(job["batch"], 4, side, side),)
     else:
         model = UNet2DConditionModel.from_pretrained(folder, dtype=torch.float32).eval()
-        part = Part(model, model.forward)
-        text = torch.randn(batch, TOKENS, model.config.cross_attention_dim)
-        inputs += (torch.tensor([10.0]), text)
+        part = Part(model, unet_step(model))
+        inputs = unet_inputs(model, job)
     shapes = [tuple(x.shape) for x in inputs]
     converted = openvino.convert_model(part, example_input=inputs, input=shapes)
     hints = {"INFERENCE_PRECISION_HINT": job["dtype"], "INFERENCE_NUM_THREADS": job["cores"]}
@@ -125,6 +148,7 @@ def work(job):
     A picture is drawn at once and once only."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what the libraries print is not for the parent
+    warnings.filterwarnings("ignore")  # torch's of tracing, and of what will change one day
     import diffusers
     import torch
     import transformers
@@ -313,7 +337,8 @@ def rows_of(a, part, batch, peers):
         if not peer.failed:
             best = min(peer.seconds)
             row |= {"seconds": peer.seconds, "seconds_best": best,
-                    "seconds_median": statistics.median(peer.seconds)}
+                    "seconds_median": statistics.median(peer.seconds),
+                    "seconds_each": best / batch}
             if flops:
                 row["gflops"] = flops / best / 1e9
         rows.append(row)
@@ -332,8 +357,8 @@ def print_row(row):
         return
     gflops = f"{row['gflops']:9.0f}" if "gflops" in row else " " * 9
     ratios = "".join(f"  {value:.2f} of {name}" for name, value in row.get("ratios", {}).items())
-    print(f"{name}{row['seconds_best']:9.3f}{row['seconds_median']:9.3f}{gflops}"
-          f"{row['peak_bytes'] / 1e9:8.2f}{ratios}", flush=True)
+    print(f"{name}{row['seconds_best']:9.3f}{row['seconds_median']:9.3f}"
+          f"{row['seconds_each']:9.3f}{gflops}{row['peak_bytes'] / 1e9:8.2f}{ratios}", flush=True)
 
 
 def print_load(load, cores):
@@ -373,9 +398,9 @@ def save(path, record):
 def measure(a):
     record = header(a)
     print(f"load average {' '.join(f'{x:.2f}' for x in os.getloadavg())} before", file=sys.stderr)
-    print("part  batch  peer       dtype   best s median s  GFLOP/s peak GB  time")
+    print("part  batch  peer       dtype   best s median s   s each  GFLOP/s peak GB  time")
     for part in a.parts:
-        for batch in BATCHES[part]:
+        for batch in BATCHES.get(part, a.batches):
             load = Load()
             peers = time_image(a) if part == "image" else time_part(a, part, batch)
             rows = rows_of(a, part, batch, peers)
@@ -387,6 +412,10 @@ def measure(a):
     record["load_after"] = os.getloadavg()
     save(a.json, record)
     return any(row["failed"] for row in record["rows"])
+
+
+def counts(text):
+    return [count(part) for part in text.split(",")]
 
 
 def words(choices=None):
@@ -412,8 +441,9 @@ def arguments():
     p.add_argument("--devices", type=words(), default=["cpu", "opencl"], help="of dfx (cpu,opencl)")
     p.add_argument("--dtype", choices=("f32", "bf16"), default="f32")
     p.add_argument("--size", type=count, default=512, help="side of the picture in pixels (512)")
-    p.add_argument("--parts", type=words(BATCHES), default=["unet", "vae", "text"],
+    p.add_argument("--parts", type=words(("unet", *BATCHES)), default=["unet", "vae", "text"],
                    help="of unet,vae,text,image (unet,vae,text)")
+    p.add_argument("--batches", type=counts, default=[1, 2], help="of the UNet (1,2)")
     p.add_argument("--steps", type=count, default=20, help="of the whole picture (20)")
     p.add_argument("--rounds", type=count, default=3, help="turns of each peer (3)")
     p.add_argument("--cores", type=count, default=len(os.sched_getaffinity(0)),

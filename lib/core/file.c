@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,18 @@ void dfx__unmap_file(dfx__mapped *m)
     *m = (dfx__mapped){ NULL, 0 };
 }
 
+void dfx__mapped_release(const void *part, size_t bytes)
+{
+#ifdef MADV_DONTNEED
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)part / page * page;
+    if (bytes)
+        madvise((void *)begin, (uintptr_t)part + bytes - begin, MADV_DONTNEED);
+#else
+    (void)part;
+    (void)bytes;
+#endif
+}
+
 char *dfx__path_join(const char *folder, const char *name)
 {
     size_t n = strlen(folder);
@@ -76,6 +89,49 @@ int dfx__folder_exists(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+/* The library's folder in the user's cache, made when it is missing; 0 when there is no place. */
+static int cache_folder(char *path, size_t size)
+{
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    size_t room = size - sizeof "/dfxcl";
+    int n;
+    if (base && base[0] == '/')
+        n = snprintf(path, room, "%s", base);
+    else if (home && home[0] == '/')
+        n = snprintf(path, room, "%s/.cache", home);
+    else
+        return 0;
+    if (n < 0 || (size_t)n >= room)
+        return 0;
+    mkdir(path, 0700);
+    memcpy(path + n, "/dfxcl", sizeof "/dfxcl");
+    return mkdir(path, 0700) == 0 || errno == EEXIST;
+}
+
+/* FNV-1a; it only names a file, which says itself what it is of. */
+static uint64_t hash(const char *text)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * 0x100000001b3u;
+    return h;
+}
+
+char *dfx__cache_path(const char *key, const char *ending)
+{
+    char folder[1024], name[64];
+    struct stat info;
+    if (!cache_folder(folder, sizeof folder))
+        return NULL;
+    snprintf(name, sizeof name, "%016" PRIx64 "%s", hash(key), ending);
+    char *path = dfx__path_join(folder, name);
+    if (path && stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* a FIFO would block */
+        free(path);
+        return NULL;
+    }
+    return path;
 }
 
 /* Opens a new file beside f->path, in the mode that an ordinary new file would have, which mkstemp

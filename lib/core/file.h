@@ -15,10 +15,18 @@ typedef struct {
 dfx_status dfx__map_file(dfx__mapped *out, const char *path);
 void dfx__unmap_file(dfx__mapped *m);
 
+/* Gives the memory of a part of a mapped file back to the system, where that can be asked for; it
+ * is read from the file again when it is touched. */
+void dfx__mapped_release(const void *part, size_t bytes);
+
 /* "FOLDER/NAME", to be freed; NULL when there is no memory. */
 char *dfx__path_join(const char *folder, const char *name);
 int dfx__file_exists(const char *path);
 int dfx__folder_exists(const char *path);
+
+/* "$XDG_CACHE_HOME/dfxcl/HASH-OF-KEY" (else under ~/.cache) and the ending, ".bin"; to be freed.
+ * The folder is made when it is missing; NULL when there is no place for such a file. */
+char *dfx__cache_path(const char *key, const char *ending);
 
 /* A file that appears whole: writes go to a temporary file beside it, which dfx__file_commit
  * renames and dfx__file_abandon removes. */

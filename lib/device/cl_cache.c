@@ -7,52 +7,13 @@
 #include "core/memory.h"
 #include "device/cl.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <zlib.h>
 
 static const char magic[8] = "dfxcl-1";
 
-enum { HEADER = 8 + 8 + 8 + 4, PATH = 1024 };
-
-/* FNV-1a; it only names the file, the key inside it decides. */
-static uint64_t hash(const char *text)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (; *text; text++)
-        h = (h ^ (unsigned char)*text) * 0x100000001b3u;
-    return h;
-}
-
-/* The folder, made when it is missing; 0 when there is no place for one. */
-static int cache_folder(char *path)
-{
-    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    int n;
-    if (base && base[0] == '/')
-        n = snprintf(path, PATH, "%s", base);
-    else if (home && home[0] == '/')
-        n = snprintf(path, PATH, "%s/.cache", home);
-    else
-        return 0;
-    if (n < 0 || n >= PATH - 64)
-        return 0;
-    mkdir(path, 0700);
-    memcpy(path + n, "/dfxcl", sizeof "/dfxcl");
-    return mkdir(path, 0700) == 0 || errno == EEXIST;
-}
-
-static int cache_path(char *path, const char *key)
-{
-    if (!cache_folder(path))
-        return 0;
-    size_t n = strlen(path);
-    snprintf(path + n, PATH - n, "/%016" PRIx64 ".bin", hash(key));
-    return 1;
-}
+enum { HEADER = 8 + 8 + 8 + 4 };
 
 /* The binary inside a cache file, or NULL if it is not whole or of another key. */
 static const unsigned char *find_binary(const unsigned char *file, size_t bytes, const char *key,
@@ -77,10 +38,12 @@ static const unsigned char *find_binary(const unsigned char *file, size_t bytes,
 
 int dfx__cl_cache_load(dfx__cl_binary *out, const char *key)
 {
-    char path[PATH];
+    char *path = dfx__cache_path(key, ".bin");
     dfx__mapped file;
     out->data = NULL;
-    if (!cache_path(path, key) || !dfx__file_exists(path) || dfx__map_file(&file, path) != DFX_OK)
+    int mapped = path && dfx__file_exists(path) && dfx__map_file(&file, path) == DFX_OK;
+    free(path);
+    if (!mapped)
         return 0;
     const unsigned char *data = find_binary(file.data, file.bytes, key, &out->bytes);
     if (data && (out->data = dfx__alloc(out->bytes, 1)))
@@ -91,11 +54,13 @@ int dfx__cl_cache_load(dfx__cl_binary *out, const char *key)
 
 void dfx__cl_cache_store(const char *key, const dfx__cl_binary *binary)
 {
-    char path[PATH];
+    char *path = dfx__cache_path(key, ".bin");
     dfx__new_file file;
     uint64_t key_bytes = strlen(key), n = binary->bytes;
     uint32_t crc = (uint32_t)crc32_z(0, binary->data, binary->bytes);
-    if (!cache_path(path, key) || dfx__file_create(&file, path) != DFX_OK)
+    int created = path && dfx__file_create(&file, path) == DFX_OK;
+    free(path);
+    if (!created)
         return; /* a cache that cannot be written costs time only */
     FILE *f = file.stream;
     int whole = fwrite(magic, sizeof magic, 1, f) == 1 && fwrite(&key_bytes, 8, 1, f) == 1 &&

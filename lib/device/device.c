@@ -2,6 +2,7 @@
 #include "device/device.h"
 
 #include "core/status.h"
+#include "device/choices.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -65,8 +66,10 @@ dfx_status dfx_device_open(dfx_device **out, const char *name)
 
 void dfx_device_free(dfx_device *device)
 {
-    if (device)
-        device->class->close(device);
+    if (!device)
+        return;
+    dfx__choices_free(device->choices);
+    device->class->close(device);
 }
 
 const dfx_device_info *dfx_device_get_info(const dfx_device *device)

@@ -8,9 +8,9 @@
 
 static dfx_status choose_variants(dfx_sequence *s)
 {
+    DFX__TRY(dfx__tune(s));
     for (int k = 0; k < s->calls; k++) {
         dfx_call *c = s->call[k];
-        c->variant = dfx__variant_choose(c);
         if (!c->variant)
             return dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: %s: device %s has no way to do it",
                              c->path, c->op->name, s->device->info.id);

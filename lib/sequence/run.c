@@ -54,7 +54,7 @@ static dfx_status check(const dfx_call *c)
                      where, worst, c->variant->name, c->sequence->device->info.id);
 }
 
-static dfx_status run_call(dfx_call *c)
+dfx_status dfx__run_call(dfx_call *c)
 {
     dfx_sequence *s = c->sequence;
     double start = s->time ? dfx__seconds() : 0;
@@ -77,7 +77,7 @@ dfx_status dfx_sequence_run(dfx_sequence *s)
             s->device->class->finish(s->device);
             return dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted");
         }
-        dfx_status status = run_call(s->call[k]);
+        dfx_status status = dfx__run_call(s->call[k]);
         if (status != DFX_OK)
             return dfx__fail_in(status, "%s: %s", s->call[k]->path, s->call[k]->op->name);
     }

@@ -1,0 +1,277 @@
+/* tune.c - where there are several ways to do a call, the fastest measured on the device.
+ *
+ * The ways of a call are recorded as the calls of a small sequence, on inputs of its own, and take
+ * turns, so that a disturbance meets all of them. What was measured is kept (device/choices.h): the
+ * same call on the same device and driver is done the same way from then on. */
+#include "core/clock.h"
+#include "core/dtype.h"
+#include "device/choices.h"
+#include "sequence/sequence.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Smaller calls take the first way: there are many of them, and little to gain. */
+static const double least_flops = 2e8;
+
+/* A later way has to be faster than an earlier one by this, or noise would choose. */
+static const double margin = 0.95;
+
+/* A way is given up when its first rounds took this many times as long as the best one's. */
+static const double too_slow = 2;
+
+/* Seconds: of all rounds but the first, until fast calls need no more of them, and of measuring
+ * before a word is said. */
+static const double limit = 0.3, enough = 0.02, patience = 2;
+
+enum { ROUNDS = 3, FAST_ROUNDS = 10, BLOCK = 1 << 16 };
+
+/* Of a key with as many inputs and integers as there can be. */
+enum { KEY = 64 + (DFX__MAX_INPUTS + 1) * (DFX__SHAPE_TEXT + 8) + DFX__MAX_INTS * 24 };
+
+struct tuner {
+    dfx_sequence *s;
+    double least_flops;
+    double began; /* of the first measurement; 0: none yet */
+    int told;
+};
+
+/* DFX_TUNE: "off" takes the first way, "all" measures the smallest calls too. */
+static double read_setting(void)
+{
+    const char *text = getenv("DFX_TUNE");
+    if (text && strcmp(text, "off") == 0)
+        return INFINITY;
+    return text && strcmp(text, "all") == 0 ? 0 : least_flops;
+}
+
+static double flops(const dfx_call *c)
+{
+    return c->op->flops ? c->op->flops(c) : (double)dfx__elements(&c->out->spec);
+}
+
+static size_t add_spec(char *key, size_t n, dfx_dtype dtype, const dfx_spec *spec)
+{
+    char shape[DFX__SHAPE_TEXT];
+    int more = snprintf(key + n, KEY - n, " %s%s", dfx_dtype_name(dtype),
+                        dfx__shape_text(shape, spec->rank, spec->dim));
+    return n + (size_t)more;
+}
+
+/* What a call's time depends on: "linear f32[2, 4096, 320] f16[640, 320] f32[640] ->
+ * f32[2, 4096, 640] INTEGERS". Of constants the dtype of the file: in some formats they keep it. */
+static void key_of(char key[KEY], const dfx_call *c)
+{
+    size_t n = (size_t)snprintf(key, KEY, "%s", c->op->name);
+    int inputs = DFX__MAX_INPUTS, ints = DFX__MAX_INTS;
+    while (inputs > 0 && !c->in[inputs - 1])
+        inputs--;
+    while (ints > 0 && !c->i[ints - 1])
+        ints--;
+    for (int i = 0; i < inputs; i++) {
+        const dfx_value *v = c->in[i];
+        if (v)
+            n = add_spec(key, n, v->root->weight ? v->root->weight->spec.dtype : v->spec.dtype,
+                         &v->spec);
+        else
+            n += (size_t)snprintf(key + n, KEY - n, " -");
+    }
+    n += (size_t)snprintf(key + n, KEY - n, " ->");
+    n = add_spec(key, n, c->out->spec.dtype, &c->out->spec);
+    for (int i = 0; i < ints; i++)
+        n += (size_t)snprintf(key + n, KEY - n, " %lld", (long long)c->i[i]);
+}
+
+/* An input of the call in the trial: the same constant, or memory of the same shape. */
+static dfx_value *same_input(dfx_sequence *trial, const dfx_value *v, int i)
+{
+    char name[] = { 'i', 'n', (char)('0' + i), 0 };
+    if (!v->root->weight)
+        return dfx_input(trial, name, v->spec.dtype, v->spec.rank, v->spec.dim);
+    dfx_value *w = dfx_constant(trial, v->root->weight);
+    return v == v->root ? w : dfx_reshape(w, v->spec.rank, v->spec.dim);
+}
+
+static void record_ways(dfx_sequence *trial, const dfx_call *c, const dfx__variant *const *way,
+                        int ways)
+{
+    dfx__inputs in = { { NULL } };
+    dfx__ints i;
+    dfx__floats f;
+    for (int k = 0; k < DFX__MAX_INPUTS; k++)
+        if (c->in[k])
+            in.v[k] = same_input(trial, c->in[k], k);
+    memcpy(i.v, c->i, sizeof i.v);
+    memcpy(f.v, c->f, sizeof f.v);
+    for (int k = 0; k < ways; k++) {
+        dfx__record(c->op, in, i, f);
+        if (trial->calls > k)
+            trial->call[k]->variant = way[k];
+    }
+}
+
+/* Numbers between -1 and 1, or zeros for indices: what lies in new memory may be NaN or denormal,
+ * which some devices are slow with. */
+static dfx_status fill(const dfx_value *v, float *random, void *stored)
+{
+    const dfx__place *p = &v->place;
+    size_t bytes = dfx__spec_bytes(&v->spec), room = BLOCK * dfx_dtype_size(v->spec.dtype);
+    if (dfx__dtype_is_float(v->spec.dtype))
+        dfx__from_f32(stored, v->spec.dtype, random, BLOCK);
+    else
+        memset(stored, 0, room);
+    for (size_t at = 0; at < bytes; at += room)
+        DFX__TRY(p->buffer->device->class->write(p->buffer, p->offset + at, stored,
+                                                 bytes - at < room ? bytes - at : room));
+    return DFX_OK;
+}
+
+static dfx_status fill_inputs(dfx_sequence *trial)
+{
+    float *random = dfx__alloc(BLOCK, sizeof *random);
+    void *stored = dfx__alloc(BLOCK, sizeof(int64_t));
+    dfx_status status = random && stored ? DFX_OK : dfx__no_memory();
+    uint32_t seed = 1;
+    for (int i = 0; random && i < BLOCK; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        random[i] = (float)(seed >> 8) * 0x1p-23f - 1;
+    }
+    for (const dfx_value *v = trial->values; v && status == DFX_OK; v = v->next)
+        if (v->is_input)
+            status = fill(v, random, stored);
+    free(random);
+    free(stored);
+    return status;
+}
+
+/* One run of a way, timed. */
+static dfx_status run(struct tuner *t, dfx_call *way)
+{
+    if (dfx__interrupted())
+        return dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted");
+    way->seconds = 0;
+    DFX__TRY(dfx__run_call(way));
+    if (!t->told && dfx__seconds() - t->began > patience) {
+        dfx__log("measuring kernels for %s; the result is kept for the next run",
+                 t->s->device->info.name);
+        t->told = 1;
+    }
+    return DFX_OK;
+}
+
+/* One run of each way that is still in the race. */
+static dfx_status run_round(struct tuner *t, dfx_sequence *trial, double *seconds)
+{
+    double best = INFINITY;
+    for (int k = 0; k < trial->calls; k++)
+        if (seconds[k] < best)
+            best = seconds[k];
+    for (int k = 0; k < trial->calls; k++) {
+        if (seconds[k] > too_slow * best)
+            continue;
+        DFX__TRY(run(t, trial->call[k]));
+        if (trial->call[k]->seconds < seconds[k])
+            seconds[k] = trial->call[k]->seconds;
+    }
+    return DFX_OK;
+}
+
+/* The best of a few runs of each way. The very first is not counted, as some drivers compile when a
+ * kernel is first run. */
+static dfx_status time_ways(struct tuner *t, dfx_sequence *trial, double *seconds)
+{
+    for (int k = 0; k < trial->calls; k++) {
+        seconds[k] = INFINITY;
+        DFX__TRY(run(t, trial->call[k]));
+    }
+    double begin = dfx__seconds(), spent = 0;
+    for (int round = 0; round < ROUNDS || (round < FAST_ROUNDS && spent < enough); round++) {
+        DFX__TRY(run_round(t, trial, seconds));
+        spent = dfx__seconds() - begin;
+        if (spent > limit)
+            break;
+    }
+    return DFX_OK;
+}
+
+static dfx_status measure(struct tuner *t, const dfx_call *c, const dfx__variant *const *way,
+                          int ways, double *seconds)
+{
+    dfx_sequence *trial;
+    if (t->began == 0)
+        t->began = dfx__seconds();
+    DFX__TRY(dfx_sequence_new(&trial, t->s->device, t->s->dtype));
+    trial->check = 0;
+    trial->time = 1;
+    record_ways(trial, c, way, ways);
+    dfx_status status = dfx_sequence_prepare(trial);
+    if (status == DFX_OK)
+        status = fill_inputs(trial);
+    if (status == DFX_OK)
+        status = time_ways(t, trial, seconds);
+    trial->time = 0; /* or its end would print a profile */
+    dfx_sequence_free(trial);
+    return status;
+}
+
+static void log_times(const char *key, const char *const *name, const double *seconds, int ways,
+                      int chosen)
+{
+    char text[512] = "";
+    size_t n = 0;
+    for (int k = 0; k < ways && n < sizeof text; k++)
+        n += (size_t)snprintf(text + n, sizeof text - n, ", %s %.3f ms", name[k], 1e3 * seconds[k]);
+    dfx__log("tune: %s: %s%s", key, name[chosen], text);
+}
+
+/* Where measuring fails, for want of memory say, the first way is taken, and fails for itself if it
+ * is the cause. */
+static dfx_status choose_measured(struct tuner *t, dfx_call *c, const dfx__variant *const *way,
+                                  int ways)
+{
+    const char *name[DFX__MAX_WAYS];
+    double seconds[DFX__MAX_WAYS];
+    char key[KEY];
+    dfx_device *d = t->s->device;
+    key_of(key, c);
+    for (int k = 0; k < ways; k++)
+        name[k] = way[k]->name;
+    int chosen = dfx__choice_find(d, key, name, ways);
+    if (chosen < 0) {
+        dfx_status status = measure(t, c, way, ways, seconds);
+        if (status == DFX_ERROR_INTERRUPTED)
+            return status;
+        chosen = 0;
+        for (int k = 1; k < ways && status == DFX_OK; k++)
+            if (seconds[k] < margin * seconds[chosen])
+                chosen = k;
+        if (status == DFX_OK)
+            dfx__choice_add(d, key, name, seconds, ways, chosen);
+        if (dfx__debug("tune") && status == DFX_OK)
+            log_times(key, name, seconds, ways, chosen);
+        else if (dfx__debug("tune"))
+            dfx__log("tune: %s: cannot be measured: %s", key, dfx_error());
+    }
+    c->variant = way[chosen];
+    return DFX_OK;
+}
+
+dfx_status dfx__tune(dfx_sequence *s)
+{
+    struct tuner t = { .s = s, .least_flops = read_setting() };
+    dfx_status status = DFX_OK;
+    for (int k = 0; k < s->calls && status == DFX_OK; k++) {
+        const dfx__variant *way[DFX__MAX_WAYS];
+        dfx_call *c = s->call[k];
+        int ways = c->variant ? 0 : dfx__variant_list(way, c);
+        if (ways > 1 && flops(c) >= t.least_flops)
+            status = choose_measured(&t, c, way, ways);
+        else if (ways > 0)
+            c->variant = way[0];
+    }
+    if (t.began != 0) /* what was measured before an interrupt counts too */
+        dfx__choices_save(s->device);
+    return status;
+}

@@ -10,10 +10,24 @@
 /* For CPUs: one work-item does QUERIES queries, which lie across the lanes of two vectors; so no
  * operation of softmax crosses lanes, and both products are the same tile of 8 rows x 2 vectors. */
 #define QUERIES 32
-#define KEYS 128                       /* of a block: scores and panels stay in the first cache */
-#define CHUNK (HEAD < 128 ? HEAD : 128) /* of a head: likewise its queries */
-#define WHOLE (HEAD / 8 * 8)
-#define PADDED ((HEAD + 7) / 8 * 8)
+#define KEYS 128 /* of a block: scores and panels stay in the first cache */
+
+/* Products are of words: floats, or pairs of bf16, of which a float only holds the bits. The
+ * missing half of a pair is 0. */
+#ifdef PAIRS
+#include "panel.cl"
+#define WORD 2 /* elements */
+#define LOAD_WORDS(p, at) as_float8(vload16(0, (p) + (at)))
+#else
+#define WORD 1
+#define LOAD_WORDS LOADV8
+#define DOT(c, a, b) (c) = fma(a, b, c)
+#endif
+#define WORDS(n) (((n) + WORD - 1) / WORD)
+#define LENGTH WORDS(HEAD)
+#define CHUNK (LENGTH < 128 ? LENGTH : 128) /* of a head: its queries stay in the first cache */
+#define WHOLE (HEAD / (8 * WORD) * 8)       /* words that are loaded by vectors of 8 */
+#define LANES ((HEAD + 7) / 8 * 8)
 
 /* Transposes 8 vectors of 8. */
 static inline void transpose8(float8 v[8])
@@ -33,8 +47,46 @@ static inline void transpose8(float8 v[8])
     }
 }
 
+/* Word i of a head's row at p. */
+static inline float load_word(__global const T *p, int i)
+{
+#ifdef PAIRS
+    return as_float(p[2 * i] | (2 * i + 1 < HEAD ? (uint)p[2 * i + 1] << 16 : 0u));
+#else
+    return LOAD(p, i);
+#endif
+}
+
+/* Words of channels i .. i + 7 of the value at v, zeros from HEAD on; the next key's value, if
+ * there is one, is the other half of pairs. */
+static inline float8 load_values(__global const T *v, int i, int channels, int next)
+{
+#ifdef PAIRS
+    uint8 a = 0, b = 0;
+    if (i + 8 <= HEAD) {
+        a = convert_uint8(vload8(0, v + i));
+        if (next)
+            b = convert_uint8(vload8(0, v + channels + i));
+    } else {
+        uint *low = (uint *)&a, *high = (uint *)&b;
+        for (int j = 0; i + j < HEAD; j++) {
+            low[j] = v[i + j];
+            high[j] = next ? v[channels + i + j] : 0;
+        }
+    }
+    return as_float8(a | b << 16);
+#else
+    if (i + 8 <= HEAD)
+        return LOADV8(v, i);
+    float8 a = 0;
+    for (int j = 0; i + j < HEAD; j++)
+        ((float *)&a)[j] = LOAD(v, i + j);
+    return a;
+#endif
+}
+
 /* Panels of 8, in which the products read one after another what they need at the same time:
- *   keys [N heads][ceil(S / 8)][HEAD][8]   values [N heads][PADDED / 8][S][8]
+ *   keys [N heads][ceil(S / 8)][LENGTH][8]   values [N heads][LANES / 8][WORDS(S)][8]
  * A work-item packs 8 keys of a head. Keys after the last repeat it; nothing uses their scores. */
 WORK_GROUP(1, 1, 1)
 void attention_pack(__global float *keys, __global float *values, __global const T *k,
@@ -46,107 +98,135 @@ void attention_pack(__global float *keys, __global float *values, __global const
 #pragma unroll
     for (int r = 0; r < 8; r++)
         row[r] = offset + (size_t)min(first + r, count - 1) * channels;
-    keys += ((size_t)get_global_id(1) * ((count + 7) / 8 * 8) + first) * HEAD;
-    values += (size_t)get_global_id(1) * PADDED * count + (size_t)first * 8;
+    keys += ((size_t)get_global_id(1) * ((count + 7) / 8 * 8) + first) * LENGTH;
+    values += (size_t)get_global_id(1) * LANES * WORDS(count) + (size_t)first / WORD * 8;
     for (int i = 0; i < WHOLE; i += 8) {
         float8 tile[8];
 #pragma unroll
         for (int r = 0; r < 8; r++)
-            tile[r] = LOADV8(k, row[r] + i);
+            tile[r] = LOAD_WORDS(k, row[r] + i * WORD);
         transpose8(tile);
 #pragma unroll
         for (int r = 0; r < 8; r++)
             vstore8(tile[r], i + r, keys);
-        for (int r = 0; r < min(8, count - first); r++)
-            vstore8(LOADV8(v, row[r] + i), (size_t)i / 8 * count + r, values);
     }
     for (int r = 0; r < 8; r++) {
-        for (int i = WHOLE; i < HEAD; i++)
-            keys[i * 8 + r] = LOAD(k, row[r] + i);
-        for (int i = WHOLE; i < PADDED && first + r < count; i++)
-            values[(size_t)WHOLE * count + r * 8 + i - WHOLE] =
-                i < HEAD ? LOAD(v, row[r] + i) : 0;
+        for (int i = WHOLE; i < LENGTH; i++)
+            keys[i * 8 + r] = load_word(k + row[r], i);
+    }
+    for (int i = 0; i < HEAD; i += 8) {
+        for (int r = 0; r < min(8, count - first); r += WORD)
+            vstore8(load_values(v + row[r], i, channels, first + r + 1 < count),
+                    (size_t)i / 8 * WORDS(count) + r / WORD, values);
     }
 }
 
-/* sum [8][2] += panel^T rows, over `count` rows of 2 vectors and of 8 panel elements. */
-static inline void tile(float16 sum[16], __global const float *panel, const float16 *rows,
-                        int count)
+/* to [8][2] = panel^T rows, over `count` rows of 2 vectors and of 8 panel words, added to what is
+ * there or not. */
+static inline void tile(float16 *to, __global const float *panel, const float16 *rows, int count,
+                        int add)
 {
+    float16 sum[16];
+#pragma unroll
+    for (int r = 0; r < 16; r++)
+        sum[r] = add ? to[r] : 0;
     for (int i = 0; i < count; i++, panel += 8) {
         float16 a = rows[2 * i], b = rows[2 * i + 1];
 #pragma unroll
         for (int r = 0; r < 8; r++) {
-            sum[2 * r] = fma((float16)panel[r], a, sum[2 * r]);
-            sum[2 * r + 1] = fma((float16)panel[r], b, sum[2 * r + 1]);
+            float16 e = (float16)panel[r];
+            DOT(sum[2 * r], e, a);
+            DOT(sum[2 * r + 1], e, b);
         }
     }
+#pragma unroll
+    for (int r = 0; r < 16; r++)
+        to[r] = sum[r];
 }
 
 /* 2^x for x <= 0 within 1.6e-7 of it; exactly 0 below -127. NaN stays NaN. */
 static inline float16 power_of_2(float16 x)
 {
+    const float round = 0x1.8p23f; /* a number added to it is rounded to its lowest bits */
     x = select(x, (float16)(-127.0f), x < -127.0f);
-    int16 n = convert_int16(x - 0.5f);
-    float16 f = x - convert_float16(n), p = 0x1.5bba14p-10f;
+    float16 n = x + round;
+    float16 f = x - (n - round), p = 0x1.5bba14p-10f;
     p = fma(p, f, (float16)0x1.3cea88p-7f);
     p = fma(p, f, (float16)0x1.c6b752p-5f);
     p = fma(p, f, (float16)0x1.ebf9bcp-3f);
     p = fma(p, f, (float16)0x1.62e42ap-1f);
     p = fma(p, f, (float16)1.0f);
-    return as_float16(as_int16(p) + (n << 23));
+    return as_float16(as_uint16(p) + (as_uint16(n) << 23));
 }
 
 /* scores [count][2] = keys queries^T */
 static inline void score(float16 *scores, const float16 *queries, __global const float *keys,
                          int count)
 {
-    for (int chunk = 0; chunk < HEAD; chunk += CHUNK) {
-        int length = min(CHUNK, HEAD - chunk);
-        for (int key = 0; key < count; key += 8) {
-            float16 sum[16];
-#pragma unroll
-            for (int r = 0; r < 16; r++)
-                sum[r] = chunk ? scores[2 * key + r] : 0;
-            tile(sum, keys + (size_t)key * HEAD + chunk * 8, queries + 2 * chunk, length);
-#pragma unroll
-            for (int r = 0; r < 16; r++)
-                scores[2 * key + r] = sum[r];
-        }
+    for (int chunk = 0; chunk < LENGTH; chunk += CHUNK) {
+        int length = min(CHUNK, LENGTH - chunk);
+        for (int key = 0; key < count; key += 8)
+            tile(scores + 2 * key, keys + (size_t)key * LENGTH + chunk * 8, queries + 2 * chunk,
+                 length, chunk > 0);
     }
 }
 
-/* Masks scores of keys that come after the query; `lead`: by how much the first query is ahead of
- * the first key. */
-static inline void mask(float16 *scores, int lead, int count)
+/* Scales scores, and masks those of keys that come after the query; `lead`: by how much the first
+ * query is ahead of the first key. An odd number of keys gets one more, masked. */
+static inline void mask(float16 *scores, float factor, int lead, int count)
 {
     int16 lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) + lead;
     for (int key = 0; key < count; key++) {
-        scores[2 * key] = select(scores[2 * key], (float16)MASKED, lane < key);
-        scores[2 * key + 1] = select(scores[2 * key + 1], (float16)MASKED, lane + 16 < key);
+        scores[2 * key] = select(scores[2 * key] * factor, (float16)MASKED, lane < key);
+        scores[2 * key + 1] =
+            select(scores[2 * key + 1] * factor, (float16)MASKED, lane + 16 < key);
     }
+    if (count % 2)
+        scores[2 * count] = scores[2 * count + 1] = MASKED;
 }
 
-/* Scores of one half of the queries become weights. Returns the factor for earlier sums. */
-static inline float16 soften(float16 *scores, float16 *most, float16 *total, int count)
+/* Weights of two keys as pairs of bf16, rounded to the nearest; NaN stays it, because none comes
+ * here whose lower bits are set. */
+static inline uint16 pair(float16 low, float16 high)
 {
-    float16 m = *most, sum = 0;
-    for (int key = 0; key < count; key++)
-        m = select(m, scores[2 * key], scores[2 * key] > m);
-    for (int key = 0; key < count; key++) {
-        float16 p = power_of_2(scores[2 * key] - m);
+    return (as_uint16(low) + 0x8000u) >> 16 | ((as_uint16(high) + 0x8000u) & 0xffff0000u);
+}
+
+/* Scores times `scale` of one half of the queries become weights, in pairs those of keys 2 p and
+ * 2 p + 1 row p. Returns the factor for earlier sums. `count` is even. Weights are summed as they
+ * are rounded. */
+static inline float16 soften(float16 *scores, float16 *most, float16 *total, float scale, int count)
+{
+    float16 m = *most, m1 = m, sum = 0, sum1 = 0;
+    for (int key = 0; key < count; key += 2) {
+        float16 x = scores[2 * key] * scale, x1 = scores[2 * key + 2] * scale;
+        m = select(m, x, x > m);
+        m1 = select(m1, x1, x1 > m1);
+    }
+    m = select(m, m1, m1 > m);
+    for (int key = 0; key < count; key += 2) {
+        float16 p = power_of_2(fma(scores[2 * key], (float16)scale, -m));
+        float16 p1 = power_of_2(fma(scores[2 * key + 2], (float16)scale, -m));
+#ifdef PAIRS
+        uint16 both = pair(p, p1);
+        scores[key] = as_float16(both);
+        p = as_float16(both << 16);
+        p1 = as_float16(both & 0xffff0000u);
+#else
         scores[2 * key] = p;
+        scores[2 * key + 2] = p1;
+#endif
         sum += p;
+        sum1 += p1;
     }
     float16 factor = power_of_2(*most - m);
     *most = m;
-    *total = fma(*total, factor, sum);
+    *total = fma(*total, factor, sum + sum1);
     return factor;
 }
 
-/* Queries of a head, those after the last one repeating it, as queries [HEAD][2]. */
-static inline void load_queries(float16 *queries, __global const T *q, int count, int channels,
-                                float factor)
+/* Queries of a head, those after the last one repeating it, as queries [LENGTH][2]. */
+static inline void load_queries(float16 *queries, __global const T *q, int count, int channels)
 {
     float *to = (float *)queries;
     for (int r = 0; r < QUERIES; r += 8) {
@@ -158,15 +238,15 @@ static inline void load_queries(float16 *queries, __global const T *q, int count
             float8 v[8];
 #pragma unroll
             for (int j = 0; j < 8; j++)
-                v[j] = LOADV8(q, row[j] + i) * factor;
+                v[j] = LOAD_WORDS(q, row[j] + i * WORD);
             transpose8(v);
 #pragma unroll
             for (int j = 0; j < 8; j++)
                 vstore8(v[j], 0, to + (i + j) * QUERIES + r);
         }
-        for (int i = WHOLE; i < HEAD; i++) {
+        for (int i = WHOLE; i < LENGTH; i++) {
             for (int j = 0; j < 8; j++)
-                to[i * QUERIES + r + j] = LOAD(q, row[j] + i) * factor;
+                to[i * QUERIES + r + j] = load_word(q + row[j], i);
         }
     }
 }
@@ -177,7 +257,8 @@ static inline void store_results(__global T *out, const float16 *sums, int count
     for (int r = 0; r < count; r += 8) {
         int rows = min(8, count - r);
         __global T *to = out + (size_t)r * channels;
-        for (int i = 0; i < WHOLE; i += 8) {
+        int i = 0;
+        for (; i + 8 <= HEAD; i += 8) {
             float8 v[8];
 #pragma unroll
             for (int j = 0; j < 8; j++)
@@ -186,7 +267,7 @@ static inline void store_results(__global T *out, const float16 *sums, int count
             for (int j = 0; j < rows; j++)
                 STOREV8(to, (size_t)j * channels + i, v[j]);
         }
-        for (int i = WHOLE; i < HEAD; i++) {
+        for (; i < HEAD; i++) {
             for (int j = 0; j < rows; j++)
                 STORE(to, (size_t)j * channels + i, from[i * QUERIES + r + j]);
         }
@@ -202,33 +283,31 @@ void attention(__global T *out, __global const T *q, __global const float *keys,
     int first = (int)get_global_id(0) * QUERIES, image = get_global_id(1) / heads;
     size_t offset = ((size_t)image * tokens + first) * channels + get_global_id(1) % heads * HEAD;
     int last = causal ? min(count, first + QUERIES) : count;
-    float16 queries[2 * HEAD], scores[2 * KEYS], sums[2 * PADDED];
+    float16 queries[2 * LENGTH], scores[2 * KEYS], sums[2 * LANES];
     float16 most[2] = { MASKED, MASKED }, total[2] = { 0, 0 };
-    load_queries(queries, q + offset, tokens - first, channels, scale * M_LOG2E_F);
-    for (int i = 0; i < 2 * PADDED; i++)
+    load_queries(queries, q + offset, tokens - first, channels);
+    for (int i = 0; i < 2 * LANES; i++)
         sums[i] = 0;
-    keys += (size_t)get_global_id(1) * ((count + 7) / 8 * 8) * HEAD;
-    values += (size_t)get_global_id(1) * PADDED * count;
+    keys += (size_t)get_global_id(1) * ((count + 7) / 8 * 8) * LENGTH;
+    values += (size_t)get_global_id(1) * LANES * WORDS(count);
     for (int key = 0; key < last; key += KEYS) {
         int block = min(KEYS, last - key);
-        score(scores, queries, keys + (size_t)key * HEAD, block);
-        if (causal && key + block > first)
-            mask(scores, first - key, block);
-        float16 factor[2];
-        factor[0] = soften(scores, &most[0], &total[0], block);
-        factor[1] = soften(scores + 1, &most[1], &total[1], block);
-        for (int i = 0; i < PADDED; i += 8) {
-            float16 sum[16];
-#pragma unroll
-            for (int r = 0; r < 16; r++)
-                sum[r] = sums[2 * i + r] * factor[r % 2];
-            tile(sum, values + ((size_t)i * count + key * 8), scores, block);
-#pragma unroll
-            for (int r = 0; r < 16; r++)
-                sums[2 * i + r] = sum[r];
+        float rest = scale * M_LOG2E_F; /* weights are powers of 2 */
+        score(scores, queries, keys + (size_t)key * LENGTH, block);
+        if (block % 2 || (causal && key + block > first)) {
+            mask(scores, rest, causal ? first - key : block, block);
+            rest = 1;
         }
+        float16 factor[2];
+        factor[0] = soften(scores, &most[0], &total[0], rest, block + block % 2);
+        factor[1] = soften(scores + 1, &most[1], &total[1], rest, block + block % 2);
+        for (int i = 0; i < 2 * LANES; i++)
+            sums[i] *= factor[i % 2];
+        for (int i = 0; i < LANES; i += 8)
+            tile(sums + 2 * i, values + ((size_t)i * WORDS(count) + key / WORD * 8), scores,
+                 WORDS(block), 1);
     }
-    for (int i = 0; i < 2 * PADDED; i++)
+    for (int i = 0; i < 2 * LANES; i++)
         sums[i] /= total[i % 2];
     store_results(out + offset, sums, min(QUERIES, tokens - first), channels);
 }

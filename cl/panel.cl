@@ -1,5 +1,15 @@
 /* panel.cl - what products with a weight in panels of 32 outputs share (linear.cl, conv2d.cl). */
 
+/* What follows the sums, as in dfx_epilogue; image_rows of the result share a line of channels. */
+#define EPILOGUE                                                                              \
+    __global const T *restrict channels, __global const T *restrict add, int activation,      \
+        int image_rows
+enum { THEN_SILU = 1, THEN_GELU, THEN_QUICK_GELU, THEN_GEGLU };
+#define ACTIVATE(v)                           \
+    (activation == THEN_SILU         ? SILU(v) \
+     : activation == THEN_GELU       ? GELU(v) \
+     : activation == THEN_QUICK_GELU ? QUICK_GELU(v) : (v))
+
 #ifdef ROWS
 
 /* For CPU devices: a work-item computes ROWS rows of one panel, the accumulators c0 and c1 in vector
@@ -55,26 +65,26 @@ typedef float S;
 
 /* Adds n elements of the sum from the weight at b; `element` is element k of row r. They are summed
  * apart first: so the rounding errors of long sums stay small. */
-#define MULTIPLY(n, element)                                 \
-    {                                                        \
-        float16 s0[ROWS], s1[ROWS];                          \
-        _Pragma("unroll")                                    \
-        for (int r = 0; r < ROWS; r++)                       \
-            s0[r] = s1[r] = 0.0f;                            \
-        for (int k = 0; k < (n); k++, b += 32) {             \
-            float16 b0 = LOADV16(b, 0), b1 = LOADV16(b, 16); \
-            _Pragma("unroll")                                \
-            for (int r = 0; r < ROWS; r++) {                 \
-                float16 e = (float16)(element);              \
-                s0[r] = fma(e, b0, s0[r]);                   \
-                s1[r] = fma(e, b1, s1[r]);                   \
-            }                                                \
-        }                                                    \
-        _Pragma("unroll")                                    \
-        for (int r = 0; r < ROWS; r++) {                     \
-            c0[r] += s0[r];                                  \
-            c1[r] += s1[r];                                  \
-        }                                                    \
+#define MULTIPLY(n, element)                                   \
+    {                                                          \
+        float16 s0[ROWS], s1[ROWS];                            \
+        _Pragma("unroll")                                      \
+        for (int r = 0; r < ROWS; r++)                         \
+            s0[r] = s1[r] = 0.0f;                              \
+        for (int k = 0; k < (n); k++, b += 32) {               \
+            float16 b0 = LOADWV16(b, 0), b1 = LOADWV16(b, 16); \
+            _Pragma("unroll")                                  \
+            for (int r = 0; r < ROWS; r++) {                   \
+                float16 e = (float16)(element);                \
+                s0[r] = fma(e, b0, s0[r]);                     \
+                s1[r] = fma(e, b1, s1[r]);                     \
+            }                                                  \
+        }                                                      \
+        _Pragma("unroll")                                      \
+        for (int r = 0; r < ROWS; r++) {                       \
+            c0[r] += s0[r];                                    \
+            c1[r] += s1[r];                                    \
+        }                                                      \
     }
 
 static inline void load_row(S *to, __global const T *from, int n)
@@ -101,75 +111,85 @@ static inline void begin_sums(float16 *c0, float16 *c1, __global const float *bi
     }
 }
 
-/* Stores rows x columns of the sums at y, whose lines are N long; `room` is for ROWS x 32. */
-static inline void store_sums(__global T *y, int N, int rows, int columns, const float16 *c0,
-                              const float16 *c1, float *room)
+/* `line` receives ROWS x 32. */
+static inline void end_sums(float *line, const float16 *c0, const float16 *c1)
 {
-    if (rows == ROWS && columns == 32) {
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            STOREV16(y, (size_t)r * N, c0[r]);
-            STOREV16(y, (size_t)r * N + 16, c1[r]);
-        }
-        return;
-    }
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
-        vstore16(c0[r], 0, room + r * 32);
-        vstore16(c1[r], 0, room + r * 32 + 16);
+        vstore16(c0[r], 0, line + r * 32);
+        vstore16(c1[r], 1, line + r * 32);
     }
+}
+
+/* 16 of n elements, zeros after the last one. */
+static inline float16 load_columns(__global const T *from, int n)
+{
+    float line[16];
+    if (n >= 16)
+        return LOADV16(from, 0);
+    for (int i = 0; i < 16; i++)
+        line[i] = i < n ? LOAD(from, i) : 0.0f;
+    return vload16(0, line);
+}
+
+static inline void store_columns(__global T *to, float16 v, int n)
+{
+    float line[16];
+    if (n >= 16) {
+        STOREV16(to, 0, v);
+        return;
+    }
+    vstore16(v, 0, line);
+    for (int i = 0; i < n; i++)
+        STORE(to, i, line[i]);
+}
+
+/* Stores the sums of ROWS x 32, behind which lie those of their gates where it has some, as rows x
+ * columns of the result from `row` and `column` on, whose lines are N long. */
+static inline void store_sums(__global T *y, const float *sums, int row, int column, int rows,
+                              int columns, int N, EPILOGUE)
+{
+    int gated = activation == THEN_GEGLU;
     for (int r = 0; r < rows; r++)
-        for (int i = 0; i < columns; i++)
-            STORE(y, (size_t)r * N + i, room[r * 32 + i]);
+        for (int i = 0; i < columns; i += 16) {
+            int n = columns - i;
+            size_t at = (size_t)(row + r) * N + column + i;
+            size_t channel = (size_t)((row + r) / image_rows) * (N << gated) + column + i;
+            float16 v = vload16(0, sums + r * 32 + i);
+            if (channels)
+                v += load_columns(channels + channel, n);
+            v = ACTIVATE(v);
+            if (gated) {
+                float16 gate = vload16(0, sums + (ROWS + r) * 32 + i);
+                if (channels)
+                    gate += load_columns(channels + channel + N, n);
+                v *= GELU(gate);
+            }
+            if (add)
+                v += load_columns(add + at, n);
+            store_columns(y + at, v, n);
+        }
 }
 
 #else
 
-/* For every device: a group computes a tile of TILE x TILE in steps of DEPTH through local memory, a
- * work-item 4 x 4 of it. */
-#define DEPTH 16
-#define PITCH (TILE + 4)
-
-/* Up to 4 elements of x, zeros after n. */
-float4 load_elements(__global const T *x, size_t at, int n)
+/* Stores one result from its sum and, where it has one, its gate's. */
+void store_sum(__global T *y, float v, float gate, int row, int column, int N, EPILOGUE)
 {
-    if (n >= 4)
-        return LOADV4(x, at);
-    float4 v = 0.0f;
-    if (n > 0)
-        v.s0 = LOAD(x, at);
-    if (n > 1)
-        v.s1 = LOAD(x, at + 1);
-    if (n > 2)
-        v.s2 = LOAD(x, at + 2);
-    return v;
-}
-
-void store_elements(__global T *y, size_t at, int n, float4 v)
-{
-    if (n >= 4) {
-        STOREV4(y, at, v);
-        return;
+    int gated = activation == THEN_GEGLU;
+    size_t at = (size_t)row * N + column;
+    size_t channel = (size_t)(row / image_rows) * (N << gated) + column;
+    if (channels)
+        v += LOAD(channels, channel);
+    v = ACTIVATE(v);
+    if (gated) {
+        if (channels)
+            gate += LOAD(channels, channel + N);
+        v *= GELU(gate);
     }
-    if (n > 0)
-        STORE(y, at, v.s0);
-    if (n > 1)
-        STORE(y, at + 1, v.s1);
-    if (n > 2)
-        STORE(y, at + 2, v.s2);
-}
-
-/* The bias of 4 outputs from `column` on; zeros without one, and from output n on. */
-float4 load_bias(__global const float *bias, int column, int n)
-{
-    float4 v = 0.0f;
-    if (bias) {
-        v.s0 = column < n ? bias[column] : 0.0f;
-        v.s1 = column + 1 < n ? bias[column + 1] : 0.0f;
-        v.s2 = column + 2 < n ? bias[column + 2] : 0.0f;
-        v.s3 = column + 3 < n ? bias[column + 3] : 0.0f;
-    }
-    return v;
+    if (add)
+        v += LOAD(add, at);
+    STORE(y, at, v);
 }
 
 #endif

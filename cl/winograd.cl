@@ -1,10 +1,10 @@
-/* winograd.cl - 3x3 convolutions on CPU devices by Winograd's F(4x4, 3x3), in three passes over a
- * chunk of tiles of 4x4 results: V = B^T x B, 36 products M = V U, y = A^T M A.
- *   x [N, H, W, C]   U [36][O / 32][C][32]   y [N, OH, OW, O]
- *   V [36][tiles][pitch], planes v_plane apart   M [36][O / 32][tiles][32], planes m_plane apart
+/* winograd.cl - 3x3 convolutions on CPU devices by Winograd's F(4x4, 3x3) over a chunk of tiles of
+ * 4x4 results: V = B^T x B; then for a panel of 32 outputs and a block of tiles U = G g G^T, 36
+ * products M = V U, and y = A^T M A.
+ *   x [N, H, W, C]   g in panels [O / 32][9][C][32] (with PAIRS [O / 32][9][ceil(C / 2)][32][2])
+ *   y [N, OH, OW, O]   V [36][tiles][pitch], planes v_plane apart
+ * A worker's room: U [36][PART][32], planes u_plane apart, and M [36][block][32], m_plane apart.
  * The points are 0, +-sqrt(1/2), +-sqrt(2) and infinity; see lib/op/conv2d_winograd.c. */
-
-#include "panel.cl"
 
 #define HALF_ROOT 0.707106781f
 #define ROOT 1.41421356f
@@ -34,50 +34,75 @@ static inline void backward(float16 *y, int step, const float16 *m)
     y[3 * step] = 0.5f * t1 + 2.0f * t2 + m[5];
 }
 
+/* u = G g; elements of u are `step` apart. */
+static inline void spread(float16 *u, int step, const float16 *g)
+{
+    float16 even = g[0] * (-2.0f / 3) - g[2] * (1.0f / 3), odd = g[1] * (HALF_ROOT * -2 / 3);
+    u[0] = g[0];
+    u[step] = even + odd;
+    u[2 * step] = even - odd;
+    even = g[0] * (1.0f / 6) + g[2] * (1.0f / 3);
+    odd = g[1] * (ROOT / 6);
+    u[3 * step] = even + odd;
+    u[4 * step] = even - odd;
+    u[5 * step] = g[2];
+}
+
 /* 16 of n elements, zeros after the last one. */
-static inline float16 load_part(__global const float *from, int n)
+static inline float16 load_part(__global const T *from, int n)
 {
     float room[16];
     if (n >= 16)
-        return vload16(0, from);
+        return LOADV16(from, 0);
     for (int i = 0; i < 16; i++)
-        room[i] = i < n ? from[i] : 0.0f;
+        room[i] = i < n ? LOAD(from, i) : 0.0f;
     return vload16(0, room);
 }
 
-static inline void store_part(__global float *to, float16 v, int n)
+static inline void store_part(__global T *to, float16 v, int n)
 {
     float room[16];
     if (n >= 16) {
-        vstore16(v, 0, to);
+        STOREV16(to, 0, v);
         return;
     }
     vstore16(v, 0, room);
     for (int i = 0; i < n; i++)
-        to[i] = room[i];
+        STORE(to, i, room[i]);
 }
 
-/* A work-item transforms the 6x6 pixels that a tile sees. */
+#ifndef ROWS
+
+/* A work-item transforms the 6x6 pixels that a tile sees, of a picture of height x width to which x
+ * is resized. */
 WORK_GROUP(1, 1, 1)
-void winograd_input(__global const float *restrict x, __global float *restrict v, int H, int W,
-                    int C, int across, int down, int top, int left, int first, int v_plane,
-                    int pitch)
+void winograd_input(__global const T *restrict x, __global float *restrict v, int H, int W_, int C,
+                    int height, int width, int across, int down, int top, int left, int first,
+                    int v_plane, int pitch)
 {
     int tile = get_global_id(0), at = first + tile;
     int image = at / (across * down);
     int y0 = at / across % down * 4 - top, x0 = at % across * 4 - left;
     __global float *to = v + (size_t)tile * pitch;
+    __global const T *pixel[36];
+    for (int i = 0; i < 36; i++) {
+        int iy = y0 + i / 6, ix = x0 + i % 6;
+        pixel[i] = 0;
+        if (iy >= 0 && iy < height && ix >= 0 && ix < width) {
+            iy = height == H ? iy : (int)((long)iy * H / height);
+            ix = width == W_ ? ix : (int)((long)ix * W_ / width);
+            pixel[i] = x + (((size_t)image * H + iy) * W_ + ix) * C;
+        }
+    }
     for (int c = 0; c < C; c += 16) {
         float16 line[6], part[36], result[6];
 #pragma unroll
         for (int i = 0; i < 6; i++) {
-            int ix = x0 + i;
 #pragma unroll
             for (int j = 0; j < 6; j++) {
-                int iy = y0 + j;
                 line[j] = 0.0f;
-                if (iy >= 0 && iy < H && ix >= 0 && ix < W)
-                    line[j] = load_part(x + (((size_t)image * H + iy) * W + ix) * C + c, C - c);
+                if (pixel[j * 6 + i])
+                    line[j] = load_part(pixel[j * 6 + i] + c, C - c);
             }
             forward(part + i, 6, line);
         }
@@ -91,58 +116,165 @@ void winograd_input(__global const float *restrict x, __global float *restrict v
     }
 }
 
-/* Dimension 0 is tiles in eights, 1 panels, 2 the 36 products. */
-#define STEPS 128
+#else
 
-WORK_GROUP(1, 1, 1)
-void winograd_multiply(__global const float *restrict v, __global const float *restrict u,
-                       __global float *restrict m, int C, int v_plane, int pitch, int m_plane,
-                       int tiles)
+/* U for a vector of outputs of one input. */
+static inline void window(__global float *to, int plane, const float16 *g)
 {
-    int row = get_global_id(0) * ROWS, panel = get_global_id(1), plane = get_global_id(2);
-    __global const float *b = u + ((size_t)plane * get_global_size(1) + panel) * C * 32;
-    __global const float *a = v + (size_t)plane * v_plane + (size_t)row * pitch;
-    __global float *to = m + (size_t)plane * m_plane + ((size_t)panel * tiles + row) * 32;
-    float16 c0[ROWS], c1[ROWS];
+    float16 line[3], part[18], result[6];
 #pragma unroll
-    for (int r = 0; r < ROWS; r++)
-        c0[r] = c1[r] = 0.0f;
-    for (int k0 = 0; k0 < C; k0 += STEPS, a += STEPS)
-        MULTIPLY(min(STEPS, C - k0), a[(size_t)r * pitch + k])
+    for (int i = 0; i < 3; i++) {
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-        vstore16(c0[r], 0, to + r * 32);
-        vstore16(c1[r], 1, to + r * 32);
+        for (int j = 0; j < 3; j++)
+            line[j] = g[j * 3 + i];
+        spread(part + i, 3, line);
+    }
+#pragma unroll
+    for (int j = 0; j < 6; j++) {
+        spread(result, 1, part + j * 3);
+#pragma unroll
+        for (int i = 0; i < 6; i++)
+            vstore16(result[i], 0, to + (j * 6 + i) * plane);
     }
 }
 
-/* A work-item transforms a tile back. */
-WORK_GROUP(1, 1, 1)
-void winograd_output(__global const float *restrict m, __global const float *restrict bias,
-                     __global float *restrict y, int OH, int OW, int O, int across, int down,
-                     int first, int m_plane, int tiles)
+/* U of n inputs from `first` on of a panel. */
+static inline void transform(__global float *u, int plane, __global const W *panel, int C, int first,
+                             int n)
 {
-    int tile = get_global_id(0), at = first + tile;
-    int image = at / (across * down), y0 = at / across % down * 4, x0 = at % across * 4;
-    for (int c = 0; c < O; c += 16) {
-        __global const float *from = m + ((size_t)(c / 32) * tiles + tile) * 32 + c % 32;
-        float16 line[6], part[24], result[4];
-        float16 offset = bias ? load_part(bias + c, O - c) : 0.0f;
+#ifdef PAIRS
+    __global const uint *pairs = (__global const uint *)panel;
+    size_t lines = (C + 1) / 2;
+    for (int k = 0; k < n; k += 2)
+        for (int o = 0; o < 32; o += 16) {
+            float16 even[9], odd[9];
 #pragma unroll
-        for (int i = 0; i < 6; i++) {
+            for (int t = 0; t < 9; t++) {
+                uint16 both = vload16(0, pairs + (t * lines + (first + k) / 2) * 32 + o);
+                even[t] = as_float16(both << 16);
+                odd[t] = as_float16(both & 0xffff0000u);
+            }
+            window(u + k * 32 + o, plane, even);
+            window(u + (k + 1) * 32 + o, plane, odd);
+        }
+#else
+    for (int k = 0; k < n; k++)
+        for (int o = 0; o < 32; o += 16) {
+            float16 g[9];
 #pragma unroll
-            for (int j = 0; j < 6; j++)
-                line[j] = vload16(0, from + (size_t)(j * 6 + i) * m_plane);
-            backward(part + i, 6, line);
+            for (int t = 0; t < 9; t++)
+                g[t] = LOADWV16(panel, ((size_t)t * C + first + k) * 32 + o);
+            window(u + k * 32 + o, plane, g);
+        }
+#endif
+}
+
+/* One plane: m [count][32] += v [count][n] u [n][32]; rows after the last one repeat it. */
+static inline void multiply(__global float *m, __global const float *v, __global const float *u,
+                            int pitch, int count, int n, int fresh)
+{
+    for (int row = 0; row < count; row += ROWS, m += ROWS * 32) {
+        __global const float *a[ROWS];
+        float16 c0[ROWS], c1[ROWS];
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            a[r] = v + (size_t)min(row + r, count - 1) * pitch;
+            c0[r] = c1[r] = 0.0f;
+        }
+        for (int k = 0; k < n; k++) {
+            float16 b0 = vload16(0, u + k * 32), b1 = vload16(1, u + k * 32);
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) {
+                float16 e = (float16)(a[r][k]);
+                c0[r] = fma(e, b0, c0[r]);
+                c1[r] = fma(e, b1, c1[r]);
+            }
         }
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            backward(result, 1, part + j * 6);
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                if (y0 + j < OH && x0 + i < OW)
-                    store_part(y + (((size_t)image * OH + y0 + j) * OW + x0 + i) * O + c,
-                               result[i] + offset, O - c);
+        for (int r = 0; r < ROWS; r++) {
+            vstore16(fresh ? c0[r] : c0[r] + vload16(0, m + r * 32), 0, m + r * 32);
+            vstore16(fresh ? c1[r] : c1[r] + vload16(1, m + r * 32), 1, m + r * 32);
         }
     }
 }
+
+/* Transforms 16 columns of a tile back and stores the pixels that the result has; y and add begin
+ * at its first pixel. */
+static inline void transform_back(__global T *y, __global const T *add, __global const float *m,
+                                  int plane, float16 offset, int height, int width, int OW, int O,
+                                  int n)
+{
+    float16 line[6], part[24], result[4];
+#pragma unroll
+    for (int i = 0; i < 6; i++) {
+#pragma unroll
+        for (int j = 0; j < 6; j++)
+            line[j] = vload16(0, m + (j * 6 + i) * plane);
+        backward(part + i, 6, line);
+    }
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        backward(result, 1, part + j * 6);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            if (j < height && i < width) {
+                size_t at = ((size_t)j * OW + i) * O;
+                float16 sum = result[i] + offset;
+                if (add)
+                    sum += load_part(add + at, n);
+                store_part(y + at, sum, n);
+            }
+    }
+}
+
+/* What is added to 16 outputs of every pixel of an image. */
+static inline float16 load_offset(__global const float *bias, __global const T *channels, int n)
+{
+    float room[16];
+    for (int i = 0; i < 16; i++)
+        room[i] = (bias && i < n ? bias[i] : 0.0f) + (channels && i < n ? LOAD(channels, i) : 0.0f);
+    return vload16(0, room);
+}
+
+/* A work-item does every get_global_size(0)-th task: a panel of a block of tiles. */
+WORK_GROUP(1, 1, 1)
+void winograd_blocks(__global const float *restrict v, __global const W *restrict w,
+                     __global const float *restrict bias, __global const T *restrict channels,
+                     __global const T *restrict add, __global T *restrict y,
+                     __global float *restrict room, int C, int OH, int OW, int O, int across,
+                     int down, int first, int tiles, int block, int v_plane, int u_plane,
+                     int m_plane, int pitch, int tasks)
+{
+    int panels = (O + 31) / 32;
+    __global float *u = room + (size_t)get_global_id(0) * 36 * (u_plane + m_plane);
+    __global float *m = u + 36 * u_plane;
+    for (int task = get_global_id(0); task < tasks; task += get_global_size(0)) {
+        int panel = task % panels, tile = task / panels * block, count = min(block, tiles - tile);
+#ifdef PAIRS
+        __global const W *weight = w + (size_t)panel * 9 * ((C + 1) / 2 * 2) * 32;
+#else
+        __global const W *weight = w + (size_t)panel * 9 * C * 32;
+#endif
+        for (int k = 0; k < C; k += PART) {
+            int n = min(PART, C - k);
+            transform(u, u_plane, weight, C, k, n);
+            for (int plane = 0; plane < 36; plane++)
+                multiply(m + plane * m_plane, v + (size_t)plane * v_plane + (size_t)tile * pitch + k,
+                         u + plane * u_plane, pitch, count, n, k == 0);
+        }
+        for (int t = 0; t < count; t++) {
+            int at = first + tile + t, image = at / (across * down);
+            int y0 = at / across % down * 4, x0 = at % across * 4;
+            size_t pixel = (((size_t)image * OH + y0) * OW + x0) * O;
+            for (int c = panel * 32; c < min(O, panel * 32 + 32); c += 16)
+                transform_back(y + pixel + c, add ? add + pixel + c : add, m + t * 32 + c % 32,
+                               m_plane,
+                               load_offset(bias ? bias + c : bias,
+                                           channels ? channels + (size_t)image * O + c : channels,
+                                           O - c),
+                               OH - y0, OW - x0, OW, O, O - c);
+        }
+    }
+}
+
+#endif

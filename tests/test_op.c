@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-enum { MAX_INPUTS = 3 };
+enum { MAX_INPUTS = 4 };
 
 static dfx_tensors *file;
 
@@ -96,6 +96,33 @@ static dfx_value *conv2d_depthwise(void)
 {
     dfx_conv2d_options o = { .stride = 2, .dilation = 1, .groups = 31, 2, 2, 2, 2, 0, 0 };
     return dfx_conv2d(in("x"), constant("weight"), constant("bias"), &o);
+}
+
+static dfx_value *linear_then(void)
+{
+    return dfx_linear_then(in("x"), constant("weight"), constant("bias"),
+                           &(dfx_epilogue){ in("channels"), DFX_SILU, in("add") });
+}
+
+/* By one call where values and gates begin with a panel each, else by three. */
+static dfx_value *linear_geglu(void)
+{
+    return dfx_linear_then(in("x"), constant("weight"), constant("bias"),
+                           &(dfx_epilogue){ NULL, DFX_GEGLU, in("add") });
+}
+
+static dfx_value *conv2d_then(void)
+{
+    dfx_conv2d_options o = { .stride = 1, .dilation = 1, .groups = 1, 1, 1, 1, 1, 11, 13 };
+    return dfx_conv2d_then(in("x"), constant("weight"), constant("bias"), &o,
+                           &(dfx_epilogue){ in("channels"), DFX_GELU, in("add") });
+}
+
+static dfx_value *conv2d_groups_then(void)
+{
+    dfx_conv2d_options o = { .stride = 1, .dilation = 1, .groups = 4, 1, 1, 1, 1, 12, 10 };
+    return dfx_conv2d_then(in("x"), constant("weight"), NULL, &o,
+                           &(dfx_epilogue){ NULL, DFX_QUICK_GELU, in("add") });
 }
 
 static dfx_value *attention(void)
@@ -238,6 +265,11 @@ static const struct test {
     { "conv2d_dilation", NULL, conv2d_dilation, 1e-6 },
     { "conv2d_groups", NULL, conv2d_groups, 1e-6 },
     { "conv2d_depthwise", NULL, conv2d_depthwise, 1e-6 },
+    { "linear_then", NULL, linear_then, 1e-6 },
+    { "linear_geglu", NULL, linear_geglu, 1e-6 },
+    { "linear_geglu_odd", NULL, linear_geglu, 1e-6 },
+    { "conv2d_then", NULL, conv2d_then, 2e-6 },
+    { "conv2d_groups_then", NULL, conv2d_groups_then, 1e-6 },
     { "attention", NULL, attention, 2e-6 },
     { "attention_cross", NULL, attention_cross, 2e-6 },
     { "attention_causal", NULL, attention_causal, 2e-6 },
@@ -264,7 +296,7 @@ static const struct test {
     { "timestep_sd", NULL, timestep_sd, 4e-5 },
     { "timestep_ddpm", NULL, timestep_ddpm, 4e-5 },
 };
-enum { TESTS = sizeof tests / sizeof *tests, PRODUCTS = 8 }; /* the first ones have weights */
+enum { TESTS = sizeof tests / sizeof *tests, PRODUCTS = 13 }; /* the first ones have weights */
 
 /* In bf16 x and the weight are rounded by up to 2^-9 each, the result once more. */
 static const double bf16_tolerance = 3 * 0x1p-9;
@@ -378,6 +410,37 @@ static dfx_value *conv2d_no_stride(void)
     return dfx_conv2d(in("x"), constant("weight"), NULL, &o);
 }
 
+/* The bias's line in place of channels for each image. */
+static dfx_value *linear_wrong_channels(void)
+{
+    return dfx_linear_then(in("x"), constant("weight"), NULL,
+                           &(dfx_epilogue){ .channels = in("bias") });
+}
+
+static dfx_value *linear_wrong_add(void)
+{
+    return dfx_linear_then(in("x"), constant("weight"), NULL, &(dfx_epilogue){ .add = in("bias") });
+}
+
+static dfx_value *linear_constant_add(void)
+{
+    return dfx_linear_then(in("x"), constant("weight"), NULL,
+                           &(dfx_epilogue){ .add = constant("weight") });
+}
+
+static dfx_value *conv2d_geglu(void)
+{
+    return dfx_conv2d_then(in("x"), constant("weight"), NULL, NULL,
+                           &(dfx_epilogue){ .activation = DFX_GEGLU });
+}
+
+static dfx_value *conv2d_half_size(void)
+{
+    dfx_conv2d_options o = DFX_CONV2D_DEFAULT;
+    o.height = 18;
+    return dfx_conv2d(in("x"), constant("weight"), NULL, &o);
+}
+
 static void test_refusals(void)
 {
     dfx_device *device;
@@ -388,15 +451,20 @@ static void test_refusals(void)
     test_refusal(device, "conv2d", conv2d_misfit, "[33, 16, 3, 3] in 2 groups does not fit");
     test_refusal(device, "conv2d", conv2d_too_large, "larger than x [1, 9, 7, 16]");
     test_refusal(device, "conv2d", conv2d_no_stride, "stride 0");
+    test_refusal(device, "linear", linear_wrong_channels, "channels is [33], [2, 33] is needed");
+    test_refusal(device, "linear", linear_wrong_add, "add is [33], [2, 17, 33] is needed");
+    test_refusal(device, "linear", linear_constant_add, "add must not be a constant");
+    test_refusal(device, "conv2d", conv2d_geglu, "no activation");
+    test_refusal(device, "conv2d", conv2d_half_size, "9 x 7 cannot be resized to 18 x 0");
     dfx_device_free(device);
 }
 
 /* Every way there is to multiply, on the same values. */
 static void test_variants(void)
 {
-    const char *names[] = { "conv2d:winograd", "linear:tiled,conv2d:tiled",
-                            "linear:clblast,conv2d:clblast" };
-    for (int i = 0; i < 3; i++) {
+    const char *names[] = { "conv2d:winograd", "linear:tiled_small,conv2d:tiled_small",
+                            "linear:direct,conv2d:direct", "linear:clblast,conv2d:clblast" };
+    for (int i = 0; i < 4; i++) {
         setenv("DFX_VARIANT", names[i], 1);
         printf("# DFX_VARIANT=%s\n", names[i]);
         test_device("opencl", DFX_F32, PRODUCTS);
@@ -404,6 +472,58 @@ static void test_variants(void)
             test_device("cpu", DFX_F32, PRODUCTS);
     }
     unsetenv("DFX_VARIANT");
+}
+
+/* A result with the weight in a dtype of the file. */
+static dfx_status multiply_narrow(float *to, size_t bytes, dfx_device *device, dfx_dtype dtype,
+                                  const void *weight, int is_conv)
+{
+    begin(is_conv ? "conv2d_then" : "linear_geglu", device, DFX_F32);
+    dfx_weight narrow = { .name = "weight", .spec = find("weight")->spec, .data = weight };
+    narrow.spec.dtype = dtype;
+    dfx_value *x = in("x"), *w = dfx_constant(now.sequence, &narrow);
+    dfx_epilogue then = { NULL, is_conv ? DFX_SILU : DFX_GEGLU, NULL };
+    dfx_output(is_conv ? dfx_conv2d_then(x, w, NULL, NULL, &then)
+                       : dfx_linear_then(x, w, NULL, &then),
+               "y");
+    dfx_status status = dfx_sequence_prepare(now.sequence);
+    if (status == DFX_OK)
+        status = dfx_sequence_write(now.sequence, now.input[0]->name, now.input[0]->data,
+                                    now.input[0]->bytes);
+    if (status == DFX_OK)
+        status = dfx_sequence_run(now.sequence);
+    if (status == DFX_OK)
+        status = dfx_sequence_read(now.sequence, "y", to, bytes);
+    dfx_sequence_free(now.sequence);
+    return status;
+}
+
+/* f32 results do not depend on whether the weight lies on the device in the file's f16 or bf16. */
+static void test_narrow_weights(const char *name)
+{
+    enum { MOST = 1 << 13 };
+    static uint16_t half[MOST];
+    static float wide[MOST], y[2][MOST];
+    dfx_device *device;
+    if (dfx_device_open(&device, name) != DFX_OK) {
+        skip(dfx_error(), "narrow weights on %s", name);
+        return;
+    }
+    for (int is_conv = 0; is_conv < 2; is_conv++)
+        for (dfx_dtype dtype = DFX_F16; dtype <= DFX_BF16; dtype++) {
+            now.name = is_conv ? "conv2d_then" : "linear_geglu";
+            const dfx_tensor *w = find("weight");
+            size_t n = w->bytes / sizeof(float),
+                   bytes = (is_conv ? 2 * 3 * 5 * 33 : 2 * 7 * 64) * 4;
+            dfx__from_f32(half, dtype, w->data, n);
+            dfx__to_f32(wide, half, dtype, n);
+            dfx_status first = multiply_narrow(y[0], bytes, device, dtype, half, is_conv);
+            dfx_status second = multiply_narrow(y[1], bytes, device, DFX_F32, wide, is_conv);
+            ok(first == DFX_OK && second == DFX_OK && memcmp(y[0], y[1], bytes) == 0,
+               "%s on %s: a weight kept in %s gives the bits of f32", now.name, name,
+               dfx_dtype_name(dtype));
+        }
+    dfx_device_free(device);
 }
 
 /* Inputs of a tap lie in pairs; after an odd number of them, and after the last output, zeros. */
@@ -440,6 +560,8 @@ int main(void)
     test_device("cpu", DFX_BF16, PRODUCTS);
     test_device("opencl", DFX_BF16, PRODUCTS);
     test_variants();
+    test_narrow_weights("cpu");
+    test_narrow_weights("opencl");
     test_pairs();
     test_refusals();
     dfx_tensors_free(file);

@@ -1,47 +1,54 @@
-/* cpu_attention.c - attention over a block of queries, compiled once for each instruction set
+/* cpu_attention.c - attention over blocks of queries, compiled once for each instruction set
  * DFX_ISA.
  *
  * Queries lie across the lanes, so no operation of softmax crosses lanes and both products are
- * calls of the tile of cpu_tile.c: scores [keys][32] = key [keys][head] query^T [head][32], and
- * sums [head][32] = value^T [head][keys] weights [keys][32]. The block keeps each query's largest
- * score and sum of weights, and rescales when they grow (Milakov & Gimelshein 2018). */
+ * tiles of a packed panel and lines: scores [keys][32] = key [keys][head] query^T [head][32], and
+ * sums [head][32] = value^T [head][keys] weights [keys][32]. A block keeps each query's largest
+ * score and sum of weights, and rescales when they grow (Milakov & Gimelshein 2018). Several blocks
+ * go through the keys together, so that these come from far caches once for all of them. */
 #include "device/cpu_attention.h"
 
-#include "device/cpu_tile.h"
+#include "device/cpu_kernels.h"
 
 #include <string.h>
+#if defined __AVX512F__
+#include <immintrin.h>
+#endif
 
 #define NAME_(prefix, isa) prefix##isa
 #define NAME(prefix, isa) NAME_(prefix, isa)
 
 #if defined __AVX512F__
-enum { WIDTH = 16, SQUARE = 8 };
+enum { WIDTH = 16, SQUARE = 8, ROWS = 8 };
 #elif defined __AVX2__
-enum { WIDTH = 8, SQUARE = 8 };
+enum { WIDTH = 8, SQUARE = 8, ROWS = 6 };
 #else
-enum { WIDTH = 4, SQUARE = 4 };
+enum { WIDTH = 4, SQUARE = 4, ROWS = 4 };
 #endif
 
 enum {
-    QUERIES = DFX__ATTENTION_QUERIES,
-    KEYS = DFX__ATTENTION_KEYS,
+    LINE = DFX__ATTENTION_LINE,
+    BLOCKS = DFX__ATTENTION_BLOCKS,
+    KEYS = DFX__ATTENTION_KEYS / ROWS * ROWS,
     CHUNK = 128, /* of a head: its queries stay in the first-level cache */
+    STAGE = 64,  /* words of a row that are copied before they are transposed */
     SPARE = DFX__ATTENTION_SPARE
 };
 
-_Static_assert((int)QUERIES == (int)DFX__TILE_COLUMNS, "a block of queries is a tile's columns");
-_Static_assert(SPARE + 1 >= (int)DFX__TILE_ROWS, "a tile's rows fit into the spare ones");
+_Static_assert((int)LINE == (int)DFX__TILE_COLUMNS, "a line is a row of a tile");
 
 /* Below every score that matters, and finite: weights of masked keys become exactly 0. */
 static const float masked = -1e30f;
 
 typedef float vector __attribute__((vector_size(WIDTH * 4), may_alias));
-typedef int32_t ints __attribute__((vector_size(WIDTH * 4)));
+typedef int32_t ints __attribute__((vector_size(WIDTH * 4), may_alias));
+typedef uint32_t words __attribute__((vector_size(WIDTH * 4), may_alias));
+typedef uint32_t word __attribute__((may_alias));
 typedef float square_row __attribute__((vector_size(SQUARE * 4)));
 typedef float any_row __attribute__((vector_size(SQUARE * 4), aligned(4), may_alias));
 
-/* One line of a block: a number for each query. */
-typedef float line[QUERIES];
+/* A word for each query of a block. */
+typedef float line[LINE];
 
 static inline square_row interleave(square_row a, square_row b, int half)
 {
@@ -88,125 +95,310 @@ static void transpose(float *to, size_t to_stride, const float *from, size_t fro
     }
 }
 
+/* Pairs of bf16 as words: to[p to_stride + r] is pair p of row r. */
+static void transpose_pairs(float *to, size_t to_stride, const uint16_t *from, size_t stride,
+                            size_t rows, size_t columns)
+{
+    float stage[SQUARE][STAGE];
+    for (size_t r = 0; r < rows; r += SQUARE)
+        for (size_t c = 0; c < columns; c += 2 * STAGE) {
+            size_t height = rows - r < SQUARE ? rows - r : SQUARE;
+            size_t width = columns - c < 2 * STAGE ? columns - c : 2 * STAGE;
+            for (size_t i = 0; i < height; i++) {
+                stage[i][(width - 1) / 2] = 0;
+                memcpy(stage[i], from + (r + i) * stride + c, width * sizeof *from);
+            }
+            transpose(to + c / 2 * to_stride + r, to_stride, stage[0], STAGE, height,
+                      (width + 1) / 2);
+        }
+}
+
+/* Lanes of a panel of keys. */
+static void pack_lanes(const dfx__attention_head *h, float *to, const void *from, size_t at,
+                       size_t stride, size_t lanes)
+{
+    if (h->pairs)
+        transpose_pairs(to, ROWS, (const uint16_t *)from + at, stride, lanes, (size_t)h->head);
+    else
+        transpose(to, ROWS, (const float *)from + at, stride, lanes, (size_t)h->head);
+}
+
+/* Lanes after the last key repeat it; nothing uses their scores. */
+static void pack_keys(const dfx__attention_head *h, const void *from, size_t stride, int64_t first,
+                      int64_t count)
+{
+    size_t length = (size_t)(h->pairs ? (h->head + 1) / 2 : h->head);
+    for (int64_t key = 0; key < count; key += ROWS) {
+        float *to = h->key + (size_t)(first + key) * length;
+        int64_t n = count - key < ROWS ? count - key : ROWS;
+        pack_lanes(h, to, from, (size_t)key * stride, stride, (size_t)n);
+        for (int64_t i = n; i < ROWS; i++)
+            pack_lanes(h, to + i, from, (size_t)(key + n - 1) * stride, stride, 1);
+    }
+}
+
+/* A panel's words of one key, or of two in pairs; zeros after channel n. */
+static inline void pack_panel(float *to, const float *from, int n)
+{
+    for (int i = 0; i < ROWS; i++)
+        to[i] = i < n ? from[i] : 0;
+}
+
+static inline void pair_panel(word *to, const uint16_t *low, const uint16_t *high, int n)
+{
+    for (int i = 0; i < ROWS; i++)
+        to[i] = i < n ? low[i] | (uint32_t)high[i] << 16 : 0;
+}
+
+static void pack_values(const dfx__attention_head *h, const void *from, size_t stride,
+                        int64_t first, int64_t count)
+{
+    static const uint16_t none[ROWS];
+    int step = h->pairs ? 2 : 1;
+    int64_t length = (h->keys + step - 1) / step;
+    for (int c = 0; c < h->head; c += ROWS) {
+        float *to = h->value + ((size_t)c * (size_t)length + (size_t)(first / step) * ROWS);
+        int n = h->head - c < ROWS ? h->head - c : ROWS;
+        for (int64_t key = 0; key < count; key += step, to += ROWS) {
+            const float *row = (const float *)from + (size_t)key * stride + c;
+            const uint16_t *low = (const uint16_t *)from + (size_t)key * stride + c;
+            const uint16_t *high = key + 1 < count ? low + stride : none;
+            if (h->pairs)
+                n == ROWS ? pair_panel((word *)to, low, high, ROWS)
+                          : pair_panel((word *)to, low, high, n);
+            else
+                n == ROWS ? pack_panel(to, row, ROWS) : pack_panel(to, row, n);
+        }
+    }
+}
+
+/* to [ROWS][32] = sum over i < k of panel [i][ROWS] from [i][32], added to what is there or not. */
+static inline void tile(line *to, const float *panel, line *from, int k, int add)
+{
+    for (int q = 0; q < LINE; q += 2 * WIDTH) {
+        vector sum[ROWS][2];
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+            sum[r][0] = sum[r][1] = (vector){ 0 };
+        for (int i = 0; i < k; i++) {
+            vector b0 = *(const vector *)(from[i] + q), b1 = *(const vector *)(from[i] + q + WIDTH);
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++) {
+                sum[r][0] += panel[i * ROWS + r] * b0;
+                sum[r][1] += panel[i * ROWS + r] * b1;
+            }
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++) {
+            vector *at = (vector *)(to[r] + q);
+            if (add) {
+                sum[r][0] += at[0];
+                sum[r][1] += at[1];
+            }
+            at[0] = sum[r][0];
+            at[1] = sum[r][1];
+        }
+    }
+}
+
+/* The product of panels, `stride` words apart, and lines; pairs are multiplied as the processor,
+ * not only DFX_ISA, can. Writes up to SPARE lines more than `rows`, which mean nothing. */
+static void multiply(line *to, const float *panel, size_t stride, line *from, int rows, int k,
+                     int add, int pairs)
+{
+    const struct dfx__cpu_kernels *kernels = dfx__cpu_kernels();
+    for (int r = 0; r < rows; r += ROWS, panel += stride)
+        if (pairs)
+            kernels->tile_packed_pairs(to[r], panel, from[0], (size_t)k, add);
+        else
+            tile(to + r, panel, from, k, add);
+}
+
 /* The larger ones; of b where a is NaN. */
 static inline vector larger(vector a, vector b)
 {
+#if defined __AVX512F__
+    return (vector)_mm512_max_ps((__m512)a, (__m512)b);
+#else
     ints mask = (ints)(a > b);
     return (vector)((mask & (ints)a) | (~mask & (ints)b));
+#endif
 }
 
 /* 2^x for x <= 0 within 1.6e-7 of it; exactly 0 below -127. NaN stays NaN. */
 static inline vector power_of_2(vector x)
 {
+    const float round = 0x1.8p23f; /* a number added to it is rounded to its lowest bits */
     x = larger((vector){ 0 } - 127, x);
-    ints n = __builtin_convertvector(x - 0.5f, ints);
-    vector f = x - __builtin_convertvector(n, vector);
+    vector n = x + round;
+    vector f = x - (n - round);
     vector p = f * 0x1.5bba14p-10f + 0x1.3cea88p-7f;
     p = p * f + 0x1.c6b752p-5f;
     p = p * f + 0x1.ebf9bcp-3f;
     p = p * f + 0x1.62e42ap-1f;
     p = p * f + 1.0f;
-    return (vector)((ints)p + (n << 23));
+    return (vector)((words)p + ((words)n << 23));
 }
 
-/* to [rows][32] += a [rows][k] b [k][32], where rows of a are `stride` apart. Writes up to SPARE
- * rows more, which mean nothing. */
-static void multiply(line *to, const float *a, size_t stride, const float *b, int rows, int k)
-{
-    const struct dfx__cpu_kernels *kernels = &NAME(dfx__cpu_, DFX_ISA);
-    for (int r = 0; r < rows; r += kernels->rows) {
-        const float *row[DFX__TILE_ROWS];
-        for (int i = 0; i < kernels->rows; i++)
-            row[i] = a + (size_t)(r + i < rows ? r + i : rows - 1) * stride;
-        kernels->tile(to[r], row, b, (size_t)k);
-    }
-}
-
-/* What a block works in: lines of its room. */
+/* What a task works in: lines of its room. */
 typedef struct {
-    line *query;  /* [head] */
+    line *query; /* [head], pairs: [head / 2] */
+    line *sums;  /* [head + SPARE] */
+    line *most;  /* [1] the largest score */
+    line *total; /* [1] the sum of weights */
+    int64_t first;
+    int queries;
+} block;
+
+typedef struct {
+    block block[BLOCKS];
     line *scores; /* [KEYS + SPARE], then weights */
-    line *sums;   /* [head + SPARE] */
-    line *most;   /* [1] the largest score */
-    line *total;  /* [1] the sum of weights */
+    int blocks;
 } workspace;
 
-static workspace lay_out(float *room, int head)
+static void lay_out(workspace *w, const dfx__attention_task *t)
 {
-    line *at = (line *)room;
-    workspace w = { at, at + head, at + head + KEYS + SPARE, NULL, NULL };
-    w.most = w.sums + head + SPARE;
-    w.total = w.most + 1;
-    return w;
-}
-
-static void load_query(const dfx__attention_block *b, workspace *w)
-{
-    float factor = b->scale * 1.44269504f;
-    memset(w->query, 0, (size_t)b->head * sizeof(line));
-    transpose(w->query[0], QUERIES, b->query, b->query_stride, (size_t)b->queries, (size_t)b->head);
-    for (int i = 0; i < b->head; i++)
-        for (int q = 0; q < QUERIES; q++)
-            w->query[i][q] *= factor;
-}
-
-static void score(const dfx__attention_block *b, workspace *w, int64_t key, int count)
-{
-    memset(w->scores, 0, (size_t)(count + SPARE) * sizeof(line));
-    for (int i = 0; i < b->head; i += CHUNK) {
-        int length = b->head - i < CHUNK ? b->head - i : CHUNK;
-        multiply(w->scores, b->key + (size_t)key * b->key_stride + i, b->key_stride, w->query[i],
-                 count, length);
+    line *at = (line *)t->room;
+    w->scores = at;
+    at += KEYS + SPARE;
+    w->blocks = (t->queries + LINE - 1) / LINE;
+    for (int i = 0; i < w->blocks; i++) {
+        int left = t->queries - i * LINE;
+        block *b = &w->block[i];
+        b->query = at;
+        b->sums = b->query + t->head->head;
+        b->most = b->sums + t->head->head + SPARE;
+        b->total = b->most + 1;
+        b->first = t->first + i * LINE;
+        b->queries = left < LINE ? left : LINE;
+        at = b->total + 1;
     }
-    /* Keys after the block's first query. */
-    for (int64_t i = b->first < key ? 0 : b->first + 1 - key; i < count; i++)
-        for (int q = 0; q < QUERIES && b->first + q < key + i; q++)
-            w->scores[i][q] = masked;
 }
 
-/* Scores become weights, and earlier sums are rescaled to them. */
-static void soften(const dfx__attention_block *b, workspace *w, int count)
+static void begin(const dfx__attention_task *t, block *b, int index)
 {
-    for (int q = 0; q < QUERIES; q += WIDTH) {
-        vector *most = (vector *)(w->most[0] + q), *total = (vector *)(w->total[0] + q);
-        vector m = *most, sum = { 0 };
-        for (int key = 0; key < count; key++)
-            m = larger(*(const vector *)(w->scores[key] + q), m);
-        for (int key = 0; key < count; key++) {
-            vector *x = (vector *)(w->scores[key] + q);
-            *x = power_of_2(*x - m);
-            sum += *x;
+    size_t head = (size_t)t->head->head, at = (size_t)index * LINE * t->query_stride;
+    memset(b->query, 0, head * sizeof(line));
+    if (t->head->pairs)
+        transpose_pairs(b->query[0], LINE, (const uint16_t *)t->query + at, t->query_stride,
+                        (size_t)b->queries, head);
+    else
+        transpose(b->query[0], LINE, (const float *)t->query + at, t->query_stride,
+                  (size_t)b->queries, head);
+    memset(b->sums, 0, (head + SPARE) * sizeof(line));
+    for (int q = 0; q < LINE; q++) {
+        b->most[0][q] = masked;
+        b->total[0][q] = 0;
+    }
+}
+
+static void score(const dfx__attention_head *h, line *scores, const block *b, int64_t key,
+                  int count)
+{
+    int length = h->pairs ? (h->head + 1) / 2 : h->head;
+    const float *panels = h->key + (size_t)key * (size_t)length;
+    for (int i = 0; i < length; i += CHUNK)
+        multiply(scores, panels + (size_t)i * ROWS, (size_t)length * ROWS, b->query + i, count,
+                 length - i < CHUNK ? length - i : CHUNK, i > 0, h->pairs);
+}
+
+/* Scales scores, and masks those of keys after the query; `ahead`: by how much the first query is
+ * ahead of the first key. An odd number of keys gets one more, masked. */
+static void mask(line *scores, float factor, int64_t ahead, int count)
+{
+    for (int key = 0; key < count + count % 2; key++)
+        for (int q = 0; q < LINE; q++)
+            scores[key][q] = key < count && key <= ahead + q ? scores[key][q] * factor : masked;
+}
+
+/* Weights of two keys as pairs of bf16, rounded to the nearest; NaN stays it, because none comes
+ * here whose lower bits are set. */
+static inline words pair(words low, words high)
+{
+    return (low + 0x8000) >> 16 | ((high + 0x8000) & 0xffff0000);
+}
+
+/* Scores times `factor` become weights, in pairs those of keys 2 p and 2 p + 1 line p, and earlier
+ * sums are rescaled to them. `count` is even. Weights are added as they are rounded. */
+static inline void soften(line *scores, block *b, int head, float factor, int count, int pairs)
+{
+    for (int q = 0; q < LINE; q += WIDTH) {
+        vector *most = (vector *)(b->most[0] + q), *total = (vector *)(b->total[0] + q);
+        vector m0 = *most, m1 = m0, sum0 = { 0 }, sum1 = { 0 };
+        for (int key = 0; key < count; key += 2) {
+            m0 = larger(*(const vector *)(scores[key] + q) * factor, m0);
+            m1 = larger(*(const vector *)(scores[key + 1] + q) * factor, m1);
         }
-        vector factor = power_of_2(*most - m);
-        *most = m;
-        *total = *total * factor + sum;
-        for (int i = 0; i < b->head; i++)
-            *(vector *)(w->sums[i] + q) *= factor;
+        m0 = larger(m1, m0);
+        for (int key = 0; key < count; key += 2) {
+            vector *x0 = (vector *)(scores[key] + q), *x1 = (vector *)(scores[key + 1] + q);
+            vector p0 = power_of_2(*x0 * factor - m0), p1 = power_of_2(*x1 * factor - m0);
+            if (pairs) {
+                words both = pair((words)p0, (words)p1);
+                *(words *)(scores[key / 2] + q) = both;
+                p0 = (vector)(both << 16);
+                p1 = (vector)(both & 0xffff0000);
+            } else {
+                *x0 = p0;
+                *x1 = p1;
+            }
+            sum0 += p0;
+            sum1 += p1;
+        }
+        vector change = power_of_2(*most - m0);
+        *most = m0;
+        *total = *total * change + (sum0 + sum1);
+        for (int i = 0; i < head; i++)
+            *(vector *)(b->sums[i] + q) *= change;
     }
 }
 
-static void block(const dfx__attention_block *b)
+/* Adds a step of keys to a block's sums. */
+static void add_keys(const dfx__attention_task *t, line *scores, block *b, int64_t key, int count)
 {
-    workspace w = lay_out(b->room, b->head);
-    int64_t last = b->first + b->queries < b->keys ? b->first + b->queries : b->keys;
-    load_query(b, &w);
-    memset(w.sums, 0, (size_t)(b->head + SPARE) * sizeof(line));
-    for (int q = 0; q < QUERIES; q++) {
-        w.most[0][q] = masked;
-        w.total[0][q] = 0;
+    const dfx__attention_head *h = t->head;
+    int step = h->pairs ? 2 : 1;
+    float factor = t->scale * 1.44269504f; /* weights are powers of 2 */
+    score(h, scores, b, key, count);
+    if (count % 2 || b->first < key + count - 1) {
+        mask(scores, factor, b->first - key, count);
+        factor = 1;
     }
-    for (int64_t key = 0; key < last; key += KEYS) {
-        int width = b->keys - key < KEYS ? (int)(b->keys - key) : KEYS;
-        int count = last - key < width ? (int)(last - key) : width;
-        score(b, &w, key, count);
-        soften(b, &w, count);
-        multiply(w.sums, b->value + (size_t)key * (size_t)b->head, (size_t)width, w.scores[0],
-                 b->head, count);
-    }
-    for (int i = 0; i < b->head; i++)
-        for (int q = 0; q < QUERIES; q++)
-            w.sums[i][q] /= w.total[0][q];
-    transpose(b->out, b->out_stride, w.sums[0], QUERIES, (size_t)b->head, (size_t)b->queries);
+    if (h->pairs)
+        soften(scores, b, h->head, factor, count + count % 2, 1);
+    else
+        soften(scores, b, h->head, factor, count + count % 2, 0);
+    multiply(b->sums, h->value + (size_t)(key / step) * ROWS,
+             (size_t)((h->keys + step - 1) / step) * ROWS, scores, h->head,
+             (count + step - 1) / step, 1, h->pairs);
 }
 
-const dfx__cpu_attention NAME(dfx__cpu_attention_, DFX_ISA) = { block, transpose };
+static void finish(const dfx__attention_task *t, block *b, int index)
+{
+    for (int i = 0; i < t->head->head; i++)
+        for (int q = 0; q < LINE; q++)
+            b->sums[i][q] /= b->total[0][q];
+    transpose(t->out + (size_t)index * LINE * t->out_stride, t->out_stride, b->sums[0], LINE,
+              (size_t)t->head->head, (size_t)b->queries);
+}
+
+static void attend(const dfx__attention_task *t)
+{
+    workspace w;
+    int64_t keys = t->head->keys;
+    lay_out(&w, t);
+    for (int i = 0; i < w.blocks; i++)
+        begin(t, &w.block[i], i);
+    for (int64_t key = 0; key < keys; key += KEYS)
+        for (int i = 0; i < w.blocks; i++) {
+            block *b = &w.block[i];
+            int64_t last = b->first + b->queries < keys ? b->first + b->queries : keys;
+            if (key < last)
+                add_keys(t, w.scores, b, key, (int)(last - key < KEYS ? last - key : KEYS));
+        }
+    for (int i = 0; i < w.blocks; i++)
+        finish(t, &w.block[i], i);
+}
+
+const dfx__cpu_attention NAME(dfx__cpu_attention_, DFX_ISA) = { ROWS, pack_keys, pack_values,
+                                                                attend };

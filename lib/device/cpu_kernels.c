@@ -6,6 +6,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef DFX_HAVE_NEON_BF16
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 #ifdef DFX_HAVE_AVX2
 static int runs_avx2(void)
@@ -30,6 +34,13 @@ static int runs_avx512bf16(void)
 }
 #endif
 
+#ifdef DFX_HAVE_NEON_BF16
+static int runs_neon_bf16(void)
+{
+    return (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0;
+}
+#endif
+
 static int runs_base(void)
 {
     return 1;
@@ -48,6 +59,9 @@ static const struct {
 #endif
 #ifdef DFX_HAVE_AVX2
     { &dfx__cpu_avx2, runs_avx2 },
+#endif
+#ifdef DFX_HAVE_NEON_BF16
+    { &dfx__cpu_neon_bf16, runs_neon_bf16 },
 #endif
     { &dfx__cpu_base, runs_base },
 };
@@ -78,9 +92,8 @@ const struct dfx__cpu_kernels *dfx__cpu_kernels(void)
 
 int dfx__cpu_has_pairs(void)
 {
-#ifdef DFX_HAVE_AVX512BF16
-    return runs_avx512bf16();
-#else
+    for (int i = 0; i < CHOICES; i++)
+        if (choices[i].kernels->tile_pairs && choices[i].runs())
+            return 1;
     return 0;
-#endif
 }

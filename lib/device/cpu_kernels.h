@@ -25,6 +25,13 @@ struct dfx__cpu_kernels {
      * row[r][2 p] panel[p][32][0] + row[r][2 p + 1] panel[p][32][1]. NULL where it has none. */
     void (*tile_pairs)(float *acc, const uint16_t *const *row, const uint16_t *panel, size_t pairs);
 
+    /* The same of rows that are packed as well, all words of two bf16: to [rows][32] = sum over p
+     * of panel [p][rows] lines [p][32], added to what is there where `add` says so. NULL where
+     * there is none, which may be where tile_pairs is.
+     */
+    void (*tile_packed_pairs)(float *to, const float *panel, const float *lines, size_t pairs,
+                              int add);
+
     /* to[i] = exp(from[i]), within 2 units in the last place; 0 where the result would be denormal.
      * `to` may be `from`. */
     void (*exp)(float *to, const float *from, size_t n);
@@ -40,7 +47,8 @@ struct dfx__cpu_kernels {
 };
 
 /* The best kernels that this processor runs and this library was built with. DFX_CPU_ISA=base, avx2
- * or avx512 in the environment asks for less; what cannot run here is not taken. */
+ * or avx512 in the environment asks for less; what cannot run here is not taken. On 64-bit ARM base
+ * is NEON, and above it is neon_bf16. */
 const struct dfx__cpu_kernels *dfx__cpu_kernels(void);
 
 /* Whether this processor has a dot product of bf16 pairs, whatever DFX_CPU_ISA asks for. */

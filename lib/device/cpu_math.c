@@ -2,24 +2,10 @@
  */
 #include "device/cpu_math.h"
 
-#include "device/cpu_tile.h"
-
-#include <string.h>
+#include "device/cpu_vector.h"
 
 #define NAME_(prefix, isa) prefix##isa
 #define NAME(prefix, isa) NAME_(prefix, isa)
-
-#if defined __AVX512F__
-enum { WIDTH = 16 };
-#elif defined __AVX2__
-enum { WIDTH = 8 };
-#else
-enum { WIDTH = 4 };
-#endif
-
-typedef float vector __attribute__((vector_size(WIDTH * 4)));
-typedef int32_t ints __attribute__((vector_size(WIDTH * 4)));
-typedef float any_vector __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
 
 static inline vector load(const float *p)
 {
@@ -60,23 +46,18 @@ static inline vector choose(ints mask, vector a, vector b)
     return (vector)((mask & (ints)a) | (~mask & (ints)b));
 }
 
-/* x sigmoid(slope x), in pieces that stay in the cache. */
-static void sigmoid_unit(float *to, const float *from, float slope, size_t n)
+static inline vector silu_vector(vector x)
 {
-    enum { PIECE = 512 };
-    float e[PIECE];
-    for (size_t at = 0; at < n; at += PIECE) {
-        size_t count = least(n - at, PIECE);
-        for (size_t i = 0; i < count; i += WIDTH) {
-            size_t part = least(count - i, WIDTH);
-            store_part(e + i, load_part(from + at + i, part) * -slope, part);
-        }
-        NAME(dfx__cpu_, DFX_ISA).exp(e, e, count);
-        for (size_t i = 0; i < count; i += WIDTH) {
-            size_t part = least(count - i, WIDTH);
-            vector x = load_part(from + at + i, part);
-            store_part(to + at + i, x / (load_part(e + i, part) + 1.0f), part);
-        }
+    return x / (exp_vector(-x) + 1.0f);
+}
+
+/* x sigmoid(slope x) */
+static inline void sigmoid_unit(float *to, const float *from, float slope, size_t n)
+{
+    for (size_t i = 0; i < n; i += WIDTH) {
+        size_t part = least(n - i, WIDTH);
+        vector x = load_part(from + i, part);
+        store_part(to + i, x / (exp_vector(x * -slope) + 1.0f), part);
     }
 }
 
@@ -123,12 +104,12 @@ static void gelu(float *to, const float *from, size_t n)
  * squares then loses no more than a factor of BLOCK to cancellation. */
 enum { BLOCK = 8 };
 
-static inline void block_moments(vector *mean, vector *squares, const float *x, size_t stride,
-                                 size_t rows)
+INLINE void block_moments(vector *mean, vector *squares, const void *x, dfx_dtype dtype, size_t at,
+                          size_t stride, size_t rows, size_t n)
 {
-    vector origin = load(x), sum = { 0 }, sum2 = { 0 };
+    vector origin = load_dtype(x, dtype, at, n), sum = { 0 }, sum2 = { 0 };
     for (size_t r = 1; r < rows; r++) {
-        vector d = load(x + r * stride) - origin;
+        vector d = load_dtype(x, dtype, at + r * stride, n) - origin;
         sum += d;
         sum2 += d * d;
     }
@@ -137,32 +118,21 @@ static inline void block_moments(vector *mean, vector *squares, const float *x, 
     *squares = sum2 - sum * offset;
 }
 
-static inline void part_moments(vector *mean, vector *squares, const float *x, size_t stride,
-                                size_t rows, size_t n)
-{
-    float room[BLOCK * WIDTH] = { 0 };
-    for (size_t r = 0; r < rows; r++)
-        memcpy(room + r * WIDTH, x + r * stride, n * sizeof *x);
-    block_moments(mean, squares, room, WIDTH, rows);
-}
-
 /* Blocks of rows outside and columns inside, so that memory is read in its order. Blocks are joined
  * as by Chan, Golub and LeVeque (1983). */
-static void column_moments(float *mean, float *squares, size_t seen, const float *x, size_t stride,
-                           size_t rows, size_t n)
+INLINE void column_moments_of(float *mean, float *squares, size_t seen, const void *x,
+                              dfx_dtype dtype, size_t stride, size_t rows, size_t n)
 {
-    for (size_t r = 0; r < rows; r += BLOCK, x += BLOCK * stride) {
+    for (size_t r = 0; r < rows; r += BLOCK) {
         size_t count = least(rows - r, BLOCK), all = seen + r;
         float share = (float)count / (float)(all + count);
         for (size_t i = 0; i < n; i += WIDTH) {
-            size_t part = least(n - i, WIDTH);
+            size_t part = least(n - i, WIDTH), at = r * stride + i;
             vector m, q;
-            if (part < WIDTH)
-                part_moments(&m, &q, x + i, stride, count, part);
-            else if (count < BLOCK)
-                block_moments(&m, &q, x + i, stride, count);
+            if (part == WIDTH && count == BLOCK)
+                block_moments(&m, &q, x, dtype, at, stride, BLOCK, WIDTH);
             else
-                block_moments(&m, &q, x + i, stride, BLOCK);
+                block_moments(&m, &q, x, dtype, at, stride, count, part);
             if (all > 0) {
                 vector before = load_part(mean + i, part), d = m - before;
                 m = before + d * share;
@@ -172,6 +142,17 @@ static void column_moments(float *mean, float *squares, size_t seen, const float
             store_part(squares + i, q, part);
         }
     }
+}
+
+static void column_moments(float *mean, float *squares, size_t seen, const void *x, dfx_dtype dtype,
+                           size_t stride, size_t rows, size_t n)
+{
+    if (dtype == DFX_F32)
+        column_moments_of(mean, squares, seen, x, DFX_F32, stride, rows, n);
+    else if (dtype == DFX_F16)
+        column_moments_of(mean, squares, seen, x, DFX_F16, stride, rows, n);
+    else
+        column_moments_of(mean, squares, seen, x, DFX_BF16, stride, rows, n);
 }
 
 static float total(vector v)
@@ -206,14 +187,26 @@ static void moments(float *mean, float *squares, const float *x, size_t n)
     *squares = total(sum) + tail;
 }
 
-static void normalise_columns(float *to, const float *from, const float *mean, const float *factor,
-                              const float *shift, size_t n)
+INLINE void normalise_columns_of(void *to, const void *from, dfx_dtype dtype, const float *mean,
+                                 const float *factor, const float *shift, int with_silu, size_t n)
 {
     for (size_t i = 0; i < n; i += WIDTH) {
         size_t part = least(n - i, WIDTH);
-        vector d = load_part(from + i, part) - load_part(mean + i, part);
-        store_part(to + i, d * load_part(factor + i, part) + load_part(shift + i, part), part);
+        vector v = load_dtype(from, dtype, i, part) - load_part(mean + i, part);
+        v = v * load_part(factor + i, part) + load_part(shift + i, part);
+        store_dtype(to, dtype, i, with_silu ? silu_vector(v) : v, part);
     }
+}
+
+static void normalise_columns(void *to, const void *from, dfx_dtype dtype, const float *mean,
+                              const float *factor, const float *shift, int with_silu, size_t n)
+{
+    if (dtype == DFX_F32)
+        normalise_columns_of(to, from, DFX_F32, mean, factor, shift, with_silu, n);
+    else if (dtype == DFX_F16)
+        normalise_columns_of(to, from, DFX_F16, mean, factor, shift, with_silu, n);
+    else
+        normalise_columns_of(to, from, DFX_BF16, mean, factor, shift, with_silu, n);
 }
 
 static void normalise(float *to, const float *from, float mean, float factor, const float *scale,

@@ -2,6 +2,8 @@
 #ifndef DFX_DEVICE_CPU_MATH_H
 #define DFX_DEVICE_CPU_MATH_H
 
+#include "dfxcl/base.h"
+
 #include <stddef.h>
 
 typedef struct dfx__cpu_math {
@@ -12,15 +14,15 @@ typedef struct dfx__cpu_math {
 
     /* Adds rows of n columns, `stride` apart, to the mean and the sum of squared deviations of each
      * column, in which `seen` rows are already (0: they are set). */
-    void (*column_moments)(float *mean, float *squares, size_t seen, const float *x, size_t stride,
-                           size_t rows, size_t n);
+    void (*column_moments)(float *mean, float *squares, size_t seen, const void *x, dfx_dtype dtype,
+                           size_t stride, size_t rows, size_t n);
 
     /* Mean and sum of squared deviations of n >= 1 numbers. */
     void (*moments)(float *mean, float *squares, const float *x, size_t n);
 
-    /* to[i] = (from[i] - mean[i]) factor[i] + shift[i]; `to` may be `from`. */
-    void (*normalise_columns)(float *to, const float *from, const float *mean, const float *factor,
-                              const float *shift, size_t n);
+    /* to[i] = (from[i] - mean[i]) factor[i] + shift[i], or silu of it; `to` may be `from`. */
+    void (*normalise_columns)(void *to, const void *from, dfx_dtype dtype, const float *mean,
+                              const float *factor, const float *shift, int with_silu, size_t n);
 
     /* to[i] = (from[i] - mean) factor scale[i] + shift[i]; `to` may be `from`, scale and shift NULL
      * for 1 and 0. */

@@ -4,7 +4,9 @@
  * block of a panel stays in the first-level cache while the strip's tiles use it; the strip's rows
  * and accumulators stay in the second level. What is stored in half precision is widened block by
  * block: the rows once for all panels of the task, a panel once for all tiles of the strip. bf16 in
- * pairs is multiplied as it lies; only the end of a row of odd length is copied, to add a zero. */
+ * pairs is multiplied as it lies; only the end of a row of odd length is copied, to add a zero.
+ *
+ * With DFX_GEGLU a task sums a panel of values and one of gates for each panel of the result. */
 #include "device/cpu_panels.h"
 
 #include "device/cpu_kernels.h"
@@ -22,7 +24,7 @@ static const float zeros[BLOCK];
 
 /* What a thread works in. */
 typedef struct {
-    float acc[GROUP][STRIP][ROWS * PANEL];
+    float acc[GROUP][STRIP * ROWS * PANEL]; /* sums of tiles */
     union {
         float rows[STRIP * ROWS * BLOCK];
         uint16_t ends[STRIP * ROWS * PAIRS]; /* of rows of odd length */
@@ -33,29 +35,50 @@ typedef struct {
     const uint16_t *pairs[STRIP * ROWS]; /* and in pairs */
 } workspace;
 
-/* Rows and panels of a task: where it begins, and how many. */
+/* Rows and panels of the result that a task computes: where it begins, and how many. */
 typedef struct {
     int64_t row, panel;
     int rows, tiles, panels;
+    int sums; /* accumulated panels of the weight */
 } task;
 
+/* Panels of the weight for one of the result. */
+static int sums_of_panel(const dfx__panels_job *job)
+{
+    return job->activation == DFX_GEGLU ? 2 : 1;
+}
+
+/* The weight's panel of a sum: with DFX_GEGLU values and gates take turns. */
+static int64_t panel_of(const dfx__panels_job *job, const task *t, int sum)
+{
+    if (job->activation != DFX_GEGLU)
+        return t->panel + sum;
+    return t->panel + sum / 2 + sum % 2 * (job->columns / PANEL);
+}
+
+/* Columns of one of the weight's panels. */
 static int columns_of(const dfx__panels_job *job, int64_t panel)
 {
-    int64_t left = job->columns - panel * PANEL;
+    int64_t left = job->columns * sums_of_panel(job) - panel * PANEL;
     return left < PANEL ? (int)left : PANEL;
+}
+
+static float *tile_of(workspace *w, int sum, int tile)
+{
+    return w->acc[sum] + tile * ROWS * PANEL;
 }
 
 /* The accumulators begin as the bias. */
 static void begin(const dfx__panels_job *job, workspace *w, const task *t)
 {
-    for (int p = 0; p < t->panels; p++) {
+    for (int s = 0; s < t->sums; s++) {
         float line[PANEL] = { 0 };
-        int64_t panel = t->panel + p;
+        int64_t panel = panel_of(job, t, s);
         if (job->bias)
             memcpy(line, job->bias + panel * PANEL, (size_t)columns_of(job, panel) * sizeof *line);
         for (int i = 0; i < t->tiles; i++)
             for (int r = 0; r < ROWS; r++)
-                memcpy(w->acc[p][i] + r * PANEL, line, sizeof line);
+                memcpy(tile_of(w, s, i) + r * PANEL, line, sizeof line);
     }
 }
 
@@ -80,18 +103,18 @@ static void load_rows(const struct dfx__cpu_kernels *kernels, const dfx__panels_
 static void add_block(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
                       workspace *w, const task *t, int tap, int64_t k, size_t n)
 {
-    size_t size = dfx_dtype_size(job->dtype);
+    size_t size = dfx_dtype_size(job->weight_dtype);
     load_rows(kernels, job, w, t->tiles * kernels->rows, k, n);
-    for (int p = 0; p < t->panels; p++) {
-        int64_t line = ((t->panel + p) * job->taps + tap) * job->k + k;
+    for (int s = 0; s < t->sums; s++) {
+        int64_t line = (panel_of(job, t, s) * job->taps + tap) * job->k + k;
         const void *weight = (const char *)job->panels + (size_t)line * PANEL * size;
         const float *panel = weight;
-        if (job->dtype != DFX_F32) {
-            kernels->widen(w->panel, weight, job->dtype, n * PANEL);
+        if (job->weight_dtype != DFX_F32) {
+            kernels->widen(w->panel, weight, job->weight_dtype, n * PANEL);
             panel = w->panel;
         }
         for (int i = 0; i < t->tiles; i++)
-            kernels->tile(w->acc[p][i], w->row + i * kernels->rows, panel, n);
+            kernels->tile(tile_of(w, s, i), w->row + i * kernels->rows, panel, n);
     }
 }
 
@@ -115,25 +138,76 @@ static void add_pairs(const struct dfx__cpu_kernels *kernels, const dfx__panels_
                       workspace *w, const task *t, int tap, int64_t k, size_t n)
 {
     place_pairs(w, t->tiles * kernels->rows, k, n);
-    for (int p = 0; p < t->panels; p++) {
-        int64_t line = ((t->panel + p) * job->taps + tap) * ((job->k + 1) / 2) + k / 2;
+    for (int s = 0; s < t->sums; s++) {
+        int64_t line = (panel_of(job, t, s) * job->taps + tap) * ((job->k + 1) / 2) + k / 2;
         const uint16_t *panel = (const uint16_t *)job->panels + line * PANEL * 2;
         for (int i = 0; i < t->tiles; i++)
-            kernels->tile_pairs(w->acc[p][i], w->pairs + i * kernels->rows, panel, (n + 1) / 2);
+            kernels->tile_pairs(tile_of(w, s, i), w->pairs + i * kernels->rows, panel, (n + 1) / 2);
     }
 }
 
-static void store(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
-                  const workspace *w, const task *t)
+/* Row r of a sum. */
+static float *row_of(const struct dfx__cpu_kernels *kernels, workspace *w, int sum, int r)
 {
-    size_t size = dfx_dtype_size(job->dtype);
-    for (int r = 0; r < t->rows; r++)
-        for (int p = 0; p < t->panels; p++) {
-            int64_t at = (t->row + r) * job->columns + (t->panel + p) * PANEL;
-            kernels->narrow((char *)job->out + (size_t)at * size, job->dtype,
-                            w->acc[p][r / kernels->rows] + r % kernels->rows * PANEL,
-                            (size_t)columns_of(job, t->panel + p));
+    return tile_of(w, sum, r / kernels->rows) + r % kernels->rows * PANEL;
+}
+
+static void add_channels(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
+                         workspace *w, const task *t, int sum)
+{
+    int64_t panel = panel_of(job, t, sum), columns = job->columns * sums_of_panel(job);
+    for (int r = 0; r < t->rows; r++) {
+        float line[PANEL] = { 0 }, *to = row_of(kernels, w, sum, r);
+        int64_t at = (t->row + r) / job->image * columns + panel * PANEL;
+        kernels->widen(line, (const char *)job->channels + (size_t)at * dfx_dtype_size(job->dtype),
+                       job->dtype, (size_t)columns_of(job, panel));
+        for (int i = 0; i < PANEL; i++)
+            to[i] += line[i];
+    }
+}
+
+/* The activation, over all tiles of a panel of the result; its values come to lie in the panel's
+ * first sum. */
+static void activate(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
+                     workspace *w, const task *t, int panel)
+{
+    float *sum = w->acc[panel * sums_of_panel(job)], *gate;
+    size_t n = (size_t)t->tiles * ROWS * PANEL;
+    switch (job->activation) {
+    case DFX_IDENTITY:
+        break;
+    case DFX_SILU:
+        kernels->math->silu(sum, sum, n);
+        break;
+    case DFX_GELU:
+        kernels->math->gelu(sum, sum, n);
+        break;
+    case DFX_QUICK_GELU:
+        kernels->math->quick_gelu(sum, sum, n);
+        break;
+    case DFX_GEGLU:
+        gate = w->acc[2 * panel + 1];
+        kernels->math->gelu(gate, gate, n);
+        for (size_t i = 0; i < n; i++)
+            sum[i] *= gate[i];
+        break;
+    }
+}
+
+static void store(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job, workspace *w,
+                  const task *t, int panel)
+{
+    size_t size = dfx_dtype_size(job->dtype), n = (size_t)columns_of(job, t->panel + panel);
+    for (int r = 0; r < t->rows; r++) {
+        float line[PANEL], *row = row_of(kernels, w, panel * sums_of_panel(job), r);
+        size_t at = (size_t)((t->row + r) * job->columns + (t->panel + panel) * PANEL) * size;
+        if (job->add) {
+            kernels->widen(line, (const char *)job->add + at, job->dtype, n);
+            for (size_t i = 0; i < n; i++)
+                row[i] += line[i];
         }
+        kernels->narrow((char *)job->out + at, job->dtype, row, n);
+    }
 }
 
 static void do_task(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
@@ -148,18 +222,23 @@ static void do_task(const struct dfx__cpu_kernels *kernels, const dfx__panels_jo
             (job->pairs ? add_pairs : add_block)(kernels, job, w, t, tap, k,
                                                  (size_t)(job->k - k < block ? job->k - k : block));
     }
-    store(kernels, job, w, t);
+    for (int s = 0; job->channels && s < t->sums; s++)
+        add_channels(kernels, job, w, t, s);
+    for (int p = 0; p < t->panels; p++) {
+        activate(kernels, job, w, t, p);
+        store(kernels, job, w, t, p);
+    }
 }
 
 /* Tiles and panels of a task: fewer where the tasks would not reach all threads. */
-static void task_size(task *t, int64_t tiles, int64_t panels)
+static void task_size(task *t, const dfx__panels_job *job, int64_t tiles, int64_t panels)
 {
-    int64_t threads = 1;
+    int64_t threads = 1, group = GROUP / sums_of_panel(job);
 #ifdef _OPENMP
     threads = omp_get_max_threads();
 #endif
     t->tiles = tiles < STRIP ? (int)tiles : STRIP;
-    t->panels = panels < GROUP ? (int)panels : GROUP;
+    t->panels = panels < group ? (int)panels : (int)group;
     while (t->panels > 1 && (tiles / t->tiles) * (panels / t->panels) < 4 * threads)
         t->panels--;
     while (t->tiles > 1 && (tiles / t->tiles) * panels < 4 * threads)
@@ -177,7 +256,7 @@ void dfx__cpu_panels(const dfx__panels_job *job)
     int64_t panels = (job->columns + PANEL - 1) / PANEL;
     int64_t tiles = (job->rows + kernels->rows - 1) / kernels->rows;
     task whole = { 0 };
-    task_size(&whole, tiles, panels);
+    task_size(&whole, job, tiles, panels);
     int64_t height = (int64_t)whole.tiles * kernels->rows;
 #pragma omp parallel
     {
@@ -186,9 +265,14 @@ void dfx__cpu_panels(const dfx__panels_job *job)
         for (int64_t panel = 0; panel < panels; panel += whole.panels)
             for (int64_t row = 0; row < job->rows; row += height) {
                 int64_t rows = job->rows - row, width = panels - panel;
-                task t = { row, panel, (int)(rows < height ? rows : height), 0,
-                           (int)(width < whole.panels ? width : whole.panels) };
+                task t = { row,
+                           panel,
+                           (int)(rows < height ? rows : height),
+                           0,
+                           (int)(width < whole.panels ? width : whole.panels),
+                           0 };
                 t.tiles = (t.rows + kernels->rows - 1) / kernels->rows;
+                t.sums = t.panels * sums_of_panel(job);
                 do_task(kernels, job, &w, &t);
             }
     }

@@ -2,13 +2,11 @@
  *
  * A tile is computed in passes of two vectors of columns, so that its accumulators, two vectors of
  * the panel and a broadcast element fit into the registers: 8 rows of 2 x 16 columns with AVX-512,
- * 6 of 2 x 8 with AVX2, 4 of 2 x 4 with SSE2 or NEON. */
+ * 6 of 2 x 8 with AVX2, 4 of 2 x 4 with SSE2. NEON's 32 registers hold 8 rows of 2 x 4 columns and
+ * a vector of each row, of which an instruction multiplies by any element. */
 #include "device/cpu_tile.h"
 
-#include <string.h>
-#if defined __AVX2__
-#include <immintrin.h>
-#endif
+#include "device/cpu_vector.h"
 
 /* An instruction set that helps this file alone takes the other parts from DFX_PARTS. */
 #ifndef DFX_PARTS
@@ -26,18 +24,35 @@
 #define TEXT_(isa) #isa
 #define TEXT(isa) TEXT_(isa)
 
-#if defined __AVX512F__
-enum { WIDTH = 16, ROWS = 8 };
-#elif defined __AVX2__
-enum { WIDTH = 8, ROWS = 6 };
-#else
-enum { WIDTH = 4, ROWS = 4 };
-#endif
+/* Adds the products of an element of each row with a line of a panel. */
+static inline void add_line(vector (*sum)[2], const float *element, const float *line)
+{
+    vector b0 = ((const any_vector *)line)[0], b1 = ((const any_vector *)line)[1];
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) {
+        sum[r][0] += element[r] * b0;
+        sum[r][1] += element[r] * b1;
+    }
+}
 
-typedef float vector __attribute__((vector_size(WIDTH * 4)));
-typedef uint32_t words __attribute__((vector_size(WIDTH * 4)));
-typedef uint16_t halves __attribute__((vector_size(WIDTH * 2)));
-typedef float any_vector __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
+#if defined __aarch64__
+/* Adds those of elements i .. i + WIDTH, each row's loaded at once, with as many lines. */
+static inline void add_lines(vector (*sum)[2], const float *const *row, size_t i, const float *line)
+{
+    vector part[ROWS];
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++)
+        part[r] = *(const any_vector *)(row[r] + i);
+#pragma GCC unroll 4
+    for (int j = 0; j < WIDTH; j++, line += DFX__TILE_COLUMNS) {
+        float element[ROWS];
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+            element[r] = part[r][j];
+        add_line(sum, element, line);
+    }
+}
+#endif
 
 static void tile(float *acc, const float *const *row, const float *panel, size_t k)
 {
@@ -51,13 +66,17 @@ static void tile(float *acc, const float *const *row, const float *panel, size_t
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++)
             sum[r][0] = sum[r][1] = (vector){ 0 };
-        for (size_t i = 0; i < k; i++, b += DFX__TILE_COLUMNS) {
-            vector b0 = ((const any_vector *)b)[0], b1 = ((const any_vector *)b)[1];
+        size_t i = 0;
+#if defined __aarch64__
+        for (; i + WIDTH <= k; i += WIDTH, b += WIDTH * DFX__TILE_COLUMNS)
+            add_lines(sum, a, i, b);
+#endif
+        for (; i < k; i++, b += DFX__TILE_COLUMNS) {
+            float element[ROWS];
 #pragma GCC unroll 8
-            for (int r = 0; r < ROWS; r++) {
-                sum[r][0] += a[r][i] * b0;
-                sum[r][1] += a[r][i] * b1;
-            }
+            for (int r = 0; r < ROWS; r++)
+                element[r] = a[r][i];
+            add_line(sum, element, b);
         }
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++) {
@@ -96,38 +115,113 @@ static void tile_pairs(float *acc, const uint16_t *const *row, const uint16_t *p
         _mm512_storeu_ps(acc + r * DFX__TILE_COLUMNS + WIDTH, sum[r][1]);
     }
 }
+
+static void tile_packed_pairs(float *to, const float *panel, const float *lines, size_t pairs,
+                              int add)
+{
+    __m512 sum[ROWS][2];
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++)
+        sum[r][0] = sum[r][1] = _mm512_setzero_ps();
+    for (size_t p = 0; p < pairs; p++, panel += ROWS, lines += DFX__TILE_COLUMNS) {
+        __m512bh b0 = (__m512bh)_mm512_loadu_ps(lines);
+        __m512bh b1 = (__m512bh)_mm512_loadu_ps(lines + WIDTH);
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++) {
+            __m512bh a = (__m512bh)_mm512_set1_ps(panel[r]);
+            sum[r][0] = _mm512_dpbf16_ps(sum[r][0], a, b0);
+            sum[r][1] = _mm512_dpbf16_ps(sum[r][1], a, b1);
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++, to += DFX__TILE_COLUMNS) {
+        if (add) {
+            sum[r][0] = _mm512_add_ps(_mm512_loadu_ps(to), sum[r][0]);
+            sum[r][1] = _mm512_add_ps(_mm512_loadu_ps(to + WIDTH), sum[r][1]);
+        }
+        _mm512_storeu_ps(to, sum[r][0]);
+        _mm512_storeu_ps(to + WIDTH, sum[r][1]);
+    }
+}
 #define TILE_PAIRS tile_pairs
+#define TILE_PACKED_PAIRS tile_packed_pairs
+#elif defined __ARM_FEATURE_BF16_VECTOR_ARITHMETIC
+static inline bfloat16x8_t load_pairs(const uint16_t *from)
+{
+    return vreinterpretq_bf16_u16(vld1q_u16(from));
+}
+
+/* The instruction wants the lane as a constant, which it is once the loop around is unrolled. */
+static inline float32x4_t add_dot(float32x4_t sum, bfloat16x8_t b, bfloat16x8_t a, int lane)
+{
+    switch (lane) {
+    case 0:
+        return vbfdotq_laneq_f32(sum, b, a, 0);
+    case 1:
+        return vbfdotq_laneq_f32(sum, b, a, 1);
+    case 2:
+        return vbfdotq_laneq_f32(sum, b, a, 2);
+    default:
+        return vbfdotq_laneq_f32(sum, b, a, 3);
+    }
+}
+
+/* Adds the products of a pair of each row, that of this lane, with a line of pairs. */
+static inline void add_pairs(float32x4_t (*sum)[2], const bfloat16x8_t *part, int lane,
+                             const uint16_t *line)
+{
+    bfloat16x8_t b0 = load_pairs(line), b1 = load_pairs(line + 2 * WIDTH);
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) {
+        sum[r][0] = add_dot(sum[r][0], b0, part[r], lane);
+        sum[r][1] = add_dot(sum[r][1], b1, part[r], lane);
+    }
+}
+
+static void tile_pairs(float *acc, const uint16_t *const *row, const uint16_t *panel, size_t pairs)
+{
+    enum { LINE = 2 * DFX__TILE_COLUMNS };
+    for (int column = 0; column < DFX__TILE_COLUMNS; column += 2 * WIDTH) {
+        const uint16_t *b = panel + 2 * column;
+        float *to = acc + column;
+        float32x4_t sum[ROWS][2];
+        bfloat16x8_t part[ROWS];
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++) {
+            sum[r][0] = vld1q_f32(to + r * DFX__TILE_COLUMNS);
+            sum[r][1] = vld1q_f32(to + r * DFX__TILE_COLUMNS + WIDTH);
+        }
+        size_t p = 0;
+        for (; p + WIDTH <= pairs; p += WIDTH) {
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++)
+                part[r] = load_pairs(row[r] + 2 * p);
+#pragma GCC unroll 4
+            for (int lane = 0; lane < WIDTH; lane++, b += LINE)
+                add_pairs(sum, part, lane, b);
+        }
+        for (; p < pairs; p++, b += LINE) {
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++) {
+                uint32_t pair;
+                memcpy(&pair, row[r] + 2 * p, sizeof pair);
+                part[r] = vreinterpretq_bf16_u32(vdupq_n_u32(pair));
+            }
+            add_pairs(sum, part, 0, b);
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++) {
+            vst1q_f32(to + r * DFX__TILE_COLUMNS, sum[r][0]);
+            vst1q_f32(to + r * DFX__TILE_COLUMNS + WIDTH, sum[r][1]);
+        }
+    }
+}
+#define TILE_PAIRS tile_pairs
+#define TILE_PACKED_PAIRS NULL
 #else
 #define TILE_PAIRS NULL
+#define TILE_PACKED_PAIRS NULL
 #endif
-
-/* Lanes of a where the mask is all ones, of b where it is 0. */
-static inline words choose(words mask, words a, words b)
-{
-    return (mask & a) | (~mask & b);
-}
-
-/* exp(x) = 2^n exp(r), |r| <= ln(2)/2; the polynomial is that of Cephes' expf. */
-static inline vector exp_vector(vector x)
-{
-    const float round = 0x1.8p23f, lowest = -87.33654f, highest = 88.72283f;
-    words small = (words)(x < lowest), large = (words)(x > highest);
-    vector y = (vector)choose(small | large, (words){ 0 }, (words)x);
-    vector n = (y * 1.44269504f + round) - round;
-    vector r = (y - n * 0.693359375f) - n * -2.12194440e-4f;
-    vector p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    /* Two factors, because 2^128 is no float. */
-    words exponent = (words)(n + round) - 0x4b400000, half = (words)(n * 0.5f + round) - 0x4b400000;
-    vector scale0 = (vector)((half + 127) << 23), scale1 = (vector)((exponent - half + 127) << 23);
-    words result = (words)(p * scale0 * scale1);
-    result = choose(large, (words){ 0 } + 0x7f800000, result);
-    return (vector)(result & ~small);
-}
 
 static void exp_array(float *to, const float *from, size_t n)
 {
@@ -140,52 +234,6 @@ static void exp_array(float *to, const float *from, size_t n)
         v = exp_vector(v);
         memcpy(to + i, &v, (n - i) * sizeof *to);
     }
-}
-
-/* Processors convert f16 themselves, but for SSE2 and NEON without its extension. */
-static inline vector widen_f16(halves from)
-{
-#if defined __AVX512F__
-    return (vector)_mm512_cvtph_ps((__m256i)from);
-#elif defined __AVX2__ && defined __F16C__
-    return (vector)_mm256_cvtph_ps((__m128i)from);
-#else
-    words h = __builtin_convertvector(from, words);
-    words sign = (h & 0x8000) << 16, m = (h & 0x7fff) << 13;
-    words denormal = (words)((vector)(m + 0x38800000) - 0x1p-14f);
-    words infinite = (words)(m >= 0x0f800000);
-    words normal = m + 0x38000000 + (infinite & 0x38000000);
-    return (vector)(sign | choose((words)(m < 0x00800000), denormal, normal));
-#endif
-}
-
-static inline vector widen_bf16(halves from)
-{
-    return (vector)(__builtin_convertvector(from, words) << 16);
-}
-
-static inline halves narrow_f16(vector from)
-{
-#if defined __AVX512F__
-    return (halves)_mm512_cvtps_ph((__m512)from, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-#elif defined __AVX2__ && defined __F16C__
-    return (halves)_mm256_cvtps_ph((__m256)from, _MM_FROUND_TO_NEAREST_INT);
-#else
-    words u = (words)from, sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
-    words denormal = (words)((vector)a + 0.5f) - 0x3f000000;
-    words normal = (a - 0x38000000 + 0xfff + (a >> 13 & 1)) >> 13;
-    words h = choose((words)(a < 0x38800000), denormal, normal);
-    h = choose((words)(a >= 0x477ff000), (words){ 0 } + 0x7c00, h);
-    h = choose((words)(a > 0x7f800000), (words){ 0 } + 0x7e00, h);
-    return __builtin_convertvector(sign | h, halves);
-#endif
-}
-
-static inline halves narrow_bf16(vector from)
-{
-    words u = (words)from, nan = (words)((u & 0x7fffffff) > 0x7f800000);
-    words h = choose(nan, u >> 16 | 0x40, (u + 0x7fff + (u >> 16 & 1)) >> 16);
-    return __builtin_convertvector(h, halves);
 }
 
 /* Arrays, a vector at a time; the last elements take a detour through a vector of their own. */
@@ -252,6 +300,7 @@ const struct dfx__cpu_kernels NAME(DFX_ISA) = {
     ROWS,
     tile,
     TILE_PAIRS,
+    TILE_PACKED_PAIRS,
     exp_array,
     widen,
     narrow,

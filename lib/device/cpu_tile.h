@@ -14,5 +14,8 @@ extern const struct dfx__cpu_kernels dfx__cpu_avx512;
 #ifdef DFX_HAVE_AVX512BF16
 extern const struct dfx__cpu_kernels dfx__cpu_avx512bf16;
 #endif
+#ifdef DFX_HAVE_NEON_BF16
+extern const struct dfx__cpu_kernels dfx__cpu_neon_bf16;
+#endif
 
 #endif

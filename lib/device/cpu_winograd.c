@@ -2,46 +2,17 @@
  * DFX_ISA. The points are 0, +-sqrt(1/2), +-sqrt(2) and infinity; see op/conv2d_winograd.c. */
 #include "device/cpu_winograd.h"
 
-#include <string.h>
+#include "device/cpu_vector.h"
 
 #define NAME_(isa) dfx__cpu_winograd_##isa
 #define NAME(isa) NAME_(isa)
 
-#if defined __AVX512F__
-enum { WIDTH = 16 };
-#elif defined __AVX2__
-enum { WIDTH = 8 };
-#else
-enum { WIDTH = 4 };
-#endif
-
-enum { IN = 6, OUT = 4, STEP = 16 };
-
-typedef float vector __attribute__((vector_size(WIDTH * 4)));
-typedef float any_vector __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
+enum { IN = 6, OUT = 4, TAPS = 9, WINDOW = 3, PANEL = 32, STEP = 16 };
 
 static const float half_root = 0.707106781f, root = 1.41421356f;
 
-/* A vector of which only n <= WIDTH elements are there. */
-static inline vector load(const float *from, size_t n)
-{
-    vector v = { 0 };
-    if (n >= WIDTH)
-        return *(const any_vector *)from;
-    memcpy(&v, from, n * sizeof *from);
-    return v;
-}
-
-static inline void store(float *to, vector v, size_t n)
-{
-    if (n >= WIDTH)
-        *(any_vector *)to = v;
-    else
-        memcpy(to, &v, n * sizeof *to);
-}
-
 /* r = B^T d; elements of r are `step` apart. */
-static inline void forward(vector *r, int step, const vector *d)
+INLINE void forward(vector *r, int step, const vector *d)
 {
     vector even = d[4] - 2.0f * d[2], odd = half_root * (d[3] - 2.0f * d[1]);
     r[0] = d[0] - 2.5f * d[2] + d[4];
@@ -55,7 +26,7 @@ static inline void forward(vector *r, int step, const vector *d)
 }
 
 /* y = A^T m; elements of y are `step` apart. */
-static inline void backward(vector *y, int step, const vector *m)
+INLINE void backward(vector *y, int step, const vector *m)
 {
     vector s1 = m[1] + m[2], t1 = half_root * (m[1] - m[2]);
     vector s2 = m[3] + m[4], t2 = root * (m[3] - m[4]);
@@ -65,16 +36,32 @@ static inline void backward(vector *y, int step, const vector *m)
     y[3 * step] = 0.5f * t1 + 2.0f * t2 + m[5];
 }
 
-static void input(float *to, size_t plane, const float *const *pixel, size_t n)
+/* u = G g: polynomials of degree 2 at the points, each over the product of its point's distances;
+ * elements of u are `step` apart. */
+INLINE void spread(vector *u, int step, const vector *g)
+{
+    vector even = g[0] * (-2.0f / 3) - g[2] * (1.0f / 3), odd = g[1] * (half_root * -2 / 3);
+    u[0] = g[0];
+    u[step] = even + odd;
+    u[2 * step] = even - odd;
+    even = g[0] * (1.0f / 6) + g[2] * (1.0f / 3);
+    odd = g[1] * (root / 6);
+    u[3 * step] = even + odd;
+    u[4 * step] = even - odd;
+    u[5 * step] = g[2];
+}
+
+INLINE void input_of(float *to, size_t plane, const void *const *pixel, dfx_dtype dtype, size_t n)
 {
     size_t rounded = (n + STEP - 1) / STEP * STEP;
     for (size_t c = 0; c < rounded; c += WIDTH) {
         vector line[IN], half[IN * IN], result[IN];
         size_t left = c < n ? n - c : 0;
         for (int x = 0; x < IN; x++) {
-            for (int y = 0; y < IN; y++)
-                line[y] =
-                    pixel[y * IN + x] && left ? load(pixel[y * IN + x] + c, left) : (vector){ 0 };
+            for (int y = 0; y < IN; y++) {
+                const void *from = pixel[y * IN + x];
+                line[y] = from && left ? load_dtype(from, dtype, c, left) : (vector){ 0 };
+            }
             forward(half + x, IN, line);
         }
         for (int y = 0; y < IN; y++) {
@@ -85,12 +72,82 @@ static void input(float *to, size_t plane, const float *const *pixel, size_t n)
     }
 }
 
-static void output(float *const *pixel, const float *from, size_t plane, const float *bias,
-                   size_t n)
+static void input(float *to, size_t plane, const void *const *pixel, dfx_dtype dtype, size_t n)
+{
+    if (dtype == DFX_F32)
+        input_of(to, plane, pixel, DFX_F32, n);
+    else if (dtype == DFX_F16)
+        input_of(to, plane, pixel, DFX_F16, n);
+    else
+        input_of(to, plane, pixel, DFX_BF16, n);
+}
+
+/* U = G g G^T for a vector of outputs. */
+INLINE void window(float *to, size_t plane, const vector *g)
+{
+    vector line[WINDOW], half[IN * WINDOW], result[IN];
+    for (int x = 0; x < WINDOW; x++) {
+        for (int y = 0; y < WINDOW; y++)
+            line[y] = g[y * WINDOW + x];
+        spread(half + x, WINDOW, line);
+    }
+    for (int y = 0; y < IN; y++) {
+        spread(result, 1, half + y * WINDOW);
+        for (int x = 0; x < IN; x++)
+            *(any_vector *)(to + (size_t)(y * IN + x) * plane) = result[x];
+    }
+}
+
+INLINE void weight_of(float *to, size_t plane, const void *panel, dfx_dtype dtype, size_t inputs,
+                      size_t first, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t o = 0; o < PANEL; o += WIDTH) {
+            vector g[TAPS];
+            for (size_t t = 0; t < TAPS; t++)
+                g[t] = load_dtype(panel, dtype, (t * inputs + first + i) * PANEL + o, WIDTH);
+            window(to + i * PANEL + o, plane, g);
+        }
+}
+
+static void weight_pairs(float *to, size_t plane, const uint32_t *panel, size_t inputs,
+                         size_t first, size_t n)
+{
+    size_t lines = (inputs + 1) / 2;
+    for (size_t i = 0; i < n; i += 2)
+        for (size_t o = 0; o < PANEL; o += WIDTH) {
+            vector even[TAPS], odd[TAPS];
+            for (size_t t = 0; t < TAPS; t++) {
+                words both;
+                memcpy(&both, panel + (t * lines + (first + i) / 2) * PANEL + o, sizeof both);
+                even[t] = (vector)(both << 16);
+                odd[t] = (vector)(both & 0xffff0000);
+            }
+            window(to + i * PANEL + o, plane, even);
+            if (i + 1 < n)
+                window(to + (i + 1) * PANEL + o, plane, odd);
+        }
+}
+
+static void weight(float *to, size_t plane, const void *panel, dfx_dtype dtype, int pairs,
+                   size_t inputs, size_t first, size_t n)
+{
+    if (pairs)
+        weight_pairs(to, plane, panel, inputs, first, n);
+    else if (dtype == DFX_F32)
+        weight_of(to, plane, panel, DFX_F32, inputs, first, n);
+    else if (dtype == DFX_F16)
+        weight_of(to, plane, panel, DFX_F16, inputs, first, n);
+    else
+        weight_of(to, plane, panel, DFX_BF16, inputs, first, n);
+}
+
+INLINE void output_of(void *const *pixel, const void *const *add, dfx_dtype dtype,
+                      const float *from, size_t plane, const float *offset, size_t n)
 {
     for (size_t c = 0; c < n; c += WIDTH) {
         vector line[IN], half[OUT * IN], result[OUT];
-        vector offset = bias ? load(bias + c, n - c) : (vector){ 0 };
+        vector shift = *(const any_vector *)(offset + c);
         for (int x = 0; x < IN; x++) {
             for (int y = 0; y < IN; y++)
                 line[y] = *(const any_vector *)(from + (size_t)(y * IN + x) * plane + c);
@@ -98,11 +155,28 @@ static void output(float *const *pixel, const float *from, size_t plane, const f
         }
         for (int y = 0; y < OUT; y++) {
             backward(result, 1, half + y * IN);
-            for (int x = 0; x < OUT; x++)
-                if (pixel[y * OUT + x])
-                    store(pixel[y * OUT + x] + c, result[x] + offset, n - c);
+            for (int x = 0; x < OUT; x++) {
+                int i = y * OUT + x;
+                if (!pixel[i])
+                    continue;
+                vector v = result[x] + shift;
+                if (add)
+                    v += load_dtype(add[i], dtype, c, n - c);
+                store_dtype(pixel[i], dtype, c, v, n - c);
+            }
         }
     }
 }
 
-const dfx__cpu_winograd NAME(DFX_ISA) = { input, output };
+static void output(void *const *pixel, const void *const *add, dfx_dtype dtype, const float *from,
+                   size_t plane, const float *offset, size_t n)
+{
+    if (dtype == DFX_F32)
+        output_of(pixel, add, DFX_F32, from, plane, offset, n);
+    else if (dtype == DFX_F16)
+        output_of(pixel, add, DFX_F16, from, plane, offset, n);
+    else
+        output_of(pixel, add, DFX_BF16, from, plane, offset, n);
+}
+
+const dfx__cpu_winograd NAME(DFX_ISA) = { input, weight, output };

@@ -202,7 +202,8 @@ static dfx_value *attend(const struct middle *b, dfx_value *x)
     dfx_value *h = dfx_reshape(dfx__norm_record(&b->norm, x), 3, tokens);
     h = dfx_attention(dfx__linear_record(&b->to_q, h), dfx__linear_record(&b->to_k, h),
                       dfx__linear_record(&b->to_v, h), 1, b->scale, 0);
-    return dfx_add(x, dfx_reshape(dfx__linear_record(&b->to_out, h), 4, image.dim));
+    h = dfx__linear_then_record(&b->to_out, h, (dfx_epilogue){ .add = dfx_reshape(x, 3, tokens) });
+    return dfx_reshape(h, 4, image.dim);
 }
 
 static dfx_value *record_resnet(const dfx__resnet *r, int i, dfx_value *x)
@@ -271,8 +272,7 @@ dfx_value *dfx__autoencoder_kl_decode(const dfx__autoencoder_kl *m, dfx_value *l
         x = record_level(d, &d->level[k], x);
         if (d->level[k].sampler.weight) {
             const dfx_spec *s = dfx_value_spec(x);
-            x = dfx_upsample_nearest(x, 2 * s->dim[1], 2 * s->dim[2]);
-            x = dfx__conv_record(&d->level[k].sampler, x);
+            x = dfx__conv_resized_record(&d->level[k].sampler, x, 2 * s->dim[1], 2 * s->dim[2]);
         }
         dfx__pop_in(x);
     }

@@ -18,7 +18,7 @@ struct dfx__clip_text {
     dfx__clip_text_facts facts;
     int layers, heads, wide;
     float eps;
-    dfx_value *(*activation)(dfx_value *);
+    dfx_activation activation;
     dfx_weight *tokens, *positions;
     struct layer *layer;
     dfx__norm norm_out;
@@ -59,10 +59,10 @@ static void read_config(dfx__clip_text *m, dfx__config *c)
     if (m->facts.channels % m->heads)
         dfx__config_refuse(c, "num_attention_heads", "it must divide hidden_size");
     const char *act = dfx__config_string(c, "hidden_act", "quick_gelu");
-    m->activation = strcmp(act, "quick_gelu") == 0 ? dfx_quick_gelu
-                    : strcmp(act, "gelu") == 0     ? dfx_gelu
-                                                   : NULL;
-    if (!m->activation)
+    m->activation = strcmp(act, "quick_gelu") == 0 ? DFX_QUICK_GELU
+                    : strcmp(act, "gelu") == 0     ? DFX_GELU
+                                                   : DFX_IDENTITY;
+    if (m->activation == DFX_IDENTITY)
         dfx__config_refuse(c, "hidden_act", "only quick_gelu and gelu are supported");
 }
 
@@ -119,9 +119,10 @@ static dfx_value *record_layer(const dfx__clip_text *m, const struct layer *y, d
     dfx_value *h = dfx__norm_record(&y->norm1, x);
     h = dfx_attention(dfx__linear_record(&y->q, h), dfx__linear_record(&y->k, h),
                       dfx__linear_record(&y->v, h), m->heads, scale, 1);
-    x = dfx_add(x, dfx__linear_record(&y->out, h));
-    h = m->activation(dfx__linear_record(&y->fc1, dfx__norm_record(&y->norm2, x)));
-    return dfx_add(x, dfx__linear_record(&y->fc2, h));
+    x = dfx__linear_then_record(&y->out, h, (dfx_epilogue){ .add = x });
+    h = dfx__linear_then_record(&y->fc1, dfx__norm_record(&y->norm2, x),
+                                (dfx_epilogue){ .activation = m->activation });
+    return dfx__linear_then_record(&y->fc2, h, (dfx_epilogue){ .add = x });
 }
 
 dfx_value *dfx__clip_text_record(const dfx__clip_text *m, dfx_value *ids, dfx_value **penultimate)

@@ -107,12 +107,18 @@ void dfx__linear_load(dfx__linear_layer *m, dfx__loader *l, const char *name, in
     dfx__leave(l);
 }
 
-dfx_value *dfx__linear_record(const dfx__linear_layer *m, dfx_value *x)
+dfx_value *dfx__linear_then_record(const dfx__linear_layer *m, dfx_value *x, dfx_epilogue then)
 {
     dfx__push_in(x, "%s", m->name);
-    dfx_value *y = dfx_linear(x, dfx__weight_value(x, m->weight), dfx__weight_value(x, m->bias));
+    dfx_value *y =
+        dfx_linear_then(x, dfx__weight_value(x, m->weight), dfx__weight_value(x, m->bias), &then);
     dfx__pop_in(x);
     return y;
+}
+
+dfx_value *dfx__linear_record(const dfx__linear_layer *m, dfx_value *x)
+{
+    return dfx__linear_then_record(m, x, (dfx_epilogue)DFX_EPILOGUE_DEFAULT);
 }
 
 void dfx__conv_load(dfx__conv *m, dfx__loader *l, const char *name, int in, int out, int kernel)
@@ -126,13 +132,26 @@ void dfx__conv_load(dfx__conv *m, dfx__loader *l, const char *name, int in, int 
     dfx__leave(l);
 }
 
-dfx_value *dfx__conv_record(const dfx__conv *m, dfx_value *x)
+dfx_value *dfx__conv_then_record(const dfx__conv *m, dfx_value *x, dfx_epilogue then)
 {
     dfx__push_in(x, "%s", m->name);
-    dfx_value *y =
-        dfx_conv2d(x, dfx__weight_value(x, m->weight), dfx__weight_value(x, m->bias), &m->options);
+    dfx_value *y = dfx_conv2d_then(x, dfx__weight_value(x, m->weight),
+                                   dfx__weight_value(x, m->bias), &m->options, &then);
     dfx__pop_in(x);
     return y;
+}
+
+dfx_value *dfx__conv_record(const dfx__conv *m, dfx_value *x)
+{
+    return dfx__conv_then_record(m, x, (dfx_epilogue)DFX_EPILOGUE_DEFAULT);
+}
+
+dfx_value *dfx__conv_resized_record(const dfx__conv *m, dfx_value *x, int64_t height, int64_t width)
+{
+    dfx__conv resized = *m;
+    resized.options.height = (int)height;
+    resized.options.width = (int)width;
+    return dfx__conv_record(&resized, x);
 }
 
 void dfx__norm_load(dfx__norm *m, dfx__loader *l, const char *name, int channels, int groups,

@@ -51,6 +51,7 @@ typedef struct {
 void dfx__linear_load(dfx__linear_layer *m, dfx__loader *l, const char *name, int in, int out,
                       int bias);
 dfx_value *dfx__linear_record(const dfx__linear_layer *m, dfx_value *x);
+dfx_value *dfx__linear_then_record(const dfx__linear_layer *m, dfx_value *x, dfx_epilogue then);
 
 typedef struct {
     const char *name;
@@ -61,6 +62,10 @@ typedef struct {
  * pixel); change `options` for others. */
 void dfx__conv_load(dfx__conv *m, dfx__loader *l, const char *name, int in, int out, int kernel);
 dfx_value *dfx__conv_record(const dfx__conv *m, dfx_value *x);
+dfx_value *dfx__conv_then_record(const dfx__conv *m, dfx_value *x, dfx_epilogue then);
+/* On x resized to height x width by its nearest pixels. */
+dfx_value *dfx__conv_resized_record(const dfx__conv *m, dfx_value *x, int64_t height,
+                                    int64_t width);
 
 typedef struct {
     const char *name;
@@ -87,7 +92,8 @@ void dfx__resnet_load(dfx__resnet *m, dfx__loader *l, int in, int out, int temb,
                       float eps);
 dfx_value *dfx__resnet_record(const dfx__resnet *m, dfx_value *x, dfx_value *time);
 
-/* Attention of diffusers: x [N, T, C], context [N, S, D] or NULL for self-attention -> [N, T, C] */
+/* Attention of diffusers: x [N, T, C], context [N, S, D] or NULL for self-attention, added to
+ * residual [N, T, C] */
 typedef struct {
     dfx__linear_layer to_q, to_k, to_v, to_out;
     int heads;
@@ -95,7 +101,8 @@ typedef struct {
 } dfx__attention_layer;
 void dfx__attention_load(dfx__attention_layer *m, dfx__loader *l, int channels, int context,
                          int heads);
-dfx_value *dfx__attention_record(const dfx__attention_layer *m, dfx_value *x, dfx_value *context);
+dfx_value *dfx__attention_record(const dfx__attention_layer *m, dfx_value *x, dfx_value *context,
+                                 dfx_value *residual);
 
 /* BasicTransformerBlock: self-attention, cross-attention, GEGLU feed-forward, each on a LayerNorm
  * and added to x. only_cross: the first attention is over the context too. */

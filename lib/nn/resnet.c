@@ -17,10 +17,13 @@ void dfx__resnet_load(dfx__resnet *m, dfx__loader *l, int in, int out, int temb,
 
 dfx_value *dfx__resnet_record(const dfx__resnet *m, dfx_value *x, dfx_value *time)
 {
-    dfx_value *h = dfx__conv_record(&m->conv1, dfx__norm_silu_record(&m->norm1, x));
+    dfx_epilogue then = DFX_EPILOGUE_DEFAULT;
+    dfx_value *h = dfx__norm_silu_record(&m->norm1, x);
     if (m->time_proj.weight)
-        h = dfx_add_channels(h, dfx__linear_record(&m->time_proj, time));
-    h = dfx__conv_record(&m->conv2, dfx__norm_silu_record(&m->norm2, h));
-    h = dfx_add(m->shortcut.weight ? dfx__conv_record(&m->shortcut, x) : x, h);
+        then.channels = dfx__linear_record(&m->time_proj, time);
+    h = dfx__norm_silu_record(&m->norm2, dfx__conv_then_record(&m->conv1, h, then));
+    then.channels = NULL;
+    then.add = m->shortcut.weight ? dfx__conv_record(&m->shortcut, x) : x;
+    h = dfx__conv_then_record(&m->conv2, h, then);
     return m->out_scale == 1 ? h : dfx_scale(h, m->out_scale, 0);
 }

@@ -14,13 +14,15 @@ void dfx__attention_load(dfx__attention_layer *m, dfx__loader *l, int channels, 
     dfx__linear_load(&m->to_out, l, "to_out.0", channels, channels, 1);
 }
 
-dfx_value *dfx__attention_record(const dfx__attention_layer *m, dfx_value *x, dfx_value *context)
+dfx_value *dfx__attention_record(const dfx__attention_layer *m, dfx_value *x, dfx_value *context,
+                                 dfx_value *residual)
 {
     dfx_value *from = context ? context : x;
     dfx_value *q = dfx__linear_record(&m->to_q, x);
     dfx_value *k = dfx__linear_record(&m->to_k, from);
     dfx_value *v = dfx__linear_record(&m->to_v, from);
-    return dfx__linear_record(&m->to_out, dfx_attention(q, k, v, m->heads, m->scale, 0));
+    return dfx__linear_then_record(&m->to_out, dfx_attention(q, k, v, m->heads, m->scale, 0),
+                                   (dfx_epilogue){ .add = residual });
 }
 
 static void block_load(dfx__transformer_block *m, dfx__loader *l, const dfx__transformer_config *c)
@@ -46,20 +48,18 @@ static dfx_value *attend(const dfx__attention_layer *m, const char *name, const 
 {
     dfx_value *h = dfx__norm_record(norm, x);
     dfx__push_in(x, "%s", name);
-    h = dfx__attention_record(m, h, context);
+    h = dfx__attention_record(m, h, context, x);
     dfx__pop_in(x);
-    return dfx_add(x, h);
+    return h;
 }
 
 static dfx_value *block_record(const dfx__transformer_block *m, dfx_value *x, dfx_value *text)
 {
     x = attend(&m->attn1, "attn1", &m->norm1, x, m->only_cross ? text : NULL);
     x = attend(&m->attn2, "attn2", &m->norm2, x, text);
-    dfx_value *h = dfx__linear_record(&m->ff_in, dfx__norm_record(&m->norm3, x));
-    dfx__push_in(x, "ff");
-    h = dfx_geglu(h);
-    dfx__pop_in(x);
-    return dfx_add(x, dfx__linear_record(&m->ff_out, h));
+    dfx_value *h = dfx__linear_then_record(&m->ff_in, dfx__norm_record(&m->norm3, x),
+                                           (dfx_epilogue){ .activation = DFX_GEGLU });
+    return dfx__linear_then_record(&m->ff_out, h, (dfx_epilogue){ .add = x });
 }
 
 void dfx__transformer_load(dfx__transformer *m, dfx__loader *l, const dfx__transformer_config *c)
@@ -95,6 +95,7 @@ dfx_value *dfx__transformer_record(const dfx__transformer *m, dfx_value *x, dfx_
         dfx__pop_in(x);
     }
     h = dfx_reshape(h, 4, image.dim);
-    h = m->use_linear ? dfx__linear_record(&m->linear_out, h) : dfx__conv_record(&m->conv_out, h);
-    return dfx_add(x, h);
+    dfx_epilogue then = { .add = x };
+    return m->use_linear ? dfx__linear_then_record(&m->linear_out, h, then)
+                         : dfx__conv_then_record(&m->conv_out, h, then);
 }

@@ -1,7 +1,7 @@
 /* attention.c - softmax(scale q k^T) v for each head; its kernels are cl/attention.cl and
  * lib/device/cpu_attention.c. */
 #include "device/cpu_kernels.h"
-#include "op/call.h"
+#include "op/linear.h"
 #include "op/oplist.h"
 
 enum { Q, K, V };
@@ -48,6 +48,7 @@ static void infer(dfx_call *c)
         dfx__call_fail(c, "causal attention needs as many queries as keys, not q %s and k %s",
                        dfx__shape_text(a, q->rank, q->dim), dfx__shape_text(b, k->rank, k->dim));
     c->out->spec = *q;
+    c->rounding = 0x1p-9f; /* of weights, by the variants for pairs */
 }
 
 /* The call's sizes. */
@@ -74,41 +75,79 @@ static int64_t round_up(int64_t n, int64_t to)
     return (n + to - 1) / to * to;
 }
 
-/* The native CPU. Its scratch memory: all values, transposed; all keys as floats, where they are
- * not; and for each worker the room of a block, and rows of a head as floats, where they are not.
- */
+/* Parts of `size` in n, the last of which may be smaller. */
+static int64_t parts(int64_t n, int64_t size)
+{
+    return (n + size - 1) / size;
+}
+
+/* The native CPU. Its scratch memory: keys and values of all heads, packed; and for each worker the
+ * room of a task, and rows of a head as floats, where they are not. */
 typedef struct {
     const dfx_call *call;
     const dfx__host *host;
+    const dfx__cpu_attention *kernels;
     struct sizes s;
     dfx_dtype dtype;
-    int workers;
-    float *values, *keys, *rooms;
-    size_t room, rows; /* floats */
+    int pairs, workers;
+    int queries; /* of a task */
+    int step;    /* keys that are packed at a time */
+    float *keys, *values, *rooms;
+    size_t key_words, value_words; /* of a head */
+    size_t room, rows;             /* floats of a worker */
 } job;
 
+_Static_assert((int)DFX__ATTENTION_BLOCKS *DFX__ATTENTION_LINE <= DFX__ATTENTION_KEYS,
+               "a worker's rows hold the queries of a task");
+
+/* Queries of a task: fewer where the tasks would not reach all workers. */
+static int task_queries(const struct sizes *s, int workers)
+{
+    int64_t blocks = DFX__ATTENTION_BLOCKS;
+    while (blocks > 1 && s->images * s->heads * (s->tokens / (blocks * DFX__ATTENTION_LINE)) <
+                             4 * (int64_t)workers)
+        blocks--;
+    return (int)blocks * DFX__ATTENTION_LINE;
+}
+
 /* Without scratch memory it only says how much that is. */
-static size_t plan(job *j, const dfx_call *c, float *scratch)
+static size_t plan(job *j, const dfx_call *c, float *scratch, int pairs)
 {
     struct sizes s = sizes(c);
-    size_t all = (size_t)round_up(s.images * s.keys * s.channels, 16);
-    int units = c->sequence->device->info.units;
-    int half = c->out->spec.dtype != DFX_F32;
-    *j = (job){ .call = c, .s = s, .dtype = c->out->spec.dtype, .workers = units > 0 ? units : 1 };
+    dfx__attention_head h = { .keys = s.keys, .head = (int)s.head, .pairs = pairs };
+    int units = c->sequence->device->info.units, rows = dfx__cpu_kernels()->attention->rows;
+    *j = (job){ .call = c,
+                .kernels = dfx__cpu_kernels()->attention,
+                .s = s,
+                .dtype = c->out->spec.dtype,
+                .pairs = pairs,
+                .workers = units > 0 ? units : 1,
+                .step = DFX__ATTENTION_KEYS / (2 * rows) * (2 * rows) };
+    j->queries = task_queries(&s, j->workers);
+    j->key_words = dfx__attention_key_words(&h, rows);
+    j->value_words = dfx__attention_value_words(&h, rows);
     j->room = dfx__attention_room((int)s.head);
-    j->rows = half ? (size_t)round_up(DFX__ATTENTION_KEYS * s.head, 16) : 0;
+    j->rows = j->dtype == DFX_F32 ? 0 : (size_t)round_up(DFX__ATTENTION_KEYS * s.head, 16);
+    size_t heads = (size_t)(s.images * s.heads);
+    size_t packed = (size_t)round_up((int64_t)(heads * (j->key_words + j->value_words)), 16);
     if (scratch) {
-        j->values = scratch;
-        j->keys = scratch + all;
-        j->rooms = scratch + all * (half ? 2 : 1);
+        j->keys = scratch;
+        j->values = scratch + heads * j->key_words;
+        j->rooms = scratch + packed;
     }
-    return (all * (half ? 2 : 1) + (size_t)j->workers * (j->room + j->rows)) * sizeof *scratch;
+    return (packed + (size_t)j->workers * (j->room + j->rows)) * sizeof *scratch;
 }
 
 static size_t cpu_scratch(const dfx_call *c)
 {
     job j;
-    return plan(&j, c, NULL);
+    return plan(&j, c, NULL, 0);
+}
+
+static size_t pairs_scratch(const dfx_call *c)
+{
+    job j;
+    return plan(&j, c, NULL, 1);
 }
 
 /* Runs tasks 0 .. n - 1; each worker takes the next one that is left. */
@@ -130,92 +169,107 @@ static void share(const job *j, int64_t n, void (*task)(const job *j, int64_t in
 }
 
 /* Where a head's first channel of a token is in q, k, v or the result. */
-static size_t channel(const job *j, int64_t tokens, int64_t image, int64_t token, int64_t head)
+static size_t channel(const job *j, int64_t tokens, int64_t head, int64_t token)
 {
-    return (size_t)((image * tokens + token) * j->s.channels + head * j->s.head);
+    return (size_t)((head / j->s.heads * tokens + token) * j->s.channels +
+                    head % j->s.heads * j->s.head);
 }
 
-/* Widens `count` rows of a head, whose first is element `at`, to rows `stride` apart. */
-static void widen_rows(const job *j, float *to, size_t stride, const void *from, size_t at,
-                       int count)
+static dfx__attention_head packed_head(const job *j, int64_t head)
 {
-    const uint16_t *half = from;
-    for (int r = 0; r < count; r++)
-        dfx__cpu_kernels()->widen(to + (size_t)r * stride, half + at + r * j->s.channels, j->dtype,
+    return (dfx__attention_head){ .key = j->keys + (size_t)head * j->key_words,
+                                  .value = j->values + (size_t)head * j->value_words,
+                                  .keys = j->s.keys,
+                                  .head = (int)j->s.head,
+                                  .pairs = j->pairs };
+}
+
+/* Rows of a head as the kernels take them: element `at` of an input and what lies `stride` after
+ * it, widened into the room where that is needed. */
+static const void *rows_of(const job *j, const void *from, size_t at, int64_t count, float *room,
+                           size_t *stride)
+{
+    *stride = (size_t)j->s.channels;
+    if (j->dtype == DFX_F32)
+        return (const float *)from + at;
+    const uint16_t *half = (const uint16_t *)from + at;
+    if (j->pairs)
+        return half;
+    for (int64_t r = 0; r < count; r++)
+        dfx__cpu_kernels()->widen(room + r * j->s.head, half + r * j->s.channels, j->dtype,
                                   (size_t)j->s.head);
+    *stride = (size_t)j->s.head;
+    return room;
 }
 
-/* A step of keys of one head: its values are transposed, its keys widened where they are not f32.
- */
+/* A step of keys of one head, and their values. */
 static void pack(const job *j, int64_t index, float *room)
 {
-    struct sizes s = j->s;
-    int64_t steps = (s.keys + DFX__ATTENTION_KEYS - 1) / DFX__ATTENTION_KEYS;
-    int64_t head = index / steps, first = index % steps * DFX__ATTENTION_KEYS;
-    int count = (int)(s.keys - first < DFX__ATTENTION_KEYS ? s.keys - first : DFX__ATTENTION_KEYS);
-    size_t at = channel(j, s.keys, head / s.heads, first, head % s.heads);
-    size_t stride = (size_t)s.channels;
-    const float *rows = (const float *)j->host->in[V] + at;
-    if (j->dtype != DFX_F32) {
-        widen_rows(j, j->keys + at, stride, j->host->in[K], at, count);
-        widen_rows(j, room + j->room, (size_t)s.head, j->host->in[V], at, count);
-        rows = room + j->room;
-        stride = (size_t)s.head;
-    }
-    dfx__cpu_kernels()->attention->transpose(j->values + (head * s.keys + first) * s.head,
-                                             (size_t)count, rows, stride, (size_t)count,
-                                             (size_t)s.head);
+    int64_t steps = parts(j->s.keys, j->step), head = index / steps;
+    int64_t first = index % steps * j->step, left = j->s.keys - first;
+    int64_t count = left < j->step ? left : j->step;
+    size_t at = channel(j, j->s.keys, head, first), stride;
+    dfx__attention_head h = packed_head(j, head);
+    const void *rows = rows_of(j, j->host->in[K], at, count, room + j->room, &stride);
+    j->kernels->pack_keys(&h, rows, stride, first, count);
+    rows = rows_of(j, j->host->in[V], at, count, room + j->room, &stride);
+    j->kernels->pack_values(&h, rows, stride, first, count);
 }
 
-static int64_t query_blocks(const struct sizes *s)
-{
-    return (s->tokens + DFX__ATTENTION_QUERIES - 1) / DFX__ATTENTION_QUERIES;
-}
-
-/* A block of queries of one head. */
+/* Some queries of one head. */
 static void attend(const job *j, int64_t index, float *room)
 {
-    struct sizes s = j->s;
-    int64_t head = index / query_blocks(&s);
-    int64_t first = index % query_blocks(&s) * DFX__ATTENTION_QUERIES, left = s.tokens - first;
-    size_t at = channel(j, s.tokens, head / s.heads, first, head % s.heads);
+    int64_t tasks = parts(j->s.tokens, j->queries), head = index / tasks;
+    int64_t first = index % tasks * j->queries, left = j->s.tokens - first;
+    size_t at = channel(j, j->s.tokens, head, first);
     int half = j->dtype != DFX_F32;
-    const float *keys = half ? j->keys : j->host->in[K];
-    float *rows = half ? room + j->room : (float *)j->host->out + at;
-    dfx__attention_block b = {
-        .query = half ? rows : (const float *)j->host->in[Q] + at,
-        .key = keys + channel(j, s.keys, head / s.heads, 0, head % s.heads),
-        .value = j->values + head * s.keys * s.head,
-        .out = rows,
-        .query_stride = (size_t)(half ? s.head : s.channels),
-        .key_stride = (size_t)s.channels,
-        .out_stride = (size_t)(half ? s.head : s.channels),
-        .keys = s.keys,
-        .first = j->call->i[CAUSAL] ? first : s.keys,
-        .queries = (int)(left < DFX__ATTENTION_QUERIES ? left : DFX__ATTENTION_QUERIES),
-        .head = (int)s.head,
+    dfx__attention_head h = packed_head(j, head);
+    dfx__attention_task t = {
+        .head = &h,
+        .out = half ? room + j->room : (float *)j->host->out + at,
+        .out_stride = (size_t)(half ? j->s.head : j->s.channels),
+        .first = j->call->i[CAUSAL] ? first : j->s.keys,
+        .queries = (int)(left < j->queries ? left : j->queries),
         .scale = j->call->f[SCALE],
         .room = room,
     };
-    if (half)
-        widen_rows(j, rows, b.query_stride, j->host->in[Q], at, b.queries);
-    dfx__cpu_kernels()->attention->block(&b);
-    for (int r = 0; half && r < b.queries; r++)
-        dfx__cpu_kernels()->narrow((uint16_t *)j->host->out + at + r * s.channels, j->dtype,
-                                   rows + r * s.head, (size_t)s.head);
+    t.query = rows_of(j, j->host->in[Q], at, t.queries, room + j->room, &t.query_stride);
+    j->kernels->attend(&t);
+    for (int r = 0; half && r < t.queries; r++)
+        dfx__cpu_kernels()->narrow((uint16_t *)j->host->out + at + r * j->s.channels, j->dtype,
+                                   t.out + r * j->s.head, (size_t)j->s.head);
+}
+
+static void run_as(const dfx_call *c, const dfx__host *h, int pairs)
+{
+    job j;
+    plan(&j, c, h->scratch, pairs);
+    j.host = h;
+    int64_t heads = j.s.images * j.s.heads;
+    share(&j, heads * parts(j.s.keys, j.step), pack);
+    share(&j, heads * parts(j.s.tokens, j.queries), attend);
 }
 
 static void run(const dfx_call *c, const dfx__host *h)
 {
-    job j;
-    plan(&j, c, h->scratch);
-    j.host = h;
-    int64_t heads = j.s.images * j.s.heads;
-    share(&j, heads * ((j.s.keys + DFX__ATTENTION_KEYS - 1) / DFX__ATTENTION_KEYS), pack);
-    share(&j, heads * query_blocks(&j.s), attend);
+    run_as(c, h, 0);
 }
 
-static const dfx__variant cpu = { "cpu", NULL, DFX__PLAIN, cpu_scratch, NULL, run };
+static void run_pairs(const dfx_call *c, const dfx__host *h)
+{
+    run_as(c, h, 1);
+}
+
+static int cpu_takes_pairs(const dfx_call *c, const dfx_device *d)
+{
+    (void)d;
+    return c->out->spec.dtype == DFX_BF16 && dfx__cpu_kernels()->tile_packed_pairs;
+}
+
+static const dfx__variant cpu[] = {
+    { "dot_bf16", cpu_takes_pairs, DFX__PLAIN, pairs_scratch, NULL, run_pairs },
+    { "cpu", NULL, DFX__PLAIN, cpu_scratch, NULL, run },
+};
 
 /* OpenCL on CPUs whose compiler keeps vectors whole: see VECTOR in the kernels. */
 enum {
@@ -229,21 +283,41 @@ static int takes_vector(const dfx_call *c, const dfx_device *d)
     return d->vector_width > 1 && sizes(c).head <= VECTOR_HEAD;
 }
 
-static size_t key_bytes(const struct sizes *s)
+static int takes_pairs(const dfx_call *c, const dfx_device *d)
 {
-    return sizeof(float) * (size_t)(s->images * round_up(s->keys, VECTOR_PANEL) * s->channels);
+    return takes_vector(c, d) && dfx__takes_pairs(c);
 }
 
-static size_t value_bytes(const struct sizes *s)
+/* The packed keys and values as the kernels lay them out, in floats or bf16 pairs; bytes of each.
+ */
+struct packed {
+    size_t keys, values;
+};
+
+static struct packed packed(const struct sizes *s, int pairs)
 {
-    return sizeof(float) *
-           (size_t)(s->images * s->keys * s->heads * round_up(s->head, VECTOR_PANEL));
+    int64_t word = pairs ? 2 : 1, heads = s->images * s->heads;
+    return (struct packed){
+        sizeof(float) * (size_t)(heads * round_up(s->keys, VECTOR_PANEL) * parts(s->head, word)),
+        sizeof(float) * (size_t)(heads * round_up(s->head, VECTOR_PANEL) * parts(s->keys, word))
+    };
+}
+
+static size_t scratch_of(const dfx_call *c, int pairs)
+{
+    struct sizes s = sizes(c);
+    struct packed p = packed(&s, pairs);
+    return dfx__align(c->sequence->device, p.keys) + p.values;
 }
 
 static size_t vector_scratch(const dfx_call *c)
 {
-    struct sizes s = sizes(c);
-    return dfx__align(c->sequence->device, key_bytes(&s)) + value_bytes(&s);
+    return scratch_of(c, 0);
+}
+
+static size_t dot_scratch(const dfx_call *c)
+{
+    return scratch_of(c, 1);
 }
 
 static void last_args(const dfx_call *c, const struct sizes *s, dfx__launches *l)
@@ -256,27 +330,39 @@ static void last_args(const dfx_call *c, const struct sizes *s, dfx__launches *l
     dfx__arg_int(l, c->i[CAUSAL]);
 }
 
-static void vector_launch(const dfx_call *c, dfx__launches *l)
+static void launch_packed(const dfx_call *c, dfx__launches *l, int pairs)
 {
+    const char *options = pairs ? " -DROWS=8" DFX__VECTOR_PAIRS : "";
     struct sizes s = sizes(c);
-    size_t values_at = dfx__align(c->sequence->device, key_bytes(&s));
-    dfx__kernel(l, "attention", "attention_pack", "-DVECTOR -DHEAD=%d", (int)s.head);
-    dfx__arg_scratch(l, 0, key_bytes(&s));
-    dfx__arg_scratch(l, values_at, value_bytes(&s));
+    struct packed p = packed(&s, pairs);
+    size_t values_at = dfx__align(c->sequence->device, p.keys);
+    dfx__kernel(l, "attention", "attention_pack", "-DVECTOR -DHEAD=%d%s", (int)s.head, options);
+    dfx__arg_scratch(l, 0, p.keys);
+    dfx__arg_scratch(l, values_at, p.values);
     dfx__arg_in(l, K);
     dfx__arg_in(l, V);
     dfx__arg_int(l, s.keys);
     dfx__arg_int(l, s.channels);
     dfx__arg_int(l, s.heads);
-    dfx__grid(l, (s.keys + VECTOR_PANEL - 1) / VECTOR_PANEL, s.images * s.heads, 1, 1, 1, 1);
+    dfx__grid(l, parts(s.keys, VECTOR_PANEL), s.images * s.heads, 1, 1, 1, 1);
 
-    dfx__kernel(l, "attention", "attention", "-DVECTOR -DHEAD=%d", (int)s.head);
+    dfx__kernel(l, "attention", "attention", "-DVECTOR -DHEAD=%d%s", (int)s.head, options);
     dfx__arg_out(l);
     dfx__arg_in(l, Q);
-    dfx__arg_scratch(l, 0, key_bytes(&s));
-    dfx__arg_scratch(l, values_at, value_bytes(&s));
+    dfx__arg_scratch(l, 0, p.keys);
+    dfx__arg_scratch(l, values_at, p.values);
     last_args(c, &s, l);
-    dfx__grid(l, (s.tokens + VECTOR_QUERIES - 1) / VECTOR_QUERIES, s.images * s.heads, 1, 1, 1, 1);
+    dfx__grid(l, parts(s.tokens, VECTOR_QUERIES), s.images * s.heads, 1, 1, 1, 1);
+}
+
+static void vector_launch(const dfx_call *c, dfx__launches *l)
+{
+    launch_packed(c, l, 0);
+}
+
+static void dot_launch(const dfx_call *c, dfx__launches *l)
+{
+    launch_packed(c, l, 1);
 }
 
 /* OpenCL on any device. */
@@ -309,7 +395,9 @@ static int fits(const dfx_call *c, const dfx_device *d)
         return 0;
     struct tiling t = tiling(head);
     size_t local = sizeof(float) * (size_t)(t.stage + t.queries * TILED_KEYS);
-    return local <= d->info.local_memory && d->info.max_group >= GROUP;
+    if (local > d->info.local_memory || d->info.max_group < GROUP)
+        return 0;
+    return d->vector_width > 1 ? DFX__LAST : 1; /* a vector kernel is faster where it can run */
 }
 
 static void tiled_launch(const dfx_call *c, dfx__launches *l)
@@ -328,6 +416,7 @@ static void tiled_launch(const dfx_call *c, dfx__launches *l)
 }
 
 static const dfx__variant cl[] = {
+    { "dot_bf16", takes_pairs, DFX__PLAIN, dot_scratch, dot_launch, NULL },
     { "vector", takes_vector, DFX__PLAIN, vector_scratch, vector_launch, NULL },
     { "tiled", fits, DFX__PLAIN, NULL, tiled_launch, NULL },
     { 0 },
@@ -342,7 +431,11 @@ static const dfx__case cases[] = {
     { { "1,131,128", "1,131,128", "1,131,128" }, { 2, 1 }, { 0.125f } },
     { { "1,65,160", "1,300,160", "1,300,160" }, { 1, 0 }, { 0.08f } },
     { { "1,31,512", "1,129,512", "1,129,512" }, { 1, 0 }, { 0.044f } },
+    { { "2,37,15", "2,1,15", "2,1,15" }, { 3, 0 }, { 0.45f } }, /* odd heads, keys, queries */
+    { { "1,259,63", "1,387,63", "1,387,63" }, { 3, 0 }, { 0.22f } },
+    { { "1,257,69", "1,257,69", "1,257,69" }, { 3, 1 }, { 0.2f } },
+    { { "1,35,257", "1,131,257", "1,131,257" }, { 1, 0 }, { -0.06f } },
     { { NULL }, { 0 }, { 0 } },
 };
 
-const dfx_op dfx__attention = { "attention", infer, flops, &cpu, cl, cases, 3.0f };
+const dfx_op dfx__attention = { "attention", infer, flops, cpu, cl, cases, 3.0f };

@@ -1,11 +1,16 @@
 /* conv2d.c - convolutions; the kernels are in cl/conv2d.cl. */
 #include "op/conv2d.h"
 
-#include "device/cpu_panels.h"
+#include "device/cpu_kernels.h"
 #include "op/linear.h"
 #include "op/oplist.h"
+#include "op/tiled.h"
 
-enum { LIMIT = 1 << 20 }; /* of any of the integers */
+enum {
+    LIMIT = 1 << 20, /* of any of the integers */
+    LARGEST =
+        1 << 15 /* pixels across or down that x is resized from or to: the product is an int */
+};
 
 dfx_value *dfx_conv2d_then(dfx_value *x, dfx_value *weight, dfx_value *bias,
                            const dfx_conv2d_options *options, const dfx_epilogue *then)
@@ -39,6 +44,28 @@ static int good_options(dfx_call *c)
     return 1;
 }
 
+/* Whether the window moves over another picture than x. */
+static int is_resized(const dfx_call *c)
+{
+    const int64_t *dim = c->in[X]->spec.dim;
+    return dfx__conv2d_height(c) != dim[1] || dfx__conv2d_width(c) != dim[2];
+}
+
+static int good_size(dfx_call *c)
+{
+    int64_t size[] = { c->i[HEIGHT], c->i[WIDTH], c->in[X]->spec.dim[1], c->in[X]->spec.dim[2] };
+    if (!c->i[HEIGHT] && !c->i[WIDTH])
+        return 1;
+    for (int k = 0; k < 4; k++)
+        if (size[k] < 1 || size[k] > LARGEST) {
+            dfx__call_fail(c, "x of %lld x %lld cannot be resized to %lld x %lld, only 1 to %d",
+                           (long long)size[2], (long long)size[3], (long long)size[0],
+                           (long long)size[1], LARGEST);
+            return 0;
+        }
+    return 1;
+}
+
 /* Places of a window of `taps` in `size` pixels with padding; below 1 when it does not fit. */
 static int64_t places(const dfx_call *c, int64_t size, int64_t padding, int64_t taps)
 {
@@ -59,8 +86,10 @@ static void infer(dfx_call *c)
                        dfx__shape_text(b, x->rank, x->dim));
         return;
     }
-    int64_t height = places(c, x->dim[1], c->i[TOP] + c->i[BOTTOM], w->dim[2]);
-    int64_t width = places(c, x->dim[2], c->i[LEFT] + c->i[RIGHT], w->dim[3]);
+    if (!good_size(c))
+        return;
+    int64_t height = places(c, dfx__conv2d_height(c), c->i[TOP] + c->i[BOTTOM], w->dim[2]);
+    int64_t width = places(c, dfx__conv2d_width(c), c->i[LEFT] + c->i[RIGHT], w->dim[3]);
     if (height < 1 || width < 1) {
         dfx__call_fail(c, "the window of a weight %s is larger than x %s with its padding",
                        dfx__shape_text(a, w->rank, w->dim), dfx__shape_text(b, x->rank, x->dim));
@@ -69,6 +98,7 @@ static void infer(dfx_call *c)
     if (!dfx__need_vector(c, BIAS, "bias", w->dim[0]))
         return;
     c->out->spec = (dfx_spec){ x->dtype, 4, { x->dim[0], height, width, w->dim[0] } };
+    dfx__need_epilogue(c);
 }
 
 static int64_t taps(const dfx_call *c)
@@ -82,14 +112,13 @@ static double flops(const dfx_call *c)
            (double)(c->in[WEIGHT]->spec.dim[1] * taps(c));
 }
 
-/* A 1x1 convolution that takes every pixel is a linear layer. */
-static int is_linear(const dfx_call *c)
+int dfx__conv2d_is_linear(const dfx_call *c)
 {
     return taps(c) == 1 && c->i[STRIDE] == 1 && c->i[GROUPS] == 1 &&
-           !(c->i[TOP] | c->i[LEFT] | c->i[BOTTOM] | c->i[RIGHT]);
+           !(c->i[TOP] | c->i[LEFT] | c->i[BOTTOM] | c->i[RIGHT]) && !is_resized(c);
 }
 
-/* What a pixel of the result sees: input pixels from (y, x) on. */
+/* What a pixel of the result sees: pixels of the resized picture from (y, x) on. */
 struct window {
     int64_t image, y, x;
 };
@@ -102,12 +131,14 @@ static struct window window_of(const dfx_call *c, int64_t pixel)
                             pixel % out->dim[2] * c->i[STRIDE] - c->i[LEFT] };
 }
 
-/* Element number of input pixel (y, x), or -1 outside the image. */
-static int64_t pixel_at(const dfx_spec *s, int64_t image, int64_t y, int64_t x)
+/* Element number of pixel (y, x) of the resized picture, or -1 outside of it. */
+static int64_t pixel_at(const dfx_call *c, int64_t image, int64_t y, int64_t x)
 {
-    if (y < 0 || y >= s->dim[1] || x < 0 || x >= s->dim[2])
+    const int64_t *dim = c->in[X]->spec.dim;
+    int64_t height = dfx__conv2d_height(c), width = dfx__conv2d_width(c);
+    if (y < 0 || y >= height || x < 0 || x >= width)
         return -1;
-    return ((image * s->dim[1] + y) * s->dim[2] + x) * s->dim[3];
+    return ((image * dim[1] + y * dim[1] / height) * dim[2] + x * dim[2] / width) * dim[3];
 }
 
 struct source {
@@ -120,81 +151,91 @@ static void locate(const dfx__panels_job *job, const void **row, int64_t first, 
 {
     const struct source *source = job->user;
     const dfx_call *c = source->call;
-    const dfx_spec *s = &c->in[X]->spec;
-    int64_t width = c->out->spec.dim[2], window = c->in[WEIGHT]->spec.dim[3];
+    int64_t columns = c->out->spec.dim[2], window = c->in[WEIGHT]->spec.dim[3];
     int64_t down = tap / window * c->i[DILATION], right = tap % window * c->i[DILATION];
-    size_t size = dfx_dtype_size(job->dtype);
+    int64_t width = dfx__conv2d_width(c), has = c->in[X]->spec.dim[2];
+    size_t size = dfx_dtype_size(job->dtype), pixel = (size_t)job->k * size;
     for (int i = 0; i < count;) {
         struct window at = window_of(c, first + i);
-        int64_t left = width - (first + i) % width, y = at.y + down, x = at.x + right;
-        const char *line = NULL;
-        if (y >= 0 && y < s->dim[1])
-            line = source->x + (size_t)pixel_at(s, at.image, y, 0) * size;
+        int64_t left = columns - (first + i) % columns, x = at.x + right;
+        int64_t begin = pixel_at(c, at.image, at.y + down, 0);
+        const char *line = begin < 0 ? NULL : source->x + (size_t)begin * size;
         for (; i < count && left > 0; i++, left--, x += c->i[STRIDE])
-            row[i] = line && x >= 0 && x < s->dim[2] ? line + (size_t)(x * s->dim[3]) * size : NULL;
+            row[i] = line && x >= 0 && x < width
+                         ? line + (size_t)(width == has ? x : x * has / width) * pixel
+                         : NULL;
     }
 }
 
-/* Sum of one output over its group's channels and the window. */
-static float grouped_sum(const dfx_call *c, const dfx__host *h, int64_t pixel, int64_t o)
+/* Element i of an array as a float. */
+static float element(const void *from, dfx_dtype dtype, int64_t i)
 {
-    const dfx_spec *s = &c->in[X]->spec, *w = &c->in[WEIGHT]->spec;
-    size_t size = dfx_dtype_size(s->dtype);
+    float to;
+    dfx__to_f32(&to, (const char *)from + (size_t)i * dfx_dtype_size(dtype), dtype, 1);
+    return to;
+}
+
+/* Sum of one output over its group's channels and the window. */
+static float grouped_sum(const dfx_call *c, const dfx__panels_job *job, int64_t pixel, int64_t o)
+{
+    const dfx_spec *w = &c->in[WEIGHT]->spec;
+    const struct source *source = job->user;
     int64_t n = w->dim[1], first = o / (w->dim[0] / c->i[GROUPS]) * n;
     struct window at = window_of(c, pixel);
-    float sum = h->in[BIAS] ? ((const float *)h->in[BIAS])[o] : 0.0f;
+    float sum = job->bias ? job->bias[o] : 0.0f;
     for (int64_t tap = 0; tap < taps(c); tap++) {
         int64_t y = at.y + tap / w->dim[3] * c->i[DILATION];
-        int64_t from = pixel_at(s, at.image, y, at.x + tap % w->dim[3] * c->i[DILATION]);
+        int64_t from = pixel_at(c, at.image, y, at.x + tap % w->dim[3] * c->i[DILATION]);
         int64_t line = (o / DFX__PANEL * taps(c) + tap) * n * DFX__PANEL + o % DFX__PANEL;
-        for (int64_t k = 0; from >= 0 && k < n; k++) {
-            float a, b;
-            dfx__to_f32(&a, (const char *)h->in[X] + (size_t)(from + first + k) * size, s->dtype,
-                        1);
-            dfx__to_f32(&b, (const char *)h->in[WEIGHT] + (size_t)(line + k * DFX__PANEL) * size,
-                        s->dtype, 1);
-            sum += a * b;
-        }
+        for (int64_t k = 0; from >= 0 && k < n; k++)
+            sum += element(source->x, job->dtype, from + first + k) *
+                   element(job->panels, job->weight_dtype, line + k * DFX__PANEL);
     }
     return sum;
 }
 
-static void run_grouped(const dfx_call *c, const dfx__host *h)
+static float activate(float v, dfx_activation activation)
 {
-    int64_t pixels = dfx__rows(&c->out->spec), outputs = dfx__channels(&c->out->spec);
-    size_t size = dfx_dtype_size(c->out->spec.dtype);
+    const dfx__cpu_math *math = dfx__cpu_kernels()->math;
+    if (activation != DFX_IDENTITY)
+        (activation == DFX_SILU   ? math->silu
+         : activation == DFX_GELU ? math->gelu
+                                  : math->quick_gelu)(&v, &v, 1);
+    return v;
+}
+
+static void run_grouped(const dfx_call *c, const dfx__panels_job *job)
+{
+    size_t size = dfx_dtype_size(job->dtype);
 #pragma omp parallel for
-    for (int64_t p = 0; p < pixels; p++)
-        for (int64_t o = 0; o < outputs; o++) {
-            float sum = grouped_sum(c, h, p, o);
-            dfx__from_f32((char *)h->out + (size_t)(p * outputs + o) * size, c->out->spec.dtype,
-                          &sum, 1);
+    for (int64_t p = 0; p < job->rows; p++)
+        for (int64_t o = 0; o < job->columns; o++) {
+            int64_t at = p * job->columns + o;
+            float v = grouped_sum(c, job, p, o);
+            if (job->channels)
+                v += element(job->channels, job->dtype, p / job->image * job->columns + o);
+            v = activate(v, job->activation);
+            if (job->add)
+                v += element(job->add, job->dtype, at);
+            dfx__from_f32((char *)job->out + (size_t)at * size, job->dtype, &v, 1);
         }
 }
 
 static void multiply(const dfx_call *c, const dfx__host *h, int pairs)
 {
-    dfx__cpu_panels(&(dfx__panels_job){
-        .dtype = c->out->spec.dtype,
-        .rows = dfx__rows(&c->out->spec),
-        .columns = dfx__channels(&c->out->spec),
-        .k = dfx__channels(&c->in[X]->spec),
-        .taps = (int)taps(c),
-        .pairs = pairs,
-        .panels = h->in[WEIGHT],
-        .bias = h->in[BIAS],
-        .out = h->out,
-        .locate = locate,
-        .user = &(struct source){ c, h->in[X] },
-    });
+    dfx__panels_job job = dfx__panels_job_of(c, h, pairs);
+    job.taps = (int)taps(c);
+    job.locate = locate;
+    job.user = &(struct source){ c, h->in[X] };
+    if (c->i[GROUPS] > 1)
+        run_grouped(c, &job);
+    else
+        dfx__cpu_panels(&job);
 }
 
 static void run(const dfx_call *c, const dfx__host *h)
 {
-    if (c->i[GROUPS] > 1)
-        run_grouped(c, h);
-    else
-        multiply(c, h, 0);
+    multiply(c, h, 0);
 }
 
 static void run_pairs(const dfx_call *c, const dfx__host *h)
@@ -209,8 +250,10 @@ static int cpu_takes_pairs(const dfx_call *c, const dfx_device *d)
 }
 
 static const dfx__variant cpu[] = {
+    { "winograd_pairs", dfx__winograd_accepts_native_pairs, DFX__PANELS_PAIRS,
+      dfx__winograd_scratch, NULL, dfx__winograd_run_pairs },
     { "dot_bf16", cpu_takes_pairs, DFX__PANELS_PAIRS, NULL, NULL, run_pairs },
-    { "winograd", dfx__winograd_accepts_native, DFX__WINOGRAD, dfx__winograd_scratch, NULL,
+    { "winograd", dfx__winograd_accepts_native, DFX__PANELS, dfx__winograd_scratch, NULL,
       dfx__winograd_run },
     { "cpu", NULL, DFX__PANELS, NULL, NULL, run },
 };
@@ -233,11 +276,14 @@ static void common_args(const dfx_call *c, dfx__launches *l)
     dfx__arg_int(l, c->i[TOP]);
     dfx__arg_int(l, c->i[LEFT]);
     dfx__arg_int(l, dfx__rows(out));
+    dfx__arg_int(l, dfx__conv2d_height(c));
+    dfx__arg_int(l, dfx__conv2d_width(c));
+    dfx__arg_epilogue(l);
 }
 
 static void launch_rows(const dfx_call *c, dfx__launches *l, const char *options)
 {
-    if (is_linear(c)) {
+    if (dfx__conv2d_is_linear(c)) {
         dfx__linear_vector(c, l, options);
         return;
     }
@@ -257,22 +303,9 @@ static void launch_vector(const dfx_call *c, dfx__launches *l)
     launch_rows(c, l, "");
 }
 
-static void launch_tiled(const dfx_call *c, dfx__launches *l)
-{
-    if (is_linear(c)) {
-        dfx__linear_tiled(c, l);
-        return;
-    }
-    const dfx_spec *out = &c->out->spec;
-    dfx__kernel(l, "conv2d", "conv2d_tiled", "-DTILE=%d", DFX__TILE);
-    common_args(c, l);
-    /* 4 outputs x 4 pixels for each work-item */
-    dfx__grid(l, (out->dim[3] + 3) / 4, (dfx__rows(out) + 3) / 4, 1, 16, 16, 1);
-}
-
 static void launch_direct(const dfx_call *c, dfx__launches *l)
 {
-    dfx__kernel(l, "conv2d", "conv2d_direct", "-DTILE=%d", DFX__TILE);
+    dfx__kernel(l, "conv2d", "conv2d_direct", "%s", "");
     common_args(c, l);
     dfx__arg_int(l, c->i[GROUPS]);
     dfx__grid(l, c->out->spec.dim[3], dfx__rows(&c->out->spec), 1, 64, 1, 1);
@@ -289,25 +322,31 @@ static int takes_vector(const dfx_call *c, const dfx_device *d)
     return d->vector_width > 1 && c->i[GROUPS] == 1;
 }
 
-static int takes_tiled(const dfx_call *c, const dfx_device *d)
+static int takes_direct(const dfx_call *c, const dfx_device *d)
 {
+    (void)c;
     (void)d;
-    return c->i[GROUPS] == 1;
+    return DFX__LAST;
 }
 
 static int takes_clblast(const dfx_call *c, const dfx_device *d)
 {
-    return d->has_gemm && c->out->spec.dtype == DFX_F32 && is_linear(c);
+    if (!d->has_gemm || c->out->spec.dtype != DFX_F32 || !dfx__conv2d_is_linear(c) ||
+        dfx__has_epilogue(c))
+        return 0;
+    return d->vector_width > 1 ? DFX__LAST : 1;
 }
 
 /* In groups neighbouring work-items still read neighbouring outputs of a panel. */
 static const dfx__variant cl[] = {
+    { "winograd_pairs", dfx__winograd_accepts_pairs, DFX__PANELS_PAIRS, dfx__winograd_scratch,
+      dfx__winograd_launch_pairs, NULL },
     { "dot_bf16", takes_pairs, DFX__PANELS_PAIRS, NULL, launch_pairs, NULL },
-    { "winograd", dfx__winograd_accepts, DFX__WINOGRAD, dfx__winograd_scratch, dfx__winograd_launch,
+    { "winograd", dfx__winograd_accepts, DFX__PANELS, dfx__winograd_scratch, dfx__winograd_launch,
       NULL },
     { "vector", takes_vector, DFX__PANELS, NULL, launch_vector, NULL },
-    { "tiled", takes_tiled, DFX__PANELS, NULL, launch_tiled, NULL },
-    { "direct", NULL, DFX__PANELS, NULL, launch_direct, NULL },
+    DFX__TILED_VARIANTS,
+    { "direct", takes_direct, DFX__PANELS, NULL, launch_direct, NULL },
     { "clblast", takes_clblast, DFX__ROWS, NULL, dfx__linear_clblast, NULL },
     { 0 },
 };
@@ -327,6 +366,21 @@ static const dfx__case cases[] = {
     { { "1,5,7,33", "w77,33,3,3" }, { 1, 1, 1, 1, 1, 1, 1 }, { 0 } },
     { { "2,17,13,64", "w65,64,3,3", "65" }, { 1, 1, 1, 0, 2, 1, 0 }, { 0 } },
     { { "1,9,9,130", "w64,130,3,3", "64" }, { 1, 1, 1, 1, 1, 1, 1 }, { 0 } },
+    { { "2,5,7,20", "w33,20,3,3", "33", "2,33", "2,5,7,33" },
+      { 1, 1, 1, 1, 1, 1, 1, DFX_IDENTITY },
+      { 0 } },
+    { { "1,8,6,31", "w70,31,3,3", NULL, "1,70" }, { 2, 1, 1, 1, 1, 1, 1, DFX_SILU }, { 0 } },
+    { { "2,6,5,33", "w34,33,1,1", "34", NULL, "2,6,5,34" },
+      { 1, 1, 1, 0, 0, 0, 0, DFX_GELU },
+      { 0 } },
+    { { "1,5,6,12", "w36,4,3,3", "36", "1,36", "1,11,9,36" },
+      { 1, 1, 3, 1, 1, 1, 1, DFX_QUICK_GELU, 11, 9 },
+      { 0 } },
+    { { "2,7,5,40", "w33,40,3,3", "33" }, { 1, 1, 1, 1, 1, 1, 1, DFX_IDENTITY, 13, 10 }, { 0 } },
+    { { "1,9,11,17", "w32,17,3,3", NULL, NULL, "1,3,4,32" },
+      { 2, 1, 1, 1, 1, 1, 1, DFX_IDENTITY, 5, 7 },
+      { 0 } },
+    { { "1,4,3,64", "w40,64,1,1", "40" }, { 1, 1, 1, 0, 0, 0, 0, DFX_IDENTITY, 8, 6 }, { 0 } },
     { { NULL }, { 0 }, { 0 } },
 };
 

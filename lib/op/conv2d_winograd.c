@@ -3,13 +3,17 @@
  * A tile of 4x4 results costs 36 multiplications for each pair of channels instead of 144 (Lavin &
  * Gray 2016): 6x6 pixels and the weight are transformed, multiplied element by element, summed over
  * the channels, and transformed back. For each of the 36 elements the sums are a matrix product
- * [tiles, C] x [C, O].
+ * [tiles, C] x [C, O]. All of it is f32, however pixels and weights are stored.
  *
  * The usual points 0, +-1, +-2 lose 7 times the accuracy of a direct sum; 0, +-sqrt(1/2),
- * +-sqrt(2), whose powers stay near 1 on both sides, less than twice (docs/performance.md). */
+ * +-sqrt(2), whose powers stay near 1 on both sides, less than twice (docs/performance.md).
+ *
+ * The weight is transformed where it is multiplied: kept transformed it takes four times the memory
+ * of f32, eight of f16, and reading that costs more than the sums that it saves. */
 #include "op/conv2d.h"
 
 #include "device/cpu_kernels.h"
+#include "device/cpu_panels.h"
 #include "op/linear.h"
 
 #include <string.h>
@@ -23,88 +27,99 @@ enum {
     OUT = 4,     /* results of a tile, across and down */
     PLANES = 36, /* products of matrices: elements of a transformed tile */
     STEP = 16,   /* channels of a transformed tile are rounded up to it */
-    BLOCK = 128, /* of a sum, before it is added to the rest */
     ROOM = 16,   /* floats between planes: without them all 36 would share their lines of the cache
                     when the sizes are powers of 2 */
-    CHUNK = 48,  /* tiles that go through all steps at once, at least: 8, 6 and 4 rows divide it;
-                    fewer would read the weight, four times its usual size, too often */
-    WORKSPACE = 8 << 20, /* bytes that a larger chunk may take */
-    MOST = 64 << 20      /* bytes of a chunk, at most */
+    PART = 64,   /* channels of the weight that are transformed at once */
+    BLOCK = 128, /* tiles that they are multiplied with: fewer would make their transform dear, more
+                   would not leave the products in the second-level cache */
+    CHUNK = 6 << 20, /* bytes of transformed pixels that stay in the third-level cache */
+    MOST = 64 << 20, /* bytes of transformed pixels at most */
+    TAPS = 9,
+    WORKERS = 4 /* for each core of an OpenCL device */
 };
 
-/* Where it is faster than a direct sum by a quarter and more. */
-enum { MIN_CHANNELS = 64, MIN_TILES = 64, MIN_TILES_OF_THREAD = 32 };
+/* Where it is faster than a direct sum. */
+enum { MIN_CHANNELS = 32, MIN_TILES = 12 };
 
-/* A call cut into chunks of tiles. On OpenCL devices a chunk's steps are launches, one chunk after
- * the other; the native CPU's threads take a chunk each, because waiting for each other after each
- * step costs more than it gives where other processes want the cores too. */
+/* Chunks of tiles follow each other. Of a chunk all pixels are transformed, then each task takes a
+ * panel of outputs and a block of tiles from the weight to the result, with room for one part of
+ * the panel's weight and for the block's products. */
 struct plan {
-    int64_t across, down, tiles; /* tiles of a line, of a column, of all images */
-    int64_t chunk;               /* tiles that a chunk has room for */
-    int64_t step;                /* tiles of a chunk */
-    int64_t threads;             /* chunks that are worked on at the same time */
-    int64_t channels, pitch;     /* of the input; of a transformed tile */
-    int64_t columns, panels;     /* of the result */
-    int64_t v_plane, m_plane;    /* floats between planes of transformed pixels and of products */
+    int64_t across, down, tiles;       /* tiles of a line, of a column, of all images */
+    int64_t chunk, block;              /* tiles */
+    int64_t channels, pitch;           /* of the input; of a transformed tile */
+    int64_t columns, panels;           /* of the result */
+    int64_t v_plane, u_plane, m_plane; /* floats between planes of pixels, weight, products */
+    int64_t workers;                   /* that have a room of their own */
 };
 
-static int64_t tile_bytes(int64_t pitch, int64_t panels)
+static int64_t round_up(int64_t n, int64_t to)
 {
-    return PLANES * (int64_t)sizeof(float) * (pitch + panels * DFX__PANEL);
+    return (n + to - 1) / to * to;
 }
 
-static int64_t divide_up(int64_t a, int64_t b)
+static int64_t least(int64_t a, int64_t b)
 {
-    return (a + b - 1) / b;
-}
-
-static void cut(const dfx_call *c, struct plan *p)
-{
-    int64_t room = WORKSPACE / tile_bytes(p->pitch, p->panels) / CHUNK * CHUNK;
-    p->threads = 1;
-    p->chunk = p->step = room < CHUNK ? CHUNK : room;
-    if (!c->sequence->device->is_native)
-        return;
-#ifdef _OPENMP
-    p->threads = omp_get_max_threads();
-#endif
-    p->chunk = CHUNK;
-    int64_t chunks = divide_up(divide_up(p->tiles, CHUNK), p->threads) * p->threads;
-    int64_t rows = dfx__cpu_kernels()->rows;
-    p->step = divide_up(divide_up(p->tiles, chunks), rows) * rows;
+    return a < b ? a : b;
 }
 
 static struct plan plan_of(const dfx_call *c)
 {
     const dfx_spec *x = &c->in[X]->spec, *out = &c->out->spec;
+    const dfx_device *d = c->sequence->device;
     struct plan p = { .across = (out->dim[2] + OUT - 1) / OUT,
                       .down = (out->dim[1] + OUT - 1) / OUT,
                       .channels = x->dim[3],
                       .columns = out->dim[3] };
     p.tiles = x->dim[0] * p.across * p.down;
-    p.pitch = (p.channels + STEP - 1) / STEP * STEP;
+    p.pitch = round_up(p.channels, STEP);
     p.panels = (p.columns + DFX__PANEL - 1) / DFX__PANEL;
-    cut(c, &p);
+    int64_t room = CHUNK / (PLANES * p.pitch * (int64_t)sizeof(float)) / BLOCK * BLOCK;
+    p.chunk = least(round_up(p.tiles, DFX__VECTOR_ROWS), room < BLOCK ? BLOCK : room);
+    p.block = least(p.chunk, BLOCK);
     p.v_plane = p.chunk * p.pitch + ROOM;
-    p.m_plane = p.chunk * p.panels * DFX__PANEL + ROOM;
+    p.u_plane = PART * DFX__PANEL + ROOM;
+    p.m_plane = p.block * DFX__PANEL + ROOM;
+    p.workers = d->info.units > 0 ? d->info.units : 1;
+    if (!d->is_native)
+        p.workers *= WORKERS;
     return p;
 }
 
-/* Only f32: the transformed weight has to be kept in f32, eight times the memory of f16. */
+static size_t pixels_bytes(const dfx_call *c, const struct plan *p)
+{
+    return dfx__align(c->sequence->device, (size_t)(PLANES * p->v_plane) * sizeof(float));
+}
+
+/* Floats of a worker's room: a part of the weight, and the products. */
+static int64_t room_floats(const struct plan *p)
+{
+    return PLANES * (p->u_plane + p->m_plane);
+}
+
+static size_t rooms_bytes(const dfx_call *c, const struct plan *p)
+{
+    return dfx__align(c->sequence->device, (size_t)(p->workers * room_floats(p)) * sizeof(float));
+}
+
+size_t dfx__winograd_scratch(const dfx_call *c)
+{
+    struct plan p = plan_of(c);
+    return pixels_bytes(c, &p) + rooms_bytes(c, &p);
+}
+
 static int is_possible(const dfx_call *c)
 {
     const dfx_spec *w = &c->in[WEIGHT]->spec;
     struct plan p = plan_of(c);
     return w->dim[2] == 3 && w->dim[3] == 3 && c->i[STRIDE] == 1 && c->i[DILATION] == 1 &&
-           c->i[GROUPS] == 1 && c->out->spec.dtype == DFX_F32 &&
-           tile_bytes(p.pitch, p.panels) <= MOST / p.chunk;
+           c->i[GROUPS] == 1 && c->i[ACTIVATION] == DFX_IDENTITY && pixels_bytes(c, &p) <= MOST;
 }
 
 static int pays(const dfx_call *c)
 {
     struct plan p = plan_of(c);
-    return p.channels >= MIN_CHANNELS && p.columns >= MIN_CHANNELS && p.tiles >= MIN_TILES &&
-           p.tiles >= MIN_TILES_OF_THREAD * p.threads;
+    return p.channels >= MIN_CHANNELS && p.columns >= MIN_CHANNELS && p.tiles >= MIN_TILES;
 }
 
 int dfx__winograd_accepts(const dfx_call *c, const dfx_device *d)
@@ -121,20 +136,14 @@ int dfx__winograd_accepts_native(const dfx_call *c, const dfx_device *d)
     return pays(c) ? 1 : DFX__ASKED;
 }
 
-static size_t pixels_bytes(const dfx_call *c, const struct plan *p)
+int dfx__winograd_accepts_pairs(const dfx_call *c, const dfx_device *d)
 {
-    return dfx__align(c->sequence->device, (size_t)(PLANES * p->v_plane) * sizeof(float));
+    return dfx__takes_pairs(c) ? dfx__winograd_accepts(c, d) : 0;
 }
 
-static size_t products_bytes(const dfx_call *c, const struct plan *p)
+int dfx__winograd_accepts_native_pairs(const dfx_call *c, const dfx_device *d)
 {
-    return dfx__align(c->sequence->device, (size_t)(PLANES * p->m_plane) * sizeof(float));
-}
-
-size_t dfx__winograd_scratch(const dfx_call *c)
-{
-    struct plan p = plan_of(c);
-    return (pixels_bytes(c, &p) + products_bytes(c, &p)) * (size_t)p.threads;
+    return dfx__cpu_takes_pairs(c->out->spec.dtype) ? dfx__winograd_accepts_native(c, d) : 0;
 }
 
 /* Image and first result of a tile. */
@@ -148,102 +157,164 @@ static struct place place_of(const struct plan *p, int64_t tile)
     return (struct place){ line / p->down, line % p->down * OUT, tile % p->across * OUT };
 }
 
-static void tile_in(const dfx_call *c, const float *x, const struct plan *p, int64_t tile,
-                    float *to)
+/* A call on the native CPU. */
+typedef struct {
+    const dfx_call *call;
+    const dfx__host *host;
+    struct plan p;
+    dfx_dtype dtype, weight;
+    size_t size;
+    int pairs;
+} job;
+
+static void tile_in(const job *j, int64_t tile, float *to)
 {
-    const dfx_spec *s = &c->in[X]->spec;
-    const float *pixel[PLANES];
-    struct place at = place_of(p, tile);
-    for (int i = 0; i < PLANES; i++) {
-        int64_t iy = at.y - c->i[TOP] + i / IN, ix = at.x - c->i[LEFT] + i % IN;
-        int inside = iy >= 0 && iy < s->dim[1] && ix >= 0 && ix < s->dim[2];
-        pixel[i] = inside ? x + ((at.image * s->dim[1] + iy) * s->dim[2] + ix) * s->dim[3] : NULL;
+    const dfx_spec *s = &j->call->in[X]->spec;
+    const int64_t *i = j->call->i;
+    const void *pixel[PLANES];
+    struct place at = place_of(&j->p, tile);
+    int64_t height = dfx__conv2d_height(j->call), width = dfx__conv2d_width(j->call);
+    for (int k = 0; k < PLANES; k++) {
+        int64_t y = at.y - i[TOP] + k / IN, x = at.x - i[LEFT] + k % IN;
+        int inside = y >= 0 && y < height && x >= 0 && x < width;
+        y = i[HEIGHT] ? y * s->dim[1] / height : y;
+        x = i[WIDTH] ? x * s->dim[2] / width : x;
+        int64_t element = ((at.image * s->dim[1] + y) * s->dim[2] + x) * s->dim[3];
+        pixel[k] = inside ? (const char *)j->host->in[X] + (size_t)element * j->size : NULL;
     }
-    dfx__cpu_kernels()->winograd->input(to, (size_t)p->v_plane, pixel, (size_t)p->channels);
+    dfx__cpu_kernels()->winograd->input(to, (size_t)j->p.v_plane, pixel, j->dtype,
+                                        (size_t)j->p.channels);
 }
 
-static void tile_out(const dfx_call *c, const dfx__host *h, const struct plan *p, int64_t tile,
-                     const float *from)
+/* What is added to every pixel of a panel's outputs in an image. */
+static void load_offset(const job *j, float *offset, int64_t image, int64_t first, int64_t n)
 {
-    const dfx_spec *s = &c->out->spec;
-    const float *bias = h->in[BIAS];
-    struct place at = place_of(p, tile);
-    for (int64_t first = 0; first < p->columns; first += DFX__PANEL) {
-        float *pixel[OUT * OUT];
-        int64_t n = p->columns - first < DFX__PANEL ? p->columns - first : DFX__PANEL;
-        for (int i = 0; i < OUT * OUT; i++) {
-            int64_t oy = at.y + i / OUT, ox = at.x + i % OUT;
-            int64_t element = ((at.image * s->dim[1] + oy) * s->dim[2] + ox) * s->dim[3] + first;
-            pixel[i] = oy < s->dim[1] && ox < s->dim[2] ? (float *)h->out + element : NULL;
-        }
-        dfx__cpu_kernels()->winograd->output(pixel, from + first * p->chunk, (size_t)p->m_plane,
-                                             bias ? bias + first : NULL, (size_t)n);
-    }
+    const float *bias = j->host->in[BIAS];
+    for (int64_t i = 0; i < DFX__PANEL; i++)
+        offset[i] = bias && i < n ? bias[first + i] : 0;
+    if (!j->host->in[CHANNELS])
+        return;
+    float channels[DFX__PANEL];
+    size_t at = (size_t)(image * j->p.columns + first) * j->size;
+    dfx__to_f32(channels, (const char *)j->host->in[CHANNELS] + at, j->dtype, (size_t)n);
+    for (int64_t i = 0; i < n; i++)
+        offset[i] += channels[i];
 }
 
-/* One panel of one product: m [count][32] = v [count][channels] u [channels][32]. A block of u
- * stays in the first-level cache; rows after the last one repeat it. */
-static void multiply(const struct plan *p, const float *v, const float *u, float *m, int64_t count)
+static void tile_out(const job *j, int64_t tile, int64_t panel, const float *from,
+                     const float *offset)
+{
+    const dfx_spec *s = &j->call->out->spec;
+    struct place at = place_of(&j->p, tile);
+    int64_t first = panel * DFX__PANEL;
+    void *pixel[OUT * OUT];
+    const void *add[OUT * OUT];
+    for (int k = 0; k < OUT * OUT; k++) {
+        int64_t y = at.y + k / OUT, x = at.x + k % OUT;
+        int64_t element = ((at.image * s->dim[1] + y) * s->dim[2] + x) * s->dim[3] + first;
+        int inside = y < s->dim[1] && x < s->dim[2];
+        pixel[k] = inside ? (char *)j->host->out + (size_t)element * j->size : NULL;
+        add[k] = (const char *)j->host->in[ADD] + (size_t)element * j->size;
+    }
+    dfx__cpu_kernels()->winograd->output(pixel, j->host->in[ADD] ? add : NULL, j->dtype, from,
+                                         (size_t)j->p.m_plane, offset,
+                                         (size_t)least(j->p.columns - first, DFX__PANEL));
+}
+
+/* Adds a part of the weight: for each plane m [count][32] += v [count][n] u [n][32]. Rows after the
+ * last one repeat it. */
+static void multiply(const struct plan *p, float *m, const float *v, const float *u, int64_t count,
+                     size_t n, int fresh)
 {
     const struct dfx__cpu_kernels *kernels = dfx__cpu_kernels();
-    memset(m, 0, (size_t)(p->chunk * DFX__PANEL) * sizeof *m);
-    for (int64_t k = 0; k < p->channels; k += BLOCK) {
-        int64_t n = p->channels - k < BLOCK ? p->channels - k : BLOCK;
+    for (int plane = 0; plane < PLANES; plane++)
         for (int64_t first = 0; first < count; first += kernels->rows) {
             const float *row[DFX__TILE_ROWS];
+            if (fresh)
+                memset(m + plane * p->m_plane + first * DFX__PANEL, 0,
+                       (size_t)(kernels->rows * DFX__PANEL) * sizeof *m);
             for (int r = 0; r < kernels->rows; r++)
-                row[r] = v + (first + r < count ? first + r : count - 1) * p->pitch + k;
-            kernels->tile(m + first * DFX__PANEL, row, u + k * DFX__PANEL, (size_t)n);
+                row[r] = v + plane * p->v_plane + least(first + r, count - 1) * p->pitch;
+            kernels->tile(m + plane * p->m_plane + first * DFX__PANEL, row, u + plane * p->u_plane,
+                          n);
         }
+}
+
+/* One panel of `count` tiles from `tile` on, whose transformed pixels are at v. */
+static void do_block(const job *j, int64_t panel, int64_t tile, int64_t count, const float *v,
+                     float *room)
+{
+    const struct plan *p = &j->p;
+    int64_t inputs = j->pairs ? round_up(p->channels, 2) : p->channels;
+    size_t bytes = (size_t)(TAPS * inputs * DFX__PANEL) * dfx_dtype_size(j->weight);
+    const char *weight = (const char *)j->host->in[WEIGHT] + (size_t)panel * bytes;
+    float *u = room, *m = room + PLANES * p->u_plane, offset[DFX__PANEL];
+    for (int64_t k = 0; k < p->channels; k += PART) {
+        size_t n = (size_t)least(p->channels - k, PART);
+        dfx__cpu_kernels()->winograd->weight(u, (size_t)p->u_plane, weight, j->weight, j->pairs,
+                                             (size_t)p->channels, (size_t)k, n);
+        multiply(p, m, v + k, u, count, n, k == 0);
+    }
+    int64_t image = -1, first = panel * DFX__PANEL;
+    for (int64_t t = 0; t < count; t++) {
+        if (place_of(p, tile + t).image != image) {
+            image = place_of(p, tile + t).image;
+            load_offset(j, offset, image, first, least(p->columns - first, DFX__PANEL));
+        }
+        tile_out(j, tile + t, panel, m + t * DFX__PANEL, offset);
     }
 }
 
-static void do_chunk(const dfx_call *c, const dfx__host *h, const struct plan *p, int64_t first,
-                     char *workspace)
+/* The threads share a chunk's tiles, then its blocks of each panel. */
+static void do_chunk(const job *j, int64_t first, float *v, float *room)
 {
-    const float *u = h->in[WEIGHT];
-    float *v = (float *)workspace, *m = (float *)(workspace + pixels_bytes(c, p));
-    int64_t count = p->tiles - first < p->step ? p->tiles - first : p->step;
+    const struct plan *p = &j->p;
+    int64_t count = least(p->tiles - first, p->chunk);
+#pragma omp for schedule(dynamic, 4)
     for (int64_t t = 0; t < count; t++)
-        tile_in(c, h->in[X], p, first + t, v + t * p->pitch);
-    for (int64_t i = 0; i < PLANES * p->panels; i++)
-        multiply(p, v + i / p->panels * p->v_plane, u + i * p->channels * DFX__PANEL,
-                 m + i / p->panels * p->m_plane + i % p->panels * p->chunk * DFX__PANEL, count);
-    for (int64_t t = 0; t < count; t++)
-        tile_out(c, h, p, first + t, m + t * DFX__PANEL);
+        tile_in(j, first + t, v + t * p->pitch);
+#pragma omp for collapse(2) schedule(dynamic)
+    for (int64_t t = 0; t < count; t += p->block)
+        for (int64_t panel = 0; panel < p->panels; panel++)
+            do_block(j, panel, first + t, least(count - t, p->block), v + t * p->pitch, room);
+}
+
+static void run(const dfx_call *c, const dfx__host *h, int pairs)
+{
+    dfx_dtype dtype = c->out->spec.dtype;
+    job j = { c, h, plan_of(c), dtype, c->copy[WEIGHT]->dtype, dfx_dtype_size(dtype), pairs };
+    float *v = h->scratch, *rooms = v + pixels_bytes(c, &j.p) / sizeof *v;
+#pragma omp parallel num_threads((int)j.p.workers)
+    {
+        float *room = rooms;
+#ifdef _OPENMP
+        room += omp_get_thread_num() * room_floats(&j.p);
+#endif
+        for (int64_t first = 0; first < j.p.tiles; first += j.p.chunk)
+            do_chunk(&j, first, v, room);
+    }
 }
 
 void dfx__winograd_run(const dfx_call *c, const dfx__host *h)
 {
-    struct plan p = plan_of(c);
-    size_t bytes = pixels_bytes(c, &p) + products_bytes(c, &p);
-    /* Not p.threads: the number may have changed since the memory was planned. */
-    int threads = (int)(c->scratch.bytes / bytes);
-#pragma omp parallel num_threads(threads)
-    {
-        char *workspace = h->scratch;
-#ifdef _OPENMP
-        workspace += (size_t)omp_get_thread_num() * bytes;
-#endif
-#pragma omp for schedule(dynamic)
-        for (int64_t first = 0; first < p.tiles; first += p.step)
-            do_chunk(c, h, &p, first, workspace);
-    }
+    run(c, h, 0);
 }
 
-static void kernel(dfx__launches *l, const char *name)
+void dfx__winograd_run_pairs(const dfx_call *c, const dfx__host *h)
 {
-    dfx__kernel(l, "winograd", name, "-DROWS=%d", DFX__VECTOR_ROWS);
+    run(c, h, 1);
 }
 
 static void launch_input(const dfx_call *c, dfx__launches *l, const struct plan *p, int64_t first,
                          int64_t count)
 {
-    kernel(l, "winograd_input");
+    dfx__kernel(l, "winograd", "winograd_input", " ");
     dfx__arg_in(l, X);
     dfx__arg_scratch(l, 0, pixels_bytes(c, p));
     for (int k = 1; k < 4; k++)
         dfx__arg_int(l, c->in[X]->spec.dim[k]);
+    dfx__arg_int(l, dfx__conv2d_height(c));
+    dfx__arg_int(l, dfx__conv2d_width(c));
     dfx__arg_int(l, p->across);
     dfx__arg_int(l, p->down);
     dfx__arg_int(l, c->i[TOP]);
@@ -254,45 +325,51 @@ static void launch_input(const dfx_call *c, dfx__launches *l, const struct plan 
     dfx__grid(l, count, 1, 1, 1, 1, 1);
 }
 
-static void launch_multiply(const dfx_call *c, dfx__launches *l, const struct plan *p,
-                            int64_t count)
+static void launch_blocks(const dfx_call *c, dfx__launches *l, const struct plan *p, int64_t first,
+                          int64_t count, const char *options)
 {
-    kernel(l, "winograd_multiply");
+    int64_t tasks = (count + p->block - 1) / p->block * p->panels;
+    dfx__kernel(l, "winograd", "winograd_blocks", "-DROWS=%d -DPART=%d%s", DFX__VECTOR_ROWS, PART,
+                options);
     dfx__arg_scratch(l, 0, pixels_bytes(c, p));
     dfx__arg_in(l, WEIGHT);
-    dfx__arg_scratch(l, pixels_bytes(c, p), products_bytes(c, p));
-    dfx__arg_int(l, p->channels);
-    dfx__arg_int(l, p->v_plane);
-    dfx__arg_int(l, p->pitch);
-    dfx__arg_int(l, p->m_plane);
-    dfx__arg_int(l, p->chunk);
-    dfx__grid(l, (count + DFX__VECTOR_ROWS - 1) / DFX__VECTOR_ROWS, p->panels, PLANES, 1, 1, 1);
-}
-
-static void launch_output(const dfx_call *c, dfx__launches *l, const struct plan *p, int64_t first,
-                          int64_t count)
-{
-    kernel(l, "winograd_output");
-    dfx__arg_scratch(l, pixels_bytes(c, p), products_bytes(c, p));
     dfx__arg_in(l, BIAS);
+    dfx__arg_in(l, CHANNELS);
+    dfx__arg_in(l, ADD);
     dfx__arg_out(l);
+    dfx__arg_scratch(l, pixels_bytes(c, p), rooms_bytes(c, p));
+    dfx__arg_int(l, p->channels);
     for (int k = 1; k < 4; k++)
         dfx__arg_int(l, c->out->spec.dim[k]);
     dfx__arg_int(l, p->across);
     dfx__arg_int(l, p->down);
     dfx__arg_int(l, first);
+    dfx__arg_int(l, count);
+    dfx__arg_int(l, p->block);
+    dfx__arg_int(l, p->v_plane);
+    dfx__arg_int(l, p->u_plane);
     dfx__arg_int(l, p->m_plane);
-    dfx__arg_int(l, p->chunk);
-    dfx__grid(l, count, 1, 1, 1, 1, 1);
+    dfx__arg_int(l, p->pitch);
+    dfx__arg_int(l, tasks);
+    dfx__grid(l, least(p->workers, tasks), 1, 1, 1, 1, 1);
+}
+
+static void launch(const dfx_call *c, dfx__launches *l, const char *options)
+{
+    struct plan p = plan_of(c);
+    for (int64_t first = 0; first < p.tiles; first += p.chunk) {
+        int64_t count = least(p.tiles - first, p.chunk);
+        launch_input(c, l, &p, first, count);
+        launch_blocks(c, l, &p, first, count, options);
+    }
 }
 
 void dfx__winograd_launch(const dfx_call *c, dfx__launches *l)
 {
-    struct plan p = plan_of(c);
-    for (int64_t first = 0; first < p.tiles; first += p.step) {
-        int64_t count = p.tiles - first < p.step ? p.tiles - first : p.step;
-        launch_input(c, l, &p, first, count);
-        launch_multiply(c, l, &p, count);
-        launch_output(c, l, &p, first, count);
-    }
+    launch(c, l, "");
+}
+
+void dfx__winograd_launch_pairs(const dfx_call *c, dfx__launches *l)
+{
+    launch(c, l, DFX__VECTOR_PAIRS);
 }

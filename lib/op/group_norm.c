@@ -128,26 +128,6 @@ static void launch(const dfx_call *c, dfx__launches *l)
     dfx__arg_out(l);
 }
 
-/* Moments of every channel over pixels begin .. end - 1 of all images' pixels. */
-static void range_moments(const void *x, dfx_dtype dtype, int64_t channels, int64_t begin,
-                          int64_t end, float *mean, float *squares)
-{
-    float room[BLOCK * DFX__PIECE];
-    for (int64_t p = begin; p < end; p += BLOCK) {
-        int64_t count = end - p < BLOCK ? end - p : BLOCK;
-        for (int64_t at = 0; at < channels; at += DFX__PIECE) {
-            size_t n = dfx__piece(channels, at);
-            const float *block = NULL;
-            for (int64_t k = count - 1; k >= 0; k--)
-                block =
-                    dfx__piece_load(x, dtype, (p + k) * channels + at, n, room + k * DFX__PIECE);
-            dfx__cpu_kernels()->math->column_moments(
-                mean + at, squares + at, (size_t)(p - begin), block,
-                dtype == DFX_F32 ? (size_t)channels : DFX__PIECE, (size_t)count, n);
-        }
-    }
-}
-
 /* Joins the ranges of an image for the channels of group g. */
 static void join(const dfx_call *c, const dfx__host *h, const struct cut *s, int64_t g,
                  const float *partial, float *plan)
@@ -175,36 +155,21 @@ static void join(const dfx_call *c, const dfx__host *h, const struct cut *s, int
     }
 }
 
-static void apply(const struct cut *s, const void *x, void *y, dfx_dtype dtype, int64_t pixel,
-                  const float *plan, int with_silu)
-{
-    const dfx__cpu_math *math = dfx__cpu_kernels()->math;
-    float room[DFX__PIECE];
-    plan += pixel / s->pixels * 3 * s->channels;
-    for (int64_t at = 0; at < s->channels; at += DFX__PIECE, plan += DFX__PIECE) {
-        size_t n = dfx__piece(s->channels, at);
-        int64_t index = pixel * s->channels + at;
-        const float *from = dfx__piece_load(x, dtype, index, n, room);
-        float *to = dfx__piece_begin(y, dtype, index, room);
-        math->normalise_columns(to, from, plan, plan + s->channels, plan + 2 * s->channels, n);
-        if (with_silu)
-            math->silu(to, to, n);
-        dfx__piece_end(y, dtype, index, n, to);
-    }
-}
-
 static void run(const dfx_call *c, const dfx__host *h)
 {
     struct cut s = cut(c);
     dfx_dtype dtype = c->out->spec.dtype;
+    const dfx__cpu_math *math = dfx__cpu_kernels()->math;
+    const char *x = h->in[X];
+    int64_t pixel = s.channels * (int64_t)dfx_dtype_size(dtype);
     float *partial = h->scratch, *plan = (float *)((char *)h->scratch + s.plan_at);
 #pragma omp parallel for
     for (int64_t r = 0; r < s.images * s.ranges; r++) {
         int64_t image = r / s.ranges * s.pixels, begin = r % s.ranges * s.range;
         int64_t end = begin + s.range < s.pixels ? begin + s.range : s.pixels;
         float *mean = partial + r * 2 * s.channels;
-        range_moments(h->in[X], dtype, s.channels, image + begin, image + end, mean,
-                      mean + s.channels);
+        math->column_moments(mean, mean + s.channels, 0, x + (image + begin) * pixel, dtype,
+                             (size_t)s.channels, (size_t)(end - begin), (size_t)s.channels);
     }
 #pragma omp parallel for
     for (int64_t g = 0; g < s.images * c->i[GROUPS]; g++) {
@@ -213,8 +178,12 @@ static void run(const dfx_call *c, const dfx__host *h)
              plan + image * 3 * s.channels);
     }
 #pragma omp parallel for
-    for (int64_t p = 0; p < s.images * s.pixels; p++)
-        apply(&s, h->in[X], h->out, dtype, p, plan, (int)c->i[WITH_SILU]);
+    for (int64_t p = 0; p < s.images * s.pixels; p++) {
+        const float *mean = plan + p / s.pixels * 3 * s.channels;
+        math->normalise_columns((char *)h->out + p * pixel, x + p * pixel, dtype, mean,
+                                mean + s.channels, mean + 2 * s.channels, (int)c->i[WITH_SILU],
+                                (size_t)s.channels);
+    }
 }
 
 static const dfx__variant cpu = { "plain", NULL, DFX__PLAIN, scratch, NULL, run };

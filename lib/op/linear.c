@@ -1,16 +1,33 @@
 /* linear.c - linear layers; the kernels are in cl/linear.cl. */
-#include "device/cpu_panels.h"
 #include "op/linear.h"
-#include "op/oplist.h"
 
-enum { X, WEIGHT, BIAS, CHANNELS, ADD };
+#include "op/conv2d.h"
+#include "op/oplist.h"
+#include "op/tiled.h"
+
+static dfx_value *record(dfx_value *x, dfx_value *weight, dfx_value *bias, const dfx_epilogue *e)
+{
+    return dfx__record(&dfx__linear, DFX__IN(x, weight, bias, e->channels, e->add),
+                       DFX__INTS(e->activation), DFX__FLOATS(0));
+}
+
+/* Values and gates are multiplied panel by panel: where they do not begin with one, dfx_geglu does
+ * it. */
+static dfx_value *record_geglu_apart(dfx_value *x, dfx_value *weight, dfx_value *bias,
+                                     const dfx_epilogue *e)
+{
+    dfx_epilogue before = { e->channels, DFX_IDENTITY, NULL };
+    dfx_value *y = dfx_geglu(record(x, weight, bias, &before));
+    return e->add ? dfx_add(y, e->add) : y;
+}
 
 dfx_value *dfx_linear_then(dfx_value *x, dfx_value *weight, dfx_value *bias,
                            const dfx_epilogue *then)
 {
     const dfx_epilogue nothing = DFX_EPILOGUE_DEFAULT, *e = then ? then : &nothing;
-    return dfx__record(&dfx__linear, DFX__IN(x, weight, bias, e->channels, e->add),
-                       DFX__INTS(e->activation), DFX__FLOATS(0));
+    if (e->activation == DFX_GEGLU && weight && weight->spec.dim[0] % (2 * DFX__PANEL) != 0)
+        return record_geglu_apart(x, weight, bias, e);
+    return record(x, weight, bias, e);
 }
 
 dfx_value *dfx_linear(dfx_value *x, dfx_value *weight, dfx_value *bias)
@@ -48,11 +65,13 @@ static void infer(dfx_call *c)
         return;
     c->out->spec = *x;
     c->out->spec.dim[x->rank - 1] = w->dim[0];
+    if (dfx__need_epilogue(c) && dfx__activation(c) == DFX_GEGLU)
+        c->out->spec.dim[x->rank - 1] /= 2;
 }
 
 static double flops(const dfx_call *c)
 {
-    return 2.0 * (double)dfx__elements(&c->out->spec) * (double)dfx__channels(&c->in[X]->spec);
+    return 2.0 * (double)dfx__rows(&c->out->spec) * (double)dfx__elements(&c->in[WEIGHT]->spec);
 }
 
 static void locate(const dfx__panels_job *job, const void **row, int64_t first, int count, int tap)
@@ -65,19 +84,11 @@ static void locate(const dfx__panels_job *job, const void **row, int64_t first, 
 
 static void multiply(const dfx_call *c, const dfx__host *h, int pairs)
 {
-    dfx__cpu_panels(&(dfx__panels_job){
-        .dtype = c->out->spec.dtype,
-        .rows = dfx__rows(&c->out->spec),
-        .columns = dfx__channels(&c->out->spec),
-        .k = dfx__channels(&c->in[X]->spec),
-        .taps = 1,
-        .pairs = pairs,
-        .panels = h->in[WEIGHT],
-        .bias = h->in[BIAS],
-        .out = h->out,
-        .locate = locate,
-        .user = h->in[X],
-    });
+    dfx__panels_job job = dfx__panels_job_of(c, h, pairs);
+    job.taps = 1;
+    job.locate = locate;
+    job.user = h->in[X];
+    dfx__cpu_panels(&job);
 }
 
 static void run(const dfx_call *c, const dfx__host *h)
@@ -129,16 +140,9 @@ void dfx__linear_vector(const dfx_call *c, dfx__launches *l, const char *options
     int64_t k = dfx__channels(&c->in[X]->spec);
     dfx__kernel(l, "linear", "linear_vector", "-DROWS=%d%s", DFX__VECTOR_ROWS, options);
     common_args(c, l);
+    dfx__arg_epilogue(l);
     dfx__vector_grid(l, dfx__rows(&c->out->spec), dfx__channels(&c->out->spec),
                      k * (int64_t)dfx_dtype_size(c->out->spec.dtype));
-}
-
-void dfx__linear_tiled(const dfx_call *c, dfx__launches *l)
-{
-    int64_t m = dfx__rows(&c->out->spec), n = dfx__channels(&c->out->spec);
-    dfx__kernel(l, "linear", "linear_tiled", "-DTILE=%d", DFX__TILE);
-    common_args(c, l);
-    dfx__grid(l, (n + 3) / 4, (m + 3) / 4, 1, 16, 16, 1); /* 4 x 4 elements for each work-item */
 }
 
 void dfx__linear_clblast(const dfx_call *c, dfx__launches *l)
@@ -147,11 +151,19 @@ void dfx__linear_clblast(const dfx_call *c, dfx__launches *l)
     dfx__gemm(l, X, WEIGHT, m, n, dfx__channels(&c->in[X]->spec));
     if (!c->in[BIAS])
         return;
-    dfx__kernel(l, "linear", "linear_bias", "-DTILE=%d", DFX__TILE);
+    dfx__kernel(l, "linear", "linear_bias", "%s", "");
     dfx__arg_out(l);
     dfx__arg_in(l, BIAS);
     dfx__arg_int(l, n);
     dfx__grid(l, n, m, 1, 64, 1, 1);
+}
+
+static void launch_direct(const dfx_call *c, dfx__launches *l)
+{
+    dfx__kernel(l, "linear", "linear_direct", "%s", "");
+    common_args(c, l);
+    dfx__arg_epilogue(l);
+    dfx__grid(l, dfx__channels(&c->out->spec), dfx__rows(&c->out->spec), 1, 64, 1, 1);
 }
 
 static void launch_pairs(const dfx_call *c, dfx__launches *l)
@@ -181,16 +193,26 @@ static int takes_vector(const dfx_call *c, const dfx_device *d)
     return d->vector_width > 1;
 }
 
-static int has_gemm(const dfx_call *c, const dfx_device *d)
+static int takes_direct(const dfx_call *c, const dfx_device *d)
 {
-    return d->has_gemm && c->out->spec.dtype == DFX_F32;
+    (void)c;
+    (void)d;
+    return DFX__LAST;
+}
+
+static int takes_clblast(const dfx_call *c, const dfx_device *d)
+{
+    if (!d->has_gemm || c->out->spec.dtype != DFX_F32 || dfx__has_epilogue(c))
+        return 0;
+    return d->vector_width > 1 ? DFX__LAST : 1;
 }
 
 static const dfx__variant cl[] = {
     { "dot_bf16", takes_pairs, DFX__PANELS_PAIRS, NULL, launch_pairs, NULL },
     { "vector", takes_vector, DFX__PANELS, NULL, launch_vector, NULL },
-    { "tiled", NULL, DFX__PANELS, NULL, dfx__linear_tiled, NULL },
-    { "clblast", has_gemm, DFX__ROWS, NULL, dfx__linear_clblast, NULL },
+    DFX__TILED_VARIANTS,
+    { "direct", takes_direct, DFX__PANELS, NULL, launch_direct, NULL },
+    { "clblast", takes_clblast, DFX__ROWS, NULL, dfx__linear_clblast, NULL },
     { 0 },
 };
 
@@ -201,6 +223,13 @@ static const dfx__case cases[] = {
     { { "2,31,77", "w96,77", "96" }, { 0 }, { 0 } },
     { { "3,7,9,33", "w65,33" }, { 0 }, { 0 } },
     { { "129,300", "w130,300", "130" }, { 0 }, { 0 } },
+    { { "2,9,40", "w33,40", "33", "2,33", "2,9,33" }, { DFX_IDENTITY }, { 0 } },
+    { { "3,77", "w96,77", NULL, "3,96" }, { DFX_SILU }, { 0 } },
+    { { "1,31,33", "w70,33", "70", NULL, "1,31,70" }, { DFX_GELU }, { 0 } },
+    { { "2,13,48", "w65,48", "65" }, { DFX_QUICK_GELU }, { 0 } },
+    { { "2,37,72", "w64,72", "64", NULL, "2,37,32" }, { DFX_GEGLU }, { 0 } },
+    { { "3,5,31", "w320,31", NULL, "3,320" }, { DFX_GEGLU }, { 0 } },
+    { { "1,300,129", "w384,129", "384" }, { DFX_GEGLU }, { 0 } },
     { { NULL }, { 0 }, { 0 } },
 };
 

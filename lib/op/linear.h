@@ -1,12 +1,14 @@
-/* linear.h - launches of a linear layer, which are those of a 1x1 convolution too. */
+/* linear.h - what linear layers and convolutions share; a 1x1 convolution is a linear layer. */
 #ifndef DFX_OP_LINEAR_H
 #define DFX_OP_LINEAR_H
 
+#include "device/cpu_panels.h"
 #include "op/call.h"
+
+enum { DFX__LINEAR_ACTIVATION }; /* integers; the inputs are those of conv2d.h */
 
 enum {
     DFX__VECTOR_ROWS = 8,         /* that a work-item of the vector kernels computes */
-    DFX__TILE = 64,               /* rows and columns of a tiled kernel's group */
     DFX__VECTOR_CACHE = 256 << 10 /* bytes of rows that the second-level cache keeps */
 };
 
@@ -19,9 +21,24 @@ int dfx__takes_pairs(const dfx_call *c);
  * each) fit into the cache. */
 void dfx__vector_grid(struct dfx__launches *l, int64_t rows, int64_t columns, int64_t bytes);
 
+/* The activation of a linear layer's or a convolution's call; whether it does more with its sums
+ * than to add the bias; and rows of the result that share a line of channels. */
+dfx_activation dfx__activation(const dfx_call *c);
+int dfx__has_epilogue(const dfx_call *c);
+int64_t dfx__image_rows(const dfx_call *c);
+
+/* Fails the call unless what follows its sums fits its result, which is out->spec, before an
+ * activation that halves it. */
+int dfx__need_epilogue(dfx_call *c);
+
+/* The call on the native CPU, but for its taps and where its rows are. */
+dfx__panels_job dfx__panels_job_of(const dfx_call *c, const dfx__host *h, int pairs);
+
+/* The kernel arguments EPILOGUE of cl/panel.cl. */
+void dfx__arg_epilogue(struct dfx__launches *l);
+
 /* For calls with inputs x [..., K], weight, bias and a result [..., N]. */
 void dfx__linear_vector(const dfx_call *c, struct dfx__launches *l, const char *options);
-void dfx__linear_tiled(const dfx_call *c, struct dfx__launches *l);
 void dfx__linear_clblast(const dfx_call *c, struct dfx__launches *l);
 
 /* Fails the call unless its weight is a constant, stored as x is. */

@@ -17,9 +17,11 @@ static double rounding_step(dfx_dtype dtype, double *smallest)
     return dtype == DFX_F16 ? 0x1p-10 : dtype == DFX_BF16 ? 0x1p-7 : 0;
 }
 
-static double compare(const float *got, const float *want, size_t n, const dfx_op *op,
-                      dfx_dtype dtype, size_t *where)
+static double compare(const float *got, const float *want, size_t n, const dfx_call *c,
+                      size_t *where)
 {
+    const dfx_op *op = c->op;
+    dfx_dtype dtype = c->out->spec.dtype;
     double worst = 0, scale = 0, smallest, step = rounding_step(dtype, &smallest);
     *where = 0;
     for (size_t i = 0; i < n; i++)
@@ -28,7 +30,7 @@ static double compare(const float *got, const float *want, size_t n, const dfx_o
     for (size_t i = 0; i < n; i++) {
         if (got[i] == want[i] || (isnan(got[i]) && isnan(want[i])))
             continue;
-        double allowed = op->tolerance * 1e-6 * scale;
+        double allowed = (op->tolerance * 1e-6 + (dtype == DFX_BF16 ? c->rounding : 0)) * scale;
         if (op->tolerance > 0)
             allowed += step * fabs(want[i]) + smallest;
         double error = fabs((double)got[i] - want[i]) / allowed;
@@ -72,7 +74,7 @@ static dfx_status compare_results(const dfx_call *c, const dfx__host *h, double 
     if (status == DFX_OK) {
         dfx__to_f32(got, stored, spec->dtype, n);
         dfx__to_f32(want, h->out, spec->dtype, n);
-        *worst = compare(got, want, n, c->op, spec->dtype, where);
+        *worst = compare(got, want, n, c, where);
     }
     free(stored);
     free(got);

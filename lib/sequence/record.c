@@ -110,8 +110,10 @@ dfx_value *dfx_input(dfx_sequence *s, const char *name, dfx_dtype dtype, int ran
 
 dfx_dtype dfx__constant_dtype(const dfx_sequence *s, const dfx_weight *w, dfx__format format)
 {
-    (void)format;
-    return w->spec.rank > 1 ? s->dtype : DFX_F32;
+    int half = w->spec.dtype == DFX_F16 || w->spec.dtype == DFX_BF16;
+    if (w->spec.rank < 2)
+        return DFX_F32;
+    return format == DFX__PANELS && s->dtype == DFX_F32 && half ? w->spec.dtype : s->dtype;
 }
 
 dfx_value *dfx_constant(dfx_sequence *s, dfx_weight *weight)

@@ -29,6 +29,7 @@ enum {
     DFX__MAX_INTS = 10,
     DFX__MAX_FLOATS = 2,
     DFX__MAX_PARTS = 4,
+    DFX__MAX_WAYS = 8,
     DFX__MAX_DEPTH = 16
 };
 
@@ -40,6 +41,8 @@ struct dfx_call {
     dfx_value *out;
     int64_t i[DFX__MAX_INTS];
     float f[DFX__MAX_FLOATS];
+    float rounding; /* set by infer: error of what the operator rounds to bf16 on its way, as a part
+                     * of the result's scale */
     const struct dfx__variant *variant; /* the rest: once prepared */
     dfx__weight_copy *copy[DFX__MAX_INPUTS];
     dfx__place scratch;
@@ -49,8 +52,8 @@ struct dfx_call {
     double seconds; /* spent so far, with DFX_DEBUG=time */
 };
 
-/* A call's memory as the native CPU sees it. Constants of rank 2 and more are in the variant's
- * format and the sequence's dtype, vectors are f32. */
+/* A call's memory as the native CPU sees it. Constants are in the variant's format, vectors as in
+ * the file, and in the dtype of dfx__constant_dtype. */
 typedef struct {
     const void *in[DFX__MAX_INPUTS];
     void *out, *scratch;
@@ -58,14 +61,14 @@ typedef struct {
 
 struct dfx__launches;
 
-/* What a variant may say to a call beside 0 and 1: it can, but another one is better; it runs where
- * it is asked for by name. */
-enum { DFX__ASKED = 2 };
+/* What a variant may say to a call beside 0 and 1 (it is worth measuring): it can, but another one
+ * is better, and it runs where it is asked for by name; or it runs where nothing else can, too. */
+enum { DFX__ASKED = 2, DFX__LAST = 3 };
 
 /* One way to do an operator. */
 typedef struct dfx__variant {
     const char *name;
-    int (*accepts)(const dfx_call *c, const dfx_device *d); /* 0, 1, DFX__ASKED; NULL: 1 */
+    int (*accepts)(const dfx_call *c, const dfx_device *d); /* see DFX__ASKED; NULL: 1 */
     dfx__format format;                                     /* of constants of rank 2 and more */
     size_t (*scratch)(const dfx_call *c);                   /* bytes; NULL: none */
     void (*launch)(const dfx_call *c, struct dfx__launches *l); /* OpenCL: adds its launches */
@@ -86,8 +89,8 @@ struct dfx_op {
     const char *name;
     void (*infer)(dfx_call *c);         /* checks the inputs, sets out->spec */
     double (*flops)(const dfx_call *c); /* NULL: an operation for each element */
-    const dfx__variant *cpu; /* native: the first that accepts runs; the last takes every call */
-    const dfx__variant *cl;  /* OpenCL: the first that accepts runs; ends with a nameless one */
+    const dfx__variant *cpu; /* native: in order of preference; the last takes every call */
+    const dfx__variant *cl;  /* OpenCL: in order of preference; ends with a nameless one */
     const dfx__case *cases;  /* ends with one without inputs */
     float
         tolerance; /* allowed error in f32 as a multiple of 1e-6 of the result's scale; 0: exact */
@@ -154,15 +157,26 @@ typedef struct {
 int dfx__plan(dfx__plan_item *item, int items, size_t align, size_t largest, size_t *size,
               int max_arenas);
 
-/* The variant that runs a call on its device: the forced one or that of DFX_VARIANT=op:name,op:name
- * where it accepts, else the first that accepts; NULL when none does. */
+/* The variants of which one will run a call on its device, in order of preference: the forced one
+ * or that of DFX_VARIANT=op:name,op:name where it accepts, else all that are worth measuring, else
+ * one that is the last resort. Returns how many, 0 when the device has no way to do it. */
+int dfx__variant_list(const dfx__variant **way, const dfx_call *c);
+
+/* The first of them, or NULL. */
 const dfx__variant *dfx__variant_choose(const dfx_call *c);
 
-/* The variant with which the native CPU runs or checks a call of any device. */
+/* The variant with which the native CPU checks a call of any device; nothing is measured. */
 const dfx__variant *dfx__variant_native(const dfx_call *c);
 
-/* How a constant is stored on the device: rank 2 and more in the sequence's dtype, vectors in f32.
- */
+/* Chooses the variants of all calls that have none: of several the fastest, as it was measured on
+ * this device now or before (tune.c). NULL stays where there is none. */
+dfx_status dfx__tune(dfx_sequence *s);
+
+/* Runs one call; its seconds grow where the sequence is timed. */
+dfx_status dfx__run_call(dfx_call *c);
+
+/* How a constant is stored on the device: rank 2 and more in the sequence's dtype, in DFX__PANELS
+ * in the file's f16 or bf16 where the sequence's is f32 (nothing is lost), vectors in f32. */
 dfx_dtype dfx__constant_dtype(const dfx_sequence *s, const dfx_weight *w, dfx__format format);
 
 /* Computes a call that has run with the native CPU's version, from the inputs as they lie on the

@@ -2,6 +2,7 @@
 #include "sequence/weight.h"
 
 #include "core/dtype.h"
+#include "core/file.h"
 #include "core/memory.h"
 #include "core/status.h"
 
@@ -32,8 +33,6 @@ static int in_panels(dfx__format format)
 
 size_t dfx__packed_bytes(const dfx_spec *spec, dfx__format format, dfx_dtype dtype)
 {
-    if (format == DFX__WINOGRAD)
-        return dfx__winograd_bytes(spec);
     struct matrix m = as_matrix(spec, format);
     size_t outputs = m.outputs;
     if (in_panels(format))
@@ -97,8 +96,6 @@ dfx_status dfx__pack(void *to, dfx__format format, dfx_dtype dtype, const dfx_we
         pack_plain(to, dtype, w);
         return DFX_OK;
     }
-    if (format == DFX__WINOGRAD)
-        return dfx__pack_winograd(to, w);
     struct matrix m = as_matrix(&w->spec, format);
     size_t panels = (m.outputs + DFX__PANEL - 1) / DFX__PANEL;
     int failed = 0;
@@ -126,6 +123,8 @@ static dfx_status fill(dfx__weight_copy *c)
     DFX__TRY(class->map(&to, c->buffer));
     dfx_status packed = dfx__pack(to, c->format, c->dtype, c->weight);
     dfx_status unmapped = class->unmap(c->buffer, to);
+    if (c->weight->is_mapped)
+        dfx__mapped_release(c->weight->data, dfx__spec_bytes(&c->weight->spec));
     return packed != DFX_OK ? packed : unmapped;
 }
 

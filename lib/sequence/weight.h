@@ -10,10 +10,8 @@ typedef enum {
     DFX__PLAIN,        /* as in the file */
     DFX__PANELS,       /* [ceil(O / 32)][K][32], zeros after the last output */
     DFX__ROWS,         /* [K][O] */
-    DFX__PANELS_PAIRS, /* bf16, [ceil(O / 32)][kh kw][ceil(I / 2)][32][2], zeros after the last
-                        * input and output */
-    DFX__WINOGRAD /* f32, [36][ceil(O / 32)][I][32]: a 3x3 window transformed for Winograd's F(4x4)
-                   */
+    DFX__PANELS_PAIRS /* bf16, [ceil(O / 32)][kh kw][ceil(I / 2)][32][2], zeros after the last
+                       * input and output */
 } dfx__format;
 
 enum { DFX__PANEL = 32 };
@@ -32,7 +30,8 @@ typedef struct dfx__weight_copy {
 struct dfx_weight {
     const char *name;
     dfx_spec spec;    /* as in the file */
-    const void *data; /* in the mapped file; lives as long as the weight's set */
+    const void *data; /* lives as long as the weight's set */
+    int is_mapped;    /* data is a part of a mapped file */
     dfx__weight_copy *copies;
     int used; /* taken by a block */
 };
@@ -43,12 +42,8 @@ size_t dfx__packed_bytes(const dfx_spec *spec, dfx__format format, dfx_dtype dty
 /* Packs a weight into `to`, of dfx__packed_bytes. Fails only when there is no memory. */
 dfx_status dfx__pack(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w);
 
-/* The same of DFX__WINOGRAD, in pack_winograd.c. */
-size_t dfx__winograd_bytes(const dfx_spec *spec);
-dfx_status dfx__pack_winograd(float *to, const dfx_weight *w);
-
-/* The copy of that format and dtype on the device, made when there is none. Each call counts one
- * user; the copy goes with its last. */
+/* The copy of that format and dtype on the device, made when there is none; the file's memory is
+ * released then. Each call counts one user; the copy goes with its last. */
 dfx_status dfx__weight_copy_get(dfx__weight_copy **out, dfx_weight *w, dfx_device *device,
                                 dfx__format format, dfx_dtype dtype);
 void dfx__weight_copy_release(dfx__weight_copy *c);

@@ -18,6 +18,9 @@ struct dfx_tensors {
  * dfx__tensors_sort after the last one. */
 dfx_status dfx__tensors_append(dfx_tensors *t, dfx_tensor **out, const char *name);
 
+/* Whether a tensor's data lies in the mapped file, not in a copy. */
+int dfx__tensor_is_mapped(const dfx_tensors *t, const dfx_tensor *tensor);
+
 /* Makes dfx_tensors_find work. Error: DFX_ERROR_FORMAT when two tensors have the same name. */
 dfx_status dfx__tensors_sort(dfx_tensors *t);
 

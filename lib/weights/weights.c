@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "core/memory.h"
 #include "core/status.h"
+#include "weights/tensors.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -62,6 +63,7 @@ static dfx_status fill_entries(dfx__weights *w)
             e->tensor = t;
             e->file = &w->file[i];
             e->weight = (dfx_weight){ .name = t->name, .spec = t->spec, .data = t->data };
+            e->weight.is_mapped = dfx__tensor_is_mapped(w->file[i].tensors, t);
         }
     qsort(w->entry, (size_t)w->entries, sizeof *w->entry, compare_entries);
     for (int i = 1; i < w->entries; i++)

@@ -94,6 +94,29 @@ def embeddings():
         case(name, get_timestep_embedding(t, 32, flip, shift), t=t)
 
 
+def fused():
+    """Products with what follows them; channels [N, out], one line an image."""
+    x, w, b, channels = random(2, 9, 77), random(33, 77), random(33), random(2, 33)
+    add = random(2, 9, 33)
+    w /= 9
+    y = F.silu(F.linear(x, w, b) + channels[:, None]) + add
+    case("linear_then", y, x=x, weight=w, bias=b, channels=channels, add=add)
+    for name, out in {"linear_geglu": 64, "linear_geglu_odd": 35}.items():
+        x, w, b, add = random(2, 7, 40), random(2 * out, 40) / 6, random(2 * out), random(2, 7, out)
+        hidden, gate = F.linear(x, w, b).chunk(2, dim=-1)
+        case(name, hidden * F.gelu(gate) + add, x=x, weight=w, bias=b, add=add)
+    x, w, b, channels = random(2, 5, 7, 16), random(33, 16, 3, 3) / 12, random(33), random(2, 33)
+    add = random(2, 11, 13, 33)
+    resized = F.interpolate(x.permute(0, 3, 1, 2), size=(11, 13), mode="nearest")
+    y = F.conv2d(resized, w, b, padding=1) + channels[:, :, None, None]
+    y = F.gelu(y).permute(0, 2, 3, 1) + add
+    case("conv2d_then", y, x=x, weight=w, bias=b, channels=channels, add=add)
+    x, w, add = random(1, 6, 5, 12), random(8, 3, 3, 3) / 5, random(1, 12, 10, 8)
+    resized = F.interpolate(x.permute(0, 3, 1, 2), size=(12, 10), mode="nearest")
+    y = F.conv2d(resized, w, padding=1, groups=4).permute(0, 2, 3, 1)
+    case("conv2d_groups_then", y * torch.sigmoid(1.702 * y) + add, x=x, weight=w, add=add)
+
+
 torch.manual_seed(0)
 linear("linear", (2, 17, 77), 33)
 linear("linear_vector", (1, 96), 33, bias=False)
@@ -110,4 +133,5 @@ norms()
 pointwise()
 shapes()
 embeddings()
+fused()
 save_file(tensors, FILE)

@@ -3,7 +3,7 @@
  * products M = V U, and y = A^T M A.
  *   x [N, H, W, C]   g in panels [O / 32][9][C][32] (with PAIRS [O / 32][9][ceil(C / 2)][32][2])
  *   y [N, OH, OW, O]   V [36][tiles][pitch], planes v_plane apart
- * A worker's room: U [36][PART][32], planes u_plane apart, and M [36][block][32], m_plane apart.
+ * next: the first task that nobody has taken.   A worker's room: U [36][PART][32], planes u_plane apart, and M [36][block][32], m_plane apart.
  * The points are 0, +-sqrt(1/2), +-sqrt(2) and infinity; see lib/op/conv2d_winograd.c. */
 
 #define HALF_ROOT 0.707106781f
@@ -76,7 +76,8 @@ static inline void store_part(__global T *to, float16 v, int n)
 /* A work-item transforms the 6x6 pixels that a tile sees, of a picture of height x width to which x
  * is resized. */
 WORK_GROUP(1, 1, 1)
-void winograd_input(__global const T *restrict x, __global float *restrict v, int H, int W_, int C,
+void winograd_input(__global const T *restrict x, __global float *restrict v,
+                    __global int *restrict next, int H, int W_, int C,
                     int height, int width, int across, int down, int top, int left, int first,
                     int v_plane, int pitch)
 {
@@ -85,6 +86,8 @@ void winograd_input(__global const T *restrict x, __global float *restrict v, in
     int y0 = at / across % down * 4 - top, x0 = at % across * 4 - left;
     __global float *to = v + (size_t)tile * pitch;
     __global const T *pixel[36];
+    if (tile == 0)
+        *next = 0;
     for (int i = 0; i < 36; i++) {
         int iy = y0 + i / 6, ix = x0 + i % 6;
         pixel[i] = 0;
@@ -236,19 +239,20 @@ static inline float16 load_offset(__global const float *bias, __global const T *
     return vload16(0, room);
 }
 
-/* A work-item does every get_global_size(0)-th task: a panel of a block of tiles. */
+/* A work-item takes tasks, each a panel of a block of tiles, as long as there are any: a core that
+ * other programs want too gets fewer. */
 WORK_GROUP(1, 1, 1)
 void winograd_blocks(__global const float *restrict v, __global const W *restrict w,
                      __global const float *restrict bias, __global const T *restrict channels,
                      __global const T *restrict add, __global T *restrict y,
-                     __global float *restrict room, int C, int OH, int OW, int O, int across,
+                     __global float *restrict room, volatile __global int *next, int C, int OH, int OW, int O, int across,
                      int down, int first, int tiles, int block, int v_plane, int u_plane,
                      int m_plane, int pitch, int tasks)
 {
     int panels = (O + 31) / 32;
     __global float *u = room + (size_t)get_global_id(0) * 36 * (u_plane + m_plane);
     __global float *m = u + 36 * u_plane;
-    for (int task = get_global_id(0); task < tasks; task += get_global_size(0)) {
+    for (int task = atomic_inc(next); task < tasks; task = atomic_inc(next)) {
         int panel = task % panels, tile = task / panels * block, count = min(block, tiles - tile);
 #ifdef PAIRS
         __global const W *weight = w + (size_t)panel * 9 * ((C + 1) / 2 * 2) * 32;

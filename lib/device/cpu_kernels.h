@@ -32,6 +32,11 @@ struct dfx__cpu_kernels {
     void (*tile_packed_pairs)(float *to, const float *panel, const float *lines, size_t pairs,
                               int add);
 
+    /* out = acc [rows][32] + add, where it is not NULL; both have `columns` <= 32 in rows `stride`
+     * elements apart. */
+    void (*store_tile)(void *out, size_t stride, const void *add, dfx_dtype dtype, const float *acc,
+                       int rows, size_t columns);
+
     /* to[i] = exp(from[i]), within 2 units in the last place; 0 where the result would be denormal.
      * `to` may be `from`. */
     void (*exp)(float *to, const float *from, size_t n);

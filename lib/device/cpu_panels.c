@@ -18,9 +18,11 @@
 #endif
 
 enum { BLOCK = 128, STRIP = 8, GROUP = 4, PANEL = DFX__TILE_COLUMNS, ROWS = DFX__TILE_ROWS };
-enum { PAIRS = 2 * BLOCK }; /* elements of a block in pairs: as many bytes */
+enum { PAIRS = 4 * BLOCK }; /* elements of a block in pairs */
 
-static const float zeros[BLOCK];
+/* Elements of a row that is not there: of a block, or of one in pairs. */
+static const float zeros[PAIRS * sizeof(uint16_t) / sizeof(float)];
+_Static_assert(sizeof zeros >= BLOCK * sizeof(float), "a block of zeros");
 
 /* What a thread works in. */
 typedef struct {
@@ -198,15 +200,13 @@ static void store(const struct dfx__cpu_kernels *kernels, const dfx__panels_job 
                   const task *t, int panel)
 {
     size_t size = dfx_dtype_size(job->dtype), n = (size_t)columns_of(job, t->panel + panel);
-    for (int r = 0; r < t->rows; r++) {
-        float line[PANEL], *row = row_of(kernels, w, panel * sums_of_panel(job), r);
-        size_t at = (size_t)((t->row + r) * job->columns + (t->panel + panel) * PANEL) * size;
-        if (job->add) {
-            kernels->widen(line, (const char *)job->add + at, job->dtype, n);
-            for (size_t i = 0; i < n; i++)
-                row[i] += line[i];
-        }
-        kernels->narrow((char *)job->out + at, job->dtype, row, n);
+    for (int i = 0; i < t->tiles; i++) {
+        int first = i * kernels->rows, left = t->rows - first;
+        int64_t at = (t->row + first) * job->columns + (t->panel + panel) * PANEL;
+        kernels->store_tile((char *)job->out + (size_t)at * size, (size_t)job->columns,
+                            job->add ? (const char *)job->add + (size_t)at * size : NULL,
+                            job->dtype, tile_of(w, panel * sums_of_panel(job), i),
+                            left < kernels->rows ? left : kernels->rows, n);
     }
 }
 

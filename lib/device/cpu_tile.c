@@ -295,16 +295,40 @@ static void narrow(void *to, dfx_dtype dtype, const float *from, size_t n)
         narrow_bf16_array(to, from, n);
 }
 
+INLINE void store_tile_of(void *out, size_t stride, const void *add, dfx_dtype dtype,
+                          const float *acc, int rows, size_t columns)
+{
+    for (size_t r = 0; r < (size_t)rows; r++)
+        for (size_t i = 0; i < columns; i += WIDTH) {
+            vector v = *(const any_vector *)(acc + r * DFX__TILE_COLUMNS + i);
+            if (add)
+                v += load_dtype(add, dtype, r * stride + i, columns - i);
+            store_dtype(out, dtype, r * stride + i, v, columns - i);
+        }
+}
+
+/* Whole tiles, which are nearly all, without the arithmetic of parts. */
+INLINE void store_tile_in(void *out, size_t stride, const void *add, dfx_dtype dtype,
+                          const float *acc, int rows, size_t columns)
+{
+    if (columns == DFX__TILE_COLUMNS)
+        store_tile_of(out, stride, add, dtype, acc, rows, DFX__TILE_COLUMNS);
+    else
+        store_tile_of(out, stride, add, dtype, acc, rows, columns);
+}
+
+static void store_tile(void *out, size_t stride, const void *add, dfx_dtype dtype, const float *acc,
+                       int rows, size_t columns)
+{
+    if (dtype == DFX_F32)
+        store_tile_in(out, stride, add, DFX_F32, acc, rows, columns);
+    else if (dtype == DFX_F16)
+        store_tile_in(out, stride, add, DFX_F16, acc, rows, columns);
+    else
+        store_tile_in(out, stride, add, DFX_BF16, acc, rows, columns);
+}
+
 const struct dfx__cpu_kernels NAME(DFX_ISA) = {
-    TEXT(DFX_ISA),
-    ROWS,
-    tile,
-    TILE_PAIRS,
-    TILE_PACKED_PAIRS,
-    exp_array,
-    widen,
-    narrow,
-    &MATH(DFX_PARTS),
-    &ATTENTION(DFX_PARTS),
-    &WINOGRAD(DFX_PARTS),
+    TEXT(DFX_ISA), ROWS,  tile,   TILE_PAIRS,       TILE_PACKED_PAIRS,     store_tile,
+    exp_array,     widen, narrow, &MATH(DFX_PARTS), &ATTENTION(DFX_PARTS), &WINOGRAD(DFX_PARTS),
 };

@@ -34,8 +34,7 @@ enum {
                    would not leave the products in the second-level cache */
     CHUNK = 6 << 20, /* bytes of transformed pixels that stay in the third-level cache */
     MOST = 64 << 20, /* bytes of transformed pixels at most */
-    TAPS = 9,
-    WORKERS = 4 /* for each core of an OpenCL device */
+    TAPS = 9
 };
 
 /* Where it is faster than a direct sum. */
@@ -81,8 +80,6 @@ static struct plan plan_of(const dfx_call *c)
     p.u_plane = PART * DFX__PANEL + ROOM;
     p.m_plane = p.block * DFX__PANEL + ROOM;
     p.workers = d->info.units > 0 ? d->info.units : 1;
-    if (!d->is_native)
-        p.workers *= WORKERS;
     return p;
 }
 
@@ -102,10 +99,16 @@ static size_t rooms_bytes(const dfx_call *c, const struct plan *p)
     return dfx__align(c->sequence->device, (size_t)(p->workers * room_floats(p)) * sizeof(float));
 }
 
+/* OpenCL's workers count tasks in a number after the rooms. */
 size_t dfx__winograd_scratch(const dfx_call *c)
 {
     struct plan p = plan_of(c);
-    return pixels_bytes(c, &p) + rooms_bytes(c, &p);
+    return pixels_bytes(c, &p) + rooms_bytes(c, &p) + sizeof(int32_t);
+}
+
+static void arg_next(const dfx_call *c, dfx__launches *l, const struct plan *p)
+{
+    dfx__arg_scratch(l, pixels_bytes(c, p) + rooms_bytes(c, p), sizeof(int32_t));
 }
 
 static int is_possible(const dfx_call *c)
@@ -122,28 +125,41 @@ static int pays(const dfx_call *c)
     return p.channels >= MIN_CHANNELS && p.columns >= MIN_CHANNELS && p.tiles >= MIN_TILES;
 }
 
-int dfx__winograd_accepts(const dfx_call *c, const dfx_device *d)
+static int accepts(const dfx_call *c, const dfx_device *d)
 {
     if (d->vector_width <= 1 || !is_possible(c))
         return 0;
     return d->vector_width >= STEP && pays(c) ? 1 : DFX__ASKED;
 }
 
-int dfx__winograd_accepts_native(const dfx_call *c, const dfx_device *d)
+static int accepts_native(const dfx_call *c, const dfx_device *d)
 {
     if (!d->is_native || !is_possible(c))
         return 0;
     return pays(c) ? 1 : DFX__ASKED;
 }
 
+/* Where weights lie in pairs for other ways there is no reason for a second copy. */
+int dfx__winograd_accepts(const dfx_call *c, const dfx_device *d)
+{
+    int taken = accepts(c, d);
+    return taken && dfx__takes_pairs(c) ? DFX__ASKED : taken;
+}
+
 int dfx__winograd_accepts_pairs(const dfx_call *c, const dfx_device *d)
 {
-    return dfx__takes_pairs(c) ? dfx__winograd_accepts(c, d) : 0;
+    return dfx__takes_pairs(c) ? accepts(c, d) : 0;
+}
+
+int dfx__winograd_accepts_native(const dfx_call *c, const dfx_device *d)
+{
+    int taken = accepts_native(c, d);
+    return taken && dfx__cpu_takes_pairs(c->out->spec.dtype) ? DFX__ASKED : taken;
 }
 
 int dfx__winograd_accepts_native_pairs(const dfx_call *c, const dfx_device *d)
 {
-    return dfx__cpu_takes_pairs(c->out->spec.dtype) ? dfx__winograd_accepts_native(c, d) : 0;
+    return dfx__cpu_takes_pairs(c->out->spec.dtype) ? accepts_native(c, d) : 0;
 }
 
 /* Image and first result of a tile. */
@@ -311,6 +327,7 @@ static void launch_input(const dfx_call *c, dfx__launches *l, const struct plan 
     dfx__kernel(l, "winograd", "winograd_input", " ");
     dfx__arg_in(l, X);
     dfx__arg_scratch(l, 0, pixels_bytes(c, p));
+    arg_next(c, l, p);
     for (int k = 1; k < 4; k++)
         dfx__arg_int(l, c->in[X]->spec.dim[k]);
     dfx__arg_int(l, dfx__conv2d_height(c));
@@ -338,6 +355,7 @@ static void launch_blocks(const dfx_call *c, dfx__launches *l, const struct plan
     dfx__arg_in(l, ADD);
     dfx__arg_out(l);
     dfx__arg_scratch(l, pixels_bytes(c, p), rooms_bytes(c, p));
+    arg_next(c, l, p);
     dfx__arg_int(l, p->channels);
     for (int k = 1; k < 4; k++)
         dfx__arg_int(l, c->out->spec.dim[k]);

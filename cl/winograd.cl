@@ -1,10 +1,17 @@
-/* winograd.cl - 3x3 convolutions on CPU devices by Winograd's F(4x4, 3x3) over a chunk of tiles of
- * 4x4 results: V = B^T x B; then for a panel of 32 outputs and a block of tiles U = G g G^T, 36
- * products M = V U, and y = A^T M A.
+/* winograd.cl - 3x3 convolutions on CPU devices by Winograd's F(OUT x OUT, 3x3) over a chunk of tiles
+ * of OUT x OUT results: V = B^T x B; then for a panel of 32 outputs and a block of tiles
+ * U = G g G^T, PLANES products M = V U, and y = A^T M A.
  *   x [N, H, W, C]   g in panels [O / 32][9][C][32] (with PAIRS [O / 32][9][ceil(C / 2)][32][2])
- *   y [N, OH, OW, O]   V [36][tiles][pitch], planes v_plane apart
- * next: the first task that nobody has taken.   A worker's room: U [36][PART][32], planes u_plane apart, and M [36][block][32], m_plane apart.
- * The points are 0, +-sqrt(1/2), +-sqrt(2) and infinity; see lib/op/conv2d_winograd.c. */
+ *   y [N, OH, OW, O]   V [PLANES][tiles][pitch], planes v_plane apart
+ *   next: the first task that nobody has taken
+ * A worker's room: U [PLANES][PART][32], planes u_plane apart, and M [PLANES][block][32], m_plane
+ * apart. The points of OUT 4 are 0, +-sqrt(1/2), +-sqrt(2) and infinity, of OUT 6 0, +-1, +-2,
+ * +-1/2 and infinity; see lib/op/conv2d_winograd.c. */
+
+#define IN (OUT + 2)
+#define PLANES (IN * IN)
+
+#if OUT == 4
 
 #define HALF_ROOT 0.707106781f
 #define ROOT 1.41421356f
@@ -48,6 +55,56 @@ static inline void spread(float16 *u, int step, const float16 *g)
     u[5 * step] = g[2];
 }
 
+#else
+
+static inline void forward(float16 *r, int step, const float16 *d)
+{
+    r[0] = d[0] - d[6] + 5.25f * (d[4] - d[2]);
+    float16 even = d[2] + d[6] - 4.25f * d[4], odd = d[1] + d[5] - 4.25f * d[3];
+    r[step] = even + odd;
+    r[2 * step] = even - odd;
+    even = d[6] + 0.25f * d[2] - 1.25f * d[4];
+    odd = 0.5f * d[1] - 2.5f * d[3] + 2.0f * d[5];
+    r[3 * step] = even + odd;
+    r[4 * step] = even - odd;
+    even = d[6] + 4.0f * d[2] - 5.0f * d[4];
+    odd = 2.0f * d[1] - 2.5f * d[3] + 0.5f * d[5];
+    r[5 * step] = even + odd;
+    r[6 * step] = even - odd;
+    r[7 * step] = d[7] - d[1] + 5.25f * (d[3] - d[5]);
+}
+
+static inline void backward(float16 *y, int step, const float16 *m)
+{
+    float16 s1 = m[1] + m[2], t1 = m[1] - m[2], s2 = m[3] + m[4], t2 = m[3] - m[4];
+    float16 s3 = m[5] + m[6], t3 = m[5] - m[6];
+    y[0] = m[0] + s1 + s2 + 32.0f * s3;
+    y[step] = t1 + 2.0f * t2 + 16.0f * t3;
+    y[2 * step] = s1 + 4.0f * s2 + 8.0f * s3;
+    y[3 * step] = t1 + 8.0f * t2 + 4.0f * t3;
+    y[4 * step] = s1 + 16.0f * s2 + 2.0f * s3;
+    y[5 * step] = t1 + 32.0f * t2 + t3 + m[7];
+}
+
+static inline void spread(float16 *u, int step, const float16 *g)
+{
+    float16 even = (g[0] + g[2]) * (-2.0f / 9), odd = g[1] * (-2.0f / 9);
+    u[0] = g[0];
+    u[step] = even + odd;
+    u[2 * step] = even - odd;
+    even = g[0] * (1.0f / 90) + g[2] * (2.0f / 45);
+    odd = g[1] * (1.0f / 45);
+    u[3 * step] = even + odd;
+    u[4 * step] = even - odd;
+    even = g[0] * (1.0f / 45) + g[2] * (1.0f / 180);
+    odd = g[1] * (1.0f / 90);
+    u[5 * step] = even + odd;
+    u[6 * step] = even - odd;
+    u[7 * step] = g[2];
+}
+
+#endif
+
 /* 16 of n elements, zeros after the last one. */
 static inline float16 load_part(__global const T *from, int n)
 {
@@ -73,7 +130,7 @@ static inline void store_part(__global T *to, float16 v, int n)
 
 #ifndef ROWS
 
-/* A work-item transforms the 6x6 pixels that a tile sees, of a picture of height x width to which x
+/* A work-item transforms the IN x IN pixels that a tile sees, of a picture of height x width to which x
  * is resized. */
 WORK_GROUP(1, 1, 1)
 void winograd_input(__global const T *restrict x, __global float *restrict v,
@@ -83,13 +140,13 @@ void winograd_input(__global const T *restrict x, __global float *restrict v,
 {
     int tile = get_global_id(0), at = first + tile;
     int image = at / (across * down);
-    int y0 = at / across % down * 4 - top, x0 = at % across * 4 - left;
+    int y0 = at / across % down * OUT - top, x0 = at % across * OUT - left;
     __global float *to = v + (size_t)tile * pitch;
-    __global const T *pixel[36];
+    __global const T *pixel[PLANES];
     if (tile == 0)
         *next = 0;
-    for (int i = 0; i < 36; i++) {
-        int iy = y0 + i / 6, ix = x0 + i % 6;
+    for (int i = 0; i < PLANES; i++) {
+        int iy = y0 + i / IN, ix = x0 + i % IN;
         pixel[i] = 0;
         if (iy >= 0 && iy < height && ix >= 0 && ix < width) {
             iy = height == H ? iy : (int)((long)iy * H / height);
@@ -98,23 +155,23 @@ void winograd_input(__global const T *restrict x, __global float *restrict v,
         }
     }
     for (int c = 0; c < C; c += 16) {
-        float16 line[6], part[36], result[6];
+        float16 line[IN], part[PLANES], result[IN];
 #pragma unroll
-        for (int i = 0; i < 6; i++) {
+        for (int i = 0; i < IN; i++) {
 #pragma unroll
-            for (int j = 0; j < 6; j++) {
+            for (int j = 0; j < IN; j++) {
                 line[j] = 0.0f;
-                if (pixel[j * 6 + i])
-                    line[j] = load_part(pixel[j * 6 + i] + c, C - c);
+                if (pixel[j * IN + i])
+                    line[j] = load_part(pixel[j * IN + i] + c, C - c);
             }
-            forward(part + i, 6, line);
+            forward(part + i, IN, line);
         }
 #pragma unroll
-        for (int j = 0; j < 6; j++) {
-            forward(result, 1, part + j * 6);
+        for (int j = 0; j < IN; j++) {
+            forward(result, 1, part + j * IN);
 #pragma unroll
-            for (int i = 0; i < 6; i++)
-                vstore16(result[i], 0, to + (size_t)(j * 6 + i) * v_plane + c);
+            for (int i = 0; i < IN; i++)
+                vstore16(result[i], 0, to + (size_t)(j * IN + i) * v_plane + c);
         }
     }
 }
@@ -124,7 +181,7 @@ void winograd_input(__global const T *restrict x, __global float *restrict v,
 /* U for a vector of outputs of one input. */
 static inline void window(__global float *to, int plane, const float16 *g)
 {
-    float16 line[3], part[18], result[6];
+    float16 line[3], part[3 * IN], result[IN];
 #pragma unroll
     for (int i = 0; i < 3; i++) {
 #pragma unroll
@@ -133,11 +190,11 @@ static inline void window(__global float *to, int plane, const float16 *g)
         spread(part + i, 3, line);
     }
 #pragma unroll
-    for (int j = 0; j < 6; j++) {
+    for (int j = 0; j < IN; j++) {
         spread(result, 1, part + j * 3);
 #pragma unroll
-        for (int i = 0; i < 6; i++)
-            vstore16(result[i], 0, to + (j * 6 + i) * plane);
+        for (int i = 0; i < IN; i++)
+            vstore16(result[i], 0, to + (j * IN + i) * plane);
     }
 }
 
@@ -207,19 +264,19 @@ static inline void transform_back(__global T *y, __global const T *add, __global
                                   int plane, float16 offset, int height, int width, int OW, int O,
                                   int n)
 {
-    float16 line[6], part[24], result[4];
+    float16 line[IN], part[OUT * IN], result[OUT];
 #pragma unroll
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < IN; i++) {
 #pragma unroll
-        for (int j = 0; j < 6; j++)
-            line[j] = vload16(0, m + (j * 6 + i) * plane);
-        backward(part + i, 6, line);
+        for (int j = 0; j < IN; j++)
+            line[j] = vload16(0, m + (j * IN + i) * plane);
+        backward(part + i, IN, line);
     }
 #pragma unroll
-    for (int j = 0; j < 4; j++) {
-        backward(result, 1, part + j * 6);
+    for (int j = 0; j < OUT; j++) {
+        backward(result, 1, part + j * IN);
 #pragma unroll
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < OUT; i++)
             if (j < height && i < width) {
                 size_t at = ((size_t)j * OW + i) * O;
                 float16 sum = result[i] + offset;
@@ -250,8 +307,8 @@ void winograd_blocks(__global const float *restrict v, __global const W *restric
                      int m_plane, int pitch, int tasks)
 {
     int panels = (O + 31) / 32;
-    __global float *u = room + (size_t)get_global_id(0) * 36 * (u_plane + m_plane);
-    __global float *m = u + 36 * u_plane;
+    __global float *u = room + (size_t)get_global_id(0) * PLANES * (u_plane + m_plane);
+    __global float *m = u + PLANES * u_plane;
     for (int task = atomic_inc(next); task < tasks; task = atomic_inc(next)) {
         int panel = task % panels, tile = task / panels * block, count = min(block, tiles - tile);
 #ifdef PAIRS
@@ -262,13 +319,13 @@ void winograd_blocks(__global const float *restrict v, __global const W *restric
         for (int k = 0; k < C; k += PART) {
             int n = min(PART, C - k);
             transform(u, u_plane, weight, C, k, n);
-            for (int plane = 0; plane < 36; plane++)
+            for (int plane = 0; plane < PLANES; plane++)
                 multiply(m + plane * m_plane, v + (size_t)plane * v_plane + (size_t)tile * pitch + k,
                          u + plane * u_plane, pitch, count, n, k == 0);
         }
         for (int t = 0; t < count; t++) {
             int at = first + tile + t, image = at / (across * down);
-            int y0 = at / across % down * 4, x0 = at % across * 4;
+            int y0 = at / across % down * OUT, x0 = at % across * OUT;
             size_t pixel = (((size_t)image * OH + y0) * OW + x0) * O;
             for (int c = panel * 32; c < min(O, panel * 32 + 32); c += 16)
                 transform_back(y + pixel + c, add ? add + pixel + c : add, m + t * 32 + c % 32,

@@ -48,7 +48,7 @@ static void infer(dfx_call *c)
         dfx__call_fail(c, "causal attention needs as many queries as keys, not q %s and k %s",
                        dfx__shape_text(a, q->rank, q->dim), dfx__shape_text(b, k->rank, k->dim));
     c->out->spec = *q;
-    c->rounding = 0x1p-9f; /* of weights, by the variants for pairs */
+    c->rounding = q->dtype == DFX_BF16 ? 0x1p-9f : 0; /* of weights, by the variants for pairs */
 }
 
 /* The call's sizes. */

@@ -1,12 +1,15 @@
-/* conv2d_winograd.c - 3x3 convolutions by Winograd's F(4x4, 3x3); the kernels are cl/winograd.cl.
+/* conv2d_winograd.c - 3x3 convolutions by Winograd's F(4x4, 3x3) and F(6x6, 3x3); the kernels are
+ * cl/winograd.cl.
  *
  * A tile of 4x4 results costs 36 multiplications for each pair of channels instead of 144 (Lavin &
  * Gray 2016): 6x6 pixels and the weight are transformed, multiplied element by element, summed over
  * the channels, and transformed back. For each of the 36 elements the sums are a matrix product
- * [tiles, C] x [C, O]. All of it is f32, however pixels and weights are stored.
+ * [tiles, C] x [C, O]. Tiles of 6x6 results cost 64 instead of 324. All of it is f32, however
+ * pixels and weights are stored.
  *
- * The usual points 0, +-1, +-2 lose 7 times the accuracy of a direct sum; 0, +-sqrt(1/2),
- * +-sqrt(2), whose powers stay near 1 on both sides, less than twice (docs/performance.md).
+ * Of 4x4, the usual points 0, +-1, +-2 lose 7 times the accuracy of a direct sum; 0, +-sqrt(1/2),
+ * +-sqrt(2), whose powers stay near 1 on both sides, less than twice (docs/performance.md). Tiles
+ * of 6x6 lose more than that, and still far less than results in f16 or bf16 do by being stored.
  *
  * The weight is transformed where it is multiplied: kept transformed it takes four times the memory
  * of f32, eight of f16, and reading that costs more than the sums that it saves. */
@@ -23,15 +26,14 @@
 #endif
 
 enum {
-    IN = 6,      /* pixels that a tile sees, across and down */
-    OUT = 4,     /* results of a tile, across and down */
-    PLANES = 36, /* products of matrices: elements of a transformed tile */
-    STEP = 16,   /* channels of a transformed tile are rounded up to it */
-    ROOM = 16,   /* floats between planes: without them all 36 would share their lines of the cache
-                    when the sizes are powers of 2 */
-    PART = 64,   /* channels of the weight that are transformed at once */
-    BLOCK = 128, /* tiles that they are multiplied with: fewer would make their transform dear, more
-                   would not leave the products in the second-level cache */
+    MOST_IN = 8,  /* pixels that a tile sees, across and down, at most */
+    MOST_OUT = 6, /* results of a tile, across and down, at most */
+    STEP = 16,    /* channels of a transformed tile are rounded up to it */
+    ROOM = 16,    /* floats between planes: without them all planes would share their lines of the
+                     cache when the sizes are powers of 2 */
+    PART = 64,    /* channels of the weight that are transformed at once */
+    BLOCK = 128,  /* tiles of 4x4 that they are multiplied with: fewer would make their transform
+                    dear, more would not leave the products in the second-level cache */
     CHUNK = 6 << 20, /* bytes of transformed pixels that stay in the third-level cache */
     MOST = 64 << 20, /* bytes of transformed pixels at most */
     TAPS = 9
@@ -44,6 +46,7 @@ enum { MIN_CHANNELS = 32, MIN_TILES = 12 };
  * panel of outputs and a block of tiles from the weight to the result, with room for one part of
  * the panel's weight and for the block's products. */
 struct plan {
+    int64_t out, in, planes;           /* of a tile: results and pixels of a side; elements */
     int64_t across, down, tiles;       /* tiles of a line, of a column, of all images */
     int64_t chunk, block;              /* tiles */
     int64_t channels, pitch;           /* of the input; of a transformed tile */
@@ -62,20 +65,38 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* Cuts the result into tiles of out x out. */
+static struct plan cut(const dfx_call *c, int64_t out)
+{
+    const dfx_spec *result = &c->out->spec;
+    struct plan p = { .out = out, .in = out + 2, .planes = (out + 2) * (out + 2) };
+    p.across = (result->dim[2] + out - 1) / out;
+    p.down = (result->dim[1] + out - 1) / out;
+    p.tiles = result->dim[0] * p.across * p.down;
+    return p;
+}
+
+/* Large tiles where the dtype hides their errors, and where too few of their results are outside
+ * the picture to eat up what they save. */
+static struct plan choose_tiles(const dfx_call *c)
+{
+    struct plan small = cut(c, 4), large = cut(c, 6);
+    int saves = large.tiles * large.planes * 10 < small.tiles * small.planes * 9;
+    return c->out->spec.dtype != DFX_F32 && saves ? large : small;
+}
+
 static struct plan plan_of(const dfx_call *c)
 {
-    const dfx_spec *x = &c->in[X]->spec, *out = &c->out->spec;
     const dfx_device *d = c->sequence->device;
-    struct plan p = { .across = (out->dim[2] + OUT - 1) / OUT,
-                      .down = (out->dim[1] + OUT - 1) / OUT,
-                      .channels = x->dim[3],
-                      .columns = out->dim[3] };
-    p.tiles = x->dim[0] * p.across * p.down;
+    struct plan p = choose_tiles(c);
+    p.channels = c->in[X]->spec.dim[3];
+    p.columns = c->out->spec.dim[3];
     p.pitch = round_up(p.channels, STEP);
     p.panels = (p.columns + DFX__PANEL - 1) / DFX__PANEL;
-    int64_t room = CHUNK / (PLANES * p.pitch * (int64_t)sizeof(float)) / BLOCK * BLOCK;
-    p.chunk = least(round_up(p.tiles, DFX__VECTOR_ROWS), room < BLOCK ? BLOCK : room);
-    p.block = least(p.chunk, BLOCK);
+    int64_t block = p.out == 4 ? BLOCK : BLOCK / 2;
+    int64_t room = CHUNK / (p.planes * p.pitch * (int64_t)sizeof(float)) / block * block;
+    p.chunk = least(round_up(p.tiles, DFX__VECTOR_ROWS), room < block ? block : room);
+    p.block = least(p.chunk, block);
     p.v_plane = p.chunk * p.pitch + ROOM;
     p.u_plane = PART * DFX__PANEL + ROOM;
     p.m_plane = p.block * DFX__PANEL + ROOM;
@@ -85,13 +106,13 @@ static struct plan plan_of(const dfx_call *c)
 
 static size_t pixels_bytes(const dfx_call *c, const struct plan *p)
 {
-    return dfx__align(c->sequence->device, (size_t)(PLANES * p->v_plane) * sizeof(float));
+    return dfx__align(c->sequence->device, (size_t)(p->planes * p->v_plane) * sizeof(float));
 }
 
 /* Floats of a worker's room: a part of the weight, and the products. */
 static int64_t room_floats(const struct plan *p)
 {
-    return PLANES * (p->u_plane + p->m_plane);
+    return p->planes * (p->u_plane + p->m_plane);
 }
 
 static size_t rooms_bytes(const dfx_call *c, const struct plan *p)
@@ -170,7 +191,7 @@ struct place {
 static struct place place_of(const struct plan *p, int64_t tile)
 {
     int64_t line = tile / p->across;
-    return (struct place){ line / p->down, line % p->down * OUT, tile % p->across * OUT };
+    return (struct place){ line / p->down, line % p->down * p->out, tile % p->across * p->out };
 }
 
 /* A call on the native CPU. */
@@ -187,18 +208,18 @@ static void tile_in(const job *j, int64_t tile, float *to)
 {
     const dfx_spec *s = &j->call->in[X]->spec;
     const int64_t *i = j->call->i;
-    const void *pixel[PLANES];
+    const void *pixel[MOST_IN * MOST_IN];
     struct place at = place_of(&j->p, tile);
     int64_t height = dfx__conv2d_height(j->call), width = dfx__conv2d_width(j->call);
-    for (int k = 0; k < PLANES; k++) {
-        int64_t y = at.y - i[TOP] + k / IN, x = at.x - i[LEFT] + k % IN;
+    for (int64_t k = 0; k < j->p.planes; k++) {
+        int64_t y = at.y - i[TOP] + k / j->p.in, x = at.x - i[LEFT] + k % j->p.in;
         int inside = y >= 0 && y < height && x >= 0 && x < width;
         y = i[HEIGHT] ? y * s->dim[1] / height : y;
         x = i[WIDTH] ? x * s->dim[2] / width : x;
         int64_t element = ((at.image * s->dim[1] + y) * s->dim[2] + x) * s->dim[3];
         pixel[k] = inside ? (const char *)j->host->in[X] + (size_t)element * j->size : NULL;
     }
-    dfx__cpu_kernels()->winograd->input(to, (size_t)j->p.v_plane, pixel, j->dtype,
+    dfx__cpu_kernels()->winograd->input(to, (size_t)j->p.v_plane, pixel, j->dtype, (int)j->p.out,
                                         (size_t)j->p.channels);
 }
 
@@ -223,17 +244,17 @@ static void tile_out(const job *j, int64_t tile, int64_t panel, const float *fro
     const dfx_spec *s = &j->call->out->spec;
     struct place at = place_of(&j->p, tile);
     int64_t first = panel * DFX__PANEL;
-    void *pixel[OUT * OUT];
-    const void *add[OUT * OUT];
-    for (int k = 0; k < OUT * OUT; k++) {
-        int64_t y = at.y + k / OUT, x = at.x + k % OUT;
+    void *pixel[MOST_OUT * MOST_OUT];
+    const void *add[MOST_OUT * MOST_OUT];
+    for (int64_t k = 0; k < j->p.out * j->p.out; k++) {
+        int64_t y = at.y + k / j->p.out, x = at.x + k % j->p.out;
         int64_t element = ((at.image * s->dim[1] + y) * s->dim[2] + x) * s->dim[3] + first;
         int inside = y < s->dim[1] && x < s->dim[2];
         pixel[k] = inside ? (char *)j->host->out + (size_t)element * j->size : NULL;
         add[k] = (const char *)j->host->in[ADD] + (size_t)element * j->size;
     }
     dfx__cpu_kernels()->winograd->output(pixel, j->host->in[ADD] ? add : NULL, j->dtype, from,
-                                         (size_t)j->p.m_plane, offset,
+                                         (size_t)j->p.m_plane, (int)j->p.out, offset,
                                          (size_t)least(j->p.columns - first, DFX__PANEL));
 }
 
@@ -243,7 +264,7 @@ static void multiply(const struct plan *p, float *m, const float *v, const float
                      size_t n, int fresh)
 {
     const struct dfx__cpu_kernels *kernels = dfx__cpu_kernels();
-    for (int plane = 0; plane < PLANES; plane++)
+    for (int64_t plane = 0; plane < p->planes; plane++)
         for (int64_t first = 0; first < count; first += kernels->rows) {
             const float *row[DFX__TILE_ROWS];
             if (fresh)
@@ -264,11 +285,11 @@ static void do_block(const job *j, int64_t panel, int64_t tile, int64_t count, c
     int64_t inputs = j->pairs ? round_up(p->channels, 2) : p->channels;
     size_t bytes = (size_t)(TAPS * inputs * DFX__PANEL) * dfx_dtype_size(j->weight);
     const char *weight = (const char *)j->host->in[WEIGHT] + (size_t)panel * bytes;
-    float *u = room, *m = room + PLANES * p->u_plane, offset[DFX__PANEL];
+    float *u = room, *m = room + p->planes * p->u_plane, offset[DFX__PANEL];
     for (int64_t k = 0; k < p->channels; k += PART) {
         size_t n = (size_t)least(p->channels - k, PART);
         dfx__cpu_kernels()->winograd->weight(u, (size_t)p->u_plane, weight, j->weight, j->pairs,
-                                             (size_t)p->channels, (size_t)k, n);
+                                             (int)p->out, (size_t)p->channels, (size_t)k, n);
         multiply(p, m, v + k, u, count, n, k == 0);
     }
     int64_t image = -1, first = panel * DFX__PANEL;
@@ -324,7 +345,7 @@ void dfx__winograd_run_pairs(const dfx_call *c, const dfx__host *h)
 static void launch_input(const dfx_call *c, dfx__launches *l, const struct plan *p, int64_t first,
                          int64_t count)
 {
-    dfx__kernel(l, "winograd", "winograd_input", " ");
+    dfx__kernel(l, "winograd", "winograd_input", "-DOUT=%d", (int)p->out);
     dfx__arg_in(l, X);
     dfx__arg_scratch(l, 0, pixels_bytes(c, p));
     arg_next(c, l, p);
@@ -346,8 +367,8 @@ static void launch_blocks(const dfx_call *c, dfx__launches *l, const struct plan
                           int64_t count, const char *options)
 {
     int64_t tasks = (count + p->block - 1) / p->block * p->panels;
-    dfx__kernel(l, "winograd", "winograd_blocks", "-DROWS=%d -DPART=%d%s", DFX__VECTOR_ROWS, PART,
-                options);
+    dfx__kernel(l, "winograd", "winograd_blocks", "-DOUT=%d -DROWS=%d -DPART=%d%s", (int)p->out,
+                DFX__VECTOR_ROWS, PART, options);
     dfx__arg_scratch(l, 0, pixels_bytes(c, p));
     dfx__arg_in(l, WEIGHT);
     dfx__arg_in(l, BIAS);

@@ -30,7 +30,7 @@ static double compare(const float *got, const float *want, size_t n, const dfx_c
     for (size_t i = 0; i < n; i++) {
         if (got[i] == want[i] || (isnan(got[i]) && isnan(want[i])))
             continue;
-        double allowed = (op->tolerance * 1e-6 + (dtype == DFX_BF16 ? c->rounding : 0)) * scale;
+        double allowed = (op->tolerance * 1e-6 + c->rounding) * scale;
         if (op->tolerance > 0)
             allowed += step * fabs(want[i]) + smallest;
         double error = fabs((double)got[i] - want[i]) / allowed;

@@ -41,8 +41,8 @@ struct dfx_call {
     dfx_value *out;
     int64_t i[DFX__MAX_INTS];
     float f[DFX__MAX_FLOATS];
-    float rounding; /* set by infer: error of what the operator rounds to bf16 on its way, as a part
-                     * of the result's scale */
+    float rounding; /* set by infer: error of what some variants round on their way, as a part of
+                     * the result's scale */
     const struct dfx__variant *variant; /* the rest: once prepared */
     dfx__weight_copy *copy[DFX__MAX_INPUTS];
     dfx__place scratch;

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Times diffusers (torch), OpenVINO where it is installed, and dfx on the same model in one run.
 
-    tests/bench/peers.py MODEL_DIR [--devices cpu,opencl] [--dtype f32|bf16] [--size 512]
-                         [--parts unet,vae,text,image] [--batches 1,2] [--steps 20] [--rounds 3]
-                         [--json F.json]
+    tests/bench/peers.py MODEL_DIR [--devices cpu,opencl] [--peers torch,openvino]
+                         [--dtype f32|bf16] [--size 512] [--parts unet,vae,text,image]
+                         [--batches 1,2] [--steps 20] [--rounds 3] [--json F.json]
 
 Run it with a Python that has torch, diffusers and transformers, after `make && make bench`. Parts:
 a UNet step at each of --batches, the VAE's decoding, the text encoder on 2 prompts, and a whole
-picture with guidance from a cold start. Each peer computes in a process of its own, so that its memory is
-its own; all load and run once uncounted, then they take turns, one run each in every round.
+picture with guidance from a cold start. Each peer computes in a process of its own, so that its
+memory is its own; all load and run once uncounted, then they take turns, one run each in every
+round.
 OpenVINO's memory includes its conversion of the model. A picture is drawn once: files and compiled
 kernels are cached by one step beforehand, loading counts, Python's imports do not.
 
@@ -285,9 +286,8 @@ def dfx_image(a, device, steps, output):
 
 def time_part(a, part, batch):
     """The part's peers, after their rounds."""
-    peers = [python_peer(a, "torch", part, batch, 0)]
-    if installed("openvino") and part != "text":
-        peers.append(python_peer(a, "openvino", part, batch, 0))
+    engines = [e for e in a.peers if installed(e) and (e, part) != ("openvino", "text")]
+    peers = [python_peer(a, engine, part, batch, 0) for engine in engines]
     peers += [dfx_peer(a, device, part, batch) for device in a.devices]
     try:
         for peer in peers:
@@ -322,7 +322,7 @@ def time_image(a):
         output = os.path.join(folder, "image.png")
         peers = []
         for steps in (1, a.steps):
-            peers = [draw(python_peer(a, "torch", "image", 1, steps))]
+            peers = [draw(python_peer(a, "torch", "image", 1, steps))] if "torch" in a.peers else []
             peers += [draw(dfx_image(a, device, steps, output)) for device in a.devices]
     return peers
 
@@ -439,6 +439,8 @@ def arguments():
     p.add_argument("--dfx", default="./dfx", help="the command (./dfx)")
     p.add_argument("--bench", help="bench_model (tests/bench/bench_model beside dfx)")
     p.add_argument("--devices", type=words(), default=["cpu", "opencl"], help="of dfx (cpu,opencl)")
+    p.add_argument("--peers", type=words(["torch", "openvino"]), default=["torch", "openvino"],
+                   help="of torch,openvino, where installed; all of them are in memory at once")
     p.add_argument("--dtype", choices=("f32", "bf16"), default="f32")
     p.add_argument("--size", type=count, default=512, help="side of the picture in pixels (512)")
     p.add_argument("--parts", type=words(("unet", *BATCHES)), default=["unet", "vae", "text"],

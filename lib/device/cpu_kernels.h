@@ -37,10 +37,6 @@ struct dfx__cpu_kernels {
     void (*store_tile)(void *out, size_t stride, const void *add, dfx_dtype dtype, const float *acc,
                        int rows, size_t columns);
 
-    /* to[i] = exp(from[i]), within 2 units in the last place; 0 where the result would be denormal.
-     * `to` may be `from`. */
-    void (*exp)(float *to, const float *from, size_t n);
-
     /* dfx__to_f32 and dfx__from_f32 of f32, f16 and bf16, many at a time: the same bits, but for
      * the payload of a NaN. */
     void (*widen)(float *to, const void *from, dfx_dtype dtype, size_t n);

@@ -168,7 +168,7 @@ static void run(const dfx_call *c, const dfx__host *h)
         int64_t image = r / s.ranges * s.pixels, begin = r % s.ranges * s.range;
         int64_t end = begin + s.range < s.pixels ? begin + s.range : s.pixels;
         float *mean = partial + r * 2 * s.channels;
-        math->column_moments(mean, mean + s.channels, 0, x + (image + begin) * pixel, dtype,
+        math->column_moments(mean, mean + s.channels, x + (image + begin) * pixel, dtype,
                              (size_t)s.channels, (size_t)(end - begin), (size_t)s.channels);
     }
 #pragma omp parallel for

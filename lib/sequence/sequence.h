@@ -29,7 +29,7 @@ enum {
     DFX__MAX_INTS = 10,
     DFX__MAX_FLOATS = 2,
     DFX__MAX_PARTS = 4,
-    DFX__MAX_WAYS = 8,
+    DFX__MAX_WAYS = 12,
     DFX__MAX_DEPTH = 16
 };
 

@@ -167,10 +167,13 @@ static int accepts(const dfx_call *c, const dfx_device *d, int n)
     return suits(c, d, n) ? 1 : DFX__ASKED;
 }
 
-/* Rows of x and of the result begin at multiples of 4 elements. */
-static int is_aligned(const dfx_call *c)
+/* The option that says how rows of x and of the result are aligned. */
+static const char *alignment(const dfx_call *c, const struct tier *t)
 {
-    return dfx__channels(&c->in[X]->spec) % 4 == 0 && dfx__channels(&c->out->spec) % 4 == 0;
+    int64_t inputs = dfx__channels(&c->in[X]->spec), outputs = dfx__channels(&c->out->spec);
+    if (is_mma(t))
+        return outputs % 2 ? " -DODD" : "";
+    return inputs % 4 == 0 && outputs % 4 == 0 ? " -DALIGNED" : "";
 }
 
 static void arg_epilogue(dfx__launches *l)
@@ -193,11 +196,10 @@ static void launch_tiles(const dfx_call *c, dfx__launches *l, const struct tier 
     static const char *const programs[][2] = { { "linear_tiled", "conv2d_tiled" },
                                                { "linear_mma", "conv2d_mma" } };
     const char *program = programs[is_mma(t)][*op == 'c'];
-    const char *aligned = is_aligned(c) && !is_mma(t) ? " -DALIGNED" : "";
     if (t->in_parts)
-        dfx__kernel(l, program, program, "%s%s -DIN_PARTS", t->options, aligned);
+        dfx__kernel(l, program, program, "%s%s -DIN_PARTS", t->options, alignment(c, t));
     else
-        dfx__kernel(l, program, program, "%s%s -DACTIVATION=%d", t->options, aligned,
+        dfx__kernel(l, program, program, "%s%s -DACTIVATION=%d", t->options, alignment(c, t),
                     (int)dfx__activation(c));
     int64_t count = t->in_parts ? parts(c, t) : 1;
     dfx__grid(l, tiles(c, t) * t->items_x, count * t->items_y, 1, t->items_x, t->items_y, 1);

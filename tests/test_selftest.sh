@@ -1,6 +1,7 @@
 #!/bin/sh
 # test_selftest.sh - the native CPU's variants for each instruction set, and the OpenCL device against
-# the native CPU: every operator, a kernel that is wrong, a whole model with DFX_DEBUG=check, and the program cache when its files are torn.
+# the native CPU: every operator, a kernel that is wrong, a whole model with DFX_DEBUG=check, and the
+# program cache when its files are torn.
 . "$srcdir/tests/tap.sh"
 
 dfx=${DFX:-./dfx}

@@ -37,6 +37,7 @@ static inline int first_step(int steps)
     int each = (steps + (int)get_num_groups(1) - 1) / (int)get_num_groups(1);
     return min(steps, (int)get_group_id(1) * each);
 #else
+    (void)steps;
     return 0;
 #endif
 }

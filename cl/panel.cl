@@ -12,6 +12,8 @@ enum { THEN_SILU = 1, THEN_GELU, THEN_QUICK_GELU, THEN_GEGLU };
 
 #ifdef ROWS
 
+#include "columns.cl"
+
 /* For CPU devices: a work-item computes ROWS rows of one panel, the accumulators c0 and c1 in vector
  * registers. Elements of x are broadcast from where they lie (PLACED), or from a stage of STAGE
  * elements a row (STAGED). */

@@ -8,6 +8,8 @@
  * apart. The points of OUT 4 are 0, +-sqrt(1/2), +-sqrt(2) and infinity, of OUT 6 0, +-1, +-2,
  * +-1/2 and infinity; see lib/op/conv2d_winograd.c. */
 
+#include "columns.cl"
+
 #define IN (OUT + 2)
 #define PLANES (IN * IN)
 

@@ -2,6 +2,7 @@
  * outputs. */
 #include "cmd.h"
 #include "output.h"
+#include "print.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 
 struct settings {
     const char *config, *scheduler, *out, *sample, *outputs, *noise;
-    int steps;
+    int steps, list, json;
     float mu; /* NaN: not given */
 };
 
@@ -34,11 +35,44 @@ static const struct option options[] = {
       "\"output.0000\" ...: the model's outputs", 0, 0 },
     { "noise", OPTION_STRING, AT(noise), "N.safetensors",
       "\"noise.0000\" ...: what a stochastic scheduler\ndraws, numbered by the step", 0, 0 },
+    { "list", OPTION_FLAG, AT(list), NULL, "show every scheduler, its short names and its use", 0,
+      0 },
+    { "json", OPTION_FLAG, AT(json), NULL, "with --list: print a JSON array", 0, 0 },
     { .name = NULL },
 };
 #undef AT
 
 static const struct positional positionals[] = { { .name = NULL } };
+
+static json_object *list_json(const dfx_scheduler_info *info)
+{
+    json_object *o = json_object_new_object(), *names = json_object_new_object();
+    for (const dfx_scheduler_name *n = info->names; n->name; n++)
+        json_object_object_add(names, n->name, json_object_new_string(n->keys));
+    json_object_object_add(o, "class", json_object_new_string(info->class_name));
+    json_object_object_add(o, "names", names);
+    json_object_object_add(o, "when", json_object_new_string(info->when));
+    json_object_object_add(o, "keys", json_object_new_string(info->keys));
+    json_object_object_add(o, "call_keys", json_object_new_string(info->call_keys));
+    return o;
+}
+
+static int print_list(int json)
+{
+    dfx_scheduler_info info;
+    json_object *array = json ? json_object_new_array() : NULL;
+    for (int i = 0; dfx_scheduler_describe(i, &info); i++) {
+        if (json) {
+            json_object_array_add(array, list_json(&info));
+            continue;
+        }
+        printf("%s (", info.class_name);
+        for (const dfx_scheduler_name *n = info.names; n->name; n++)
+            printf("%s%s", n == info.names ? "" : ", ", n->name);
+        printf(")\n    %s\n", info.when);
+    }
+    return json ? print_json(array) : EXIT_DONE;
+}
 
 /* mu is a key of a choice, for which the class must be named. */
 static int open_scheduler(dfx_scheduler **out, const struct settings *s)
@@ -210,6 +244,8 @@ static int run(void *settings)
 {
     const struct settings *s = settings;
     dfx_scheduler *scheduler;
+    if (s->list)
+        return print_list(s->json);
     if (!s->steps || (!s->config && !s->scheduler))
         return cmd_fail_with(EXIT_USAGE, "--%s is missing; `dfx schedule --help` shows the usage",
                              s->steps ? "config" : "steps");

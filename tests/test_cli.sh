@@ -91,6 +91,8 @@ test_usage()
 test_wrong_settings()
 {
     ok "odd width" fails 2 ".*idth" generate a --width 129
+    ok "schedulers" prints 'EulerDiscreteScheduler (euler' schedule --list
+    ok "schedulers as JSON" prints '"class": *"DDIMScheduler"' schedule --list --json
     ok "unknown scheduler" fails 2 "--scheduler: " generate a --scheduler bogus
     ok "unknown device" fails 2 ".*gpu9" generate a --device gpu9
     ok "missing device" fails 1 ".*[oO]pen[cC][lL]" generate a --device opencl:99

@@ -29,7 +29,8 @@ typedef void dfx_noise_function(void *user, float *out, size_t n);
  *   choice  "NAME[,key=value...]" replaces the class and keys of the config, as diffusers'
  *           NAME.from_config(config, key=value); NAME is diffusers' class name or a short one
  *           (ddim, pndm, euler, dpmpp_2m, dpmpp_2m_karras ...); NULL: as the config says
- * Keys that the class does not know are ignored, `Flax` before a class name too.
+ * Keys that the class does not know are ignored, `Flax` before a class name too. Every class takes
+ * every beta_schedule, also those that diffusers has for one class alone.
  * Errors: DFX_ERROR_FILE, DFX_ERROR_FORMAT, DFX_ERROR_UNSUPPORTED (a class), DFX_ERROR_ARGUMENT
  * (a choice's key or value, or an impossible combination). */
 DFX_API dfx_status dfx_scheduler_open(dfx_scheduler **out, const char *config, const char *choice);
@@ -37,8 +38,32 @@ DFX_API void dfx_scheduler_free(dfx_scheduler *s);
 
 DFX_API const char *dfx_scheduler_class(const dfx_scheduler *s); /* "EulerDiscreteScheduler" */
 
+/* A short name of a class, and the keys that it sets ("" for none). */
+typedef struct {
+    const char *name, *keys;
+} dfx_scheduler_name;
+
+/* A class that dfx_scheduler_open knows. */
+typedef struct {
+    const char *class_name;          /* "EulerDiscreteScheduler" */
+    const dfx_scheduler_name *names; /* ended by a NULL name */
+    const char *when;                /* in a line, when to use it */
+    const char *keys;                /* "key=default,..." of a config file */
+    const char *call_keys;           /* the same of what a choice sets besides */
+} dfx_scheduler_info;
+
+/* Tells about class `index`, 0 and up. Returns 0 when there is none of that index. */
+DFX_API int dfx_scheduler_describe(int index, dfx_scheduler_info *out);
+
 /* Prepares n steps. Errors: DFX_ERROR_ARGUMENT (n < 1, or more than the training timesteps). */
 DFX_API dfx_status dfx_scheduler_set_timesteps(dfx_scheduler *s, int n);
+
+/* Prepares the caller's own schedule, as diffusers' set_timesteps(timesteps=..., sigmas=...): n
+ * falling timesteps, or n sigmas, or both where the class takes both; NULL: not given. Whether the
+ * sigmas end with the last step's end is as in diffusers (Euler: they do, FlowMatchEuler: not).
+ * Errors: DFX_ERROR_ARGUMENT (the class or its config takes no such list). */
+DFX_API dfx_status dfx_scheduler_set_custom(dfx_scheduler *s, const float *timesteps,
+                                            const float *sigmas, int n);
 
 /* How often the model is called; it can be more than the steps (PNDM: n + 1). */
 DFX_API int dfx_scheduler_calls(const dfx_scheduler *s);
@@ -47,11 +72,15 @@ DFX_API const float *dfx_scheduler_timesteps(const dfx_scheduler *s); /* one for
 DFX_API const float *dfx_scheduler_sigmas(const dfx_scheduler *s, int *count);
 DFX_API float dfx_scheduler_init_noise_sigma(const dfx_scheduler *s);
 
+/* 2 where the model's output has a learned variance behind its mean, else 1. */
+DFX_API int dfx_scheduler_output_parts(const dfx_scheduler *s);
+
 /* out = what the model takes at call i. x and out are [batch, n]; they may be the same. */
 DFX_API void dfx_scheduler_scale_model_input(const dfx_scheduler *s, int i, const float *x,
                                              float *out, size_t batch, size_t n);
 
-/* One step: x [batch, n] becomes the sample after call i, from the model's output there.
+/* One step: x [batch, n] becomes the sample after call i, from the model's output there, [batch, n]
+ * or with two parts [batch, 2n].
  * noise: where a stochastic scheduler draws; NULL: DFX_ERROR_ARGUMENT if it needs any. */
 DFX_API dfx_status dfx_scheduler_step(dfx_scheduler *s, int i, const float *model_output, float *x,
                                       size_t batch, size_t n, dfx_noise_function *noise,

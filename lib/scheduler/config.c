@@ -15,7 +15,10 @@ enum kind {
     NUMBER,   /* double in a range */
     OPTIONAL, /* double in a range; null is NaN */
     WORD,     /* int: the index in a list of words */
-    BETA_LIST /* trained_betas: a list of numbers from 0 to 1, or null */
+    MAYBE,    /* the same, or -1 for null */
+    LIST,     /* dfx__floats: a list of numbers in a range, or null */
+    STEPS,    /* the same of whole numbers */
+    REFUSED   /* what only Python can hold: null alone */
 };
 
 struct key {
@@ -27,15 +30,22 @@ struct key {
 };
 
 #define WORDS(name, ...) static const char *const name[] = { __VA_ARGS__, NULL }
-WORDS(beta_schedules, "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid");
+WORDS(beta_schedules, "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace", "exp");
 WORDS(spacings, "linspace", "leading", "trailing");
-WORDS(predictions, "epsilon", "sample", "v_prediction", "flow_prediction", "original_sample");
+WORDS(predictions, "epsilon", "sample", "v_prediction", "flow_prediction", "original_sample",
+      "trigflow");
 WORDS(interpolations, "linear", "log_linear");
 WORDS(timestep_types, "discrete", "continuous");
 WORDS(final_sigmas, "zero", "sigma_min");
-WORDS(algorithms, "dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++", "deis");
+WORDS(algorithms, "dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++", "deis",
+      "data_prediction", "noise_prediction");
 WORDS(solvers, "midpoint", "heun", "logrho", "bh1", "bh2");
 WORDS(time_shifts, "exponential", "linear");
+WORDS(sigma_schedules, "karras", "exponential");
+WORDS(variances, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned",
+      "learned_range");
+WORDS(upscale_modes, "nearest", "linear", "bilinear", "bicubic", "trilinear", "area",
+      "nearest-exact");
 #undef WORDS
 
 #define AT(field) offsetof(dfx__scheduler_config, field)
@@ -44,8 +54,9 @@ static const struct key keys[] = {
     { "beta_start", NUMBER, AT(beta_start), 0, 1, NULL },
     { "beta_end", NUMBER, AT(beta_end), 0, 1, NULL },
     { "beta_schedule", WORD, AT(beta_schedule), 0, 0, beta_schedules },
-    { "trained_betas", BETA_LIST, AT(trained_betas), 0, 1, NULL },
+    { "trained_betas", LIST, AT(trained_betas), 0, 1, NULL },
     { "rescale_betas_zero_snr", FLAG, AT(rescale_betas_zero_snr), 0, 1, NULL },
+    { "snr_shift_scale", NUMBER, AT(snr_shift_scale), 1e-6, 1e6, NULL },
     { "timestep_spacing", WORD, AT(timestep_spacing), 0, 0, spacings },
     { "timestep_type", WORD, AT(timestep_type), 0, 0, timestep_types },
     { "steps_offset", WHOLE, AT(steps_offset), 0, DFX__MAX_TRAIN_TIMESTEPS, NULL },
@@ -75,6 +86,34 @@ static const struct key keys[] = {
     { "solver_type", WORD, AT(solver_type), 0, 0, solvers },
     { "lower_order_final", FLAG, AT(lower_order_final), 0, 1, NULL },
     { "euler_at_final", FLAG, AT(euler_at_final), 0, 1, NULL },
+    { "predictor_order", WHOLE, AT(predictor_order), 1, 4, NULL },
+    { "corrector_order", WHOLE, AT(corrector_order), 1, 4, NULL },
+    { "predict_x0", FLAG, AT(predict_x0), 0, 1, NULL },
+    { "disable_corrector", STEPS, AT(disable_corrector), 0, DFX__MAX_TRAIN_TIMESTEPS, NULL },
+    { "solver_p", REFUSED, 0, 0, 0, NULL },
+    { "tau_func", REFUSED, 0, 0, 0, NULL },
+    { "variance_type", MAYBE, AT(variance_type), 0, 0, variances },
+    { "noise_sampler_seed", OPTIONAL, AT(noise_sampler_seed), 0, 0x1p53, NULL },
+    { "shift", NUMBER, AT(shift), 1e-6, 1e6, NULL },
+    { "base_shift", NUMBER, AT(base_shift), -100, 100, NULL },
+    { "max_shift", NUMBER, AT(max_shift), -100, 100, NULL },
+    { "shift_terminal", OPTIONAL, AT(shift_terminal), 0, 1, NULL },
+    { "base_image_seq_len", WHOLE, AT(base_image_seq_len), 1, 1 << 30, NULL },
+    { "max_image_seq_len", WHOLE, AT(max_image_seq_len), 1, 1 << 30, NULL },
+    { "invert_sigmas", FLAG, AT(invert_sigmas), 0, 1, NULL },
+    { "stochastic_sampling", FLAG, AT(stochastic_sampling), 0, 1, NULL },
+    { "scale_factors", LIST, AT(scale_factors), 1e-6, 1e6, NULL },
+    { "upscale_mode", WORD, AT(upscale_mode), 0, 0, upscale_modes },
+    { "sigma_data", NUMBER, AT(sigma_data), 1e-6, 1e6, NULL },
+    { "sigma_schedule", WORD, AT(sigma_schedule), 0, 0, sigma_schedules },
+    { "rho", NUMBER, AT(rho), 1e-3, 1e3, NULL },
+    { "snr", NUMBER, AT(snr), 0, 1e6, NULL },
+    { "sampling_eps", NUMBER, AT(sampling_eps), 0, 1, NULL },
+    { "correct_steps", WHOLE, AT(correct_steps), 0, 100, NULL },
+    { "clip_denoised", FLAG, AT(clip_denoised), 0, 1, NULL },
+    { "original_inference_steps", WHOLE, AT(original_inference_steps), 1, DFX__MAX_TRAIN_TIMESTEPS,
+      NULL },
+    { "timestep_scaling", NUMBER, AT(timestep_scaling), 0, 1e6, NULL },
     /* of the call */
     { "mu", OPTIONAL, AT(mu), -10, 10, NULL },
     { "eta", NUMBER, AT(eta), 0, 1e3, NULL },
@@ -83,6 +122,12 @@ static const struct key keys[] = {
     { "s_tmin", NUMBER, AT(s_tmin), 0, INFINITY, NULL },
     { "s_tmax", NUMBER, AT(s_tmax), 0, INFINITY, NULL },
     { "s_noise", NUMBER, AT(s_noise), -1e6, 1e6, NULL },
+    { "strength", NUMBER, AT(strength), 0, 1, NULL },
+    { "max_timesteps", NUMBER, AT(max_timesteps), 1e-6, 1e6, NULL },
+    { "intermediate_timesteps", OPTIONAL, AT(intermediate_timesteps), 0, 1e6, NULL },
+    { "order", WHOLE, AT(order), 1, 8, NULL },
+    { "jump_length", WHOLE, AT(jump_length), 1, 1000, NULL },
+    { "jump_n_sample", WHOLE, AT(jump_n_sample), 1, 1000, NULL },
 };
 #undef AT
 
@@ -103,7 +148,11 @@ static dfx_status fail_range(const struct key *key, const char *kind)
 
 static dfx_status set_word(const struct key *key, int *to, json_object *value)
 {
-    char list[160] = "";
+    char list[256] = "";
+    if (key->kind == MAYBE && !value) {
+        *to = -1;
+        return DFX_OK;
+    }
     for (int i = 0; key->words[i]; i++) {
         if (json_object_is_type(value, json_type_string) &&
             strcmp(json_object_get_string(value), key->words[i]) == 0) {
@@ -112,7 +161,8 @@ static dfx_status set_word(const struct key *key, int *to, json_object *value)
         }
         strcat(strcat(list, i ? ", " : ""), key->words[i]);
     }
-    return dfx__fail(DFX_ERROR_FORMAT, "%s must be one of: %s", key->name, list);
+    return dfx__fail(DFX_ERROR_FORMAT, "%s must be one of: %s%s", key->name, list,
+                     key->kind == MAYBE ? ", null" : "");
 }
 
 static int is_number(json_object *value)
@@ -147,31 +197,44 @@ static dfx_status set_flag(const struct key *key, int *to, json_object *value)
     return DFX_OK;
 }
 
-static dfx_status set_betas(const struct key *key, dfx__scheduler_config *c, json_object *value)
+static dfx_status fail_list(const struct key *key)
 {
-    size_t count =
-        json_object_is_type(value, json_type_array) ? json_object_array_length(value) : 0;
-    float *betas = NULL;
-    if (value) {
-        if (count < 1 || count > DFX__MAX_TRAIN_TIMESTEPS)
-            return dfx__fail(DFX_ERROR_FORMAT, "%s must be a list of 1 to %d numbers", key->name,
-                             DFX__MAX_TRAIN_TIMESTEPS);
-        betas = dfx__alloc(count, sizeof *betas);
-        if (!betas)
-            return dfx__no_memory();
-    }
+    return dfx__fail(DFX_ERROR_FORMAT, "%s must be a list of %d to %d %s", key->name,
+                     key->kind == LIST, DFX__MAX_TRAIN_TIMESTEPS,
+                     key->kind == STEPS ? "whole numbers" : "numbers");
+}
+
+static dfx_status set_items(const struct key *key, float *to, json_object *list, size_t count)
+{
     for (size_t i = 0; i < count; i++) {
-        double beta;
-        if (set_number(key, &beta, json_object_array_get_idx(value, i)) != DFX_OK) {
-            free(betas);
-            return dfx__fail(DFX_ERROR_FORMAT, "%s[%zu] must be a number from 0 to 1", key->name,
-                             i);
-        }
-        betas[i] = (float)beta;
+        double number;
+        if (set_number(key, &number, json_object_array_get_idx(list, i)) != DFX_OK ||
+            (key->kind == STEPS && number != rint(number)))
+            return dfx__fail(DFX_ERROR_FORMAT, "%s[%zu] must be a %snumber from %g to %g",
+                             key->name, i, key->kind == STEPS ? "whole " : "", key->least,
+                             key->most);
+        to[i] = (float)number;
     }
-    free(c->trained_betas);
-    c->trained_betas = betas;
-    c->trained_count = (int)count;
+    return DFX_OK;
+}
+
+/* null, and [] for steps, is an empty list. */
+static dfx_status set_list(const struct key *key, dfx__floats *to, json_object *value)
+{
+    int array = json_object_is_type(value, json_type_array);
+    size_t count = array ? json_object_array_length(value) : 0;
+    if (value && (!array || count > DFX__MAX_TRAIN_TIMESTEPS || (count == 0 && key->kind == LIST)))
+        return fail_list(key);
+    float *values = count ? dfx__alloc(count, sizeof *values) : NULL;
+    if (count && !values)
+        return dfx__no_memory();
+    dfx_status status = set_items(key, values, value, count);
+    if (status != DFX_OK) {
+        free(values);
+        return status;
+    }
+    free(to->values);
+    *to = (dfx__floats){ values, (int)count };
     return DFX_OK;
 }
 
@@ -184,9 +247,16 @@ static dfx_status set_key(dfx__scheduler_config *c, const struct key *key, json_
     case WHOLE:
         return set_whole(key, to, value);
     case WORD:
+    case MAYBE:
         return set_word(key, to, value);
-    case BETA_LIST:
-        return set_betas(key, c, value);
+    case LIST:
+    case STEPS:
+        return set_list(key, to, value);
+    case REFUSED:
+        if (!value)
+            return DFX_OK;
+        return dfx__fail(DFX_ERROR_FORMAT, "%s is an object of Python's: it must be null",
+                         key->name);
     case OPTIONAL:
         if (!value) {
             *(double *)to = NAN;
@@ -206,10 +276,19 @@ struct item {
     char key[ITEM_BYTES], value[ITEM_BYTES];
 };
 
+/* Where an item ends: at a comma that stands in no brackets. */
+static const char *item_end(const char *text)
+{
+    int depth = 0;
+    for (; *text && (*text != ',' || depth > 0); text++)
+        depth += (*text == '[') - (*text == ']');
+    return text;
+}
+
 /* Takes the next item off *text: 1, 0 at the end, -1 when there is no key=value. */
 static int next_item(const char **text, struct item *item)
 {
-    const char *from = *text, *end = from + strcspn(from, ","), *equals;
+    const char *from = *text, *end = item_end(from), *equals;
     if (!*from)
         return 0;
     *text = end + (*end == ',');
@@ -261,7 +340,7 @@ static dfx_status set_defaults(dfx__scheduler_config *c, const char *list)
 dfx_status dfx__scheduler_config_defaults(dfx__scheduler_config *c, const dfx__scheduler_type *type)
 {
     memset(c, 0, sizeof *c);
-    c->sigma_min = c->sigma_max = c->mu = NAN;
+    c->sigma_min = c->sigma_max = c->mu = c->shift_terminal = NAN;
     DFX__TRY(set_defaults(c, type->keys));
     return set_defaults(c, type->call_keys);
 }
@@ -314,6 +393,15 @@ dfx_status dfx__scheduler_config_from_choice(dfx__scheduler_config *c,
     return DFX_OK;
 }
 
+static dfx_status check_word(const dfx__scheduler_type *type, unsigned known, int word,
+                             const char *key, const char *const *words)
+{
+    if (!known || known >> word & 1)
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: does not take %s '%s'", type->class_name,
+                     key, words[word]);
+}
+
 dfx_status dfx__scheduler_config_check(const dfx__scheduler_config *c,
                                        const dfx__scheduler_type *type)
 {
@@ -322,14 +410,15 @@ dfx_status dfx__scheduler_config_check(const dfx__scheduler_config *c,
                          "scheduler %s: only one of use_karras_sigmas, use_exponential_sigmas and "
                          "use_beta_sigmas can be true",
                          type->class_name);
-    if (!(type->predictions >> c->prediction_type & 1))
-        return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: does not take prediction_type '%s'",
-                         type->class_name, predictions[c->prediction_type]);
-    return DFX_OK;
+    DFX__TRY(
+        check_word(type, type->predictions, c->prediction_type, "prediction_type", predictions));
+    DFX__TRY(check_word(type, type->algorithms, c->algorithm_type, "algorithm_type", algorithms));
+    return check_word(type, type->solvers, c->solver_type, "solver_type", solvers);
 }
 
 void dfx__scheduler_config_free(dfx__scheduler_config *c)
 {
-    free(c->trained_betas);
-    c->trained_betas = NULL;
+    free(c->trained_betas.values);
+    free(c->disable_corrector.values);
+    free(c->scale_factors.values);
 }

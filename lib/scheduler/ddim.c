@@ -50,11 +50,16 @@ static dfx_status step(dfx_scheduler *s, int i, const float *model_output, float
     return DFX_OK;
 }
 
-static const dfx__short_name names[] = { { "ddim", "" }, { NULL, NULL } };
+static const dfx_scheduler_name names[] = {
+    { "ddim", "" },
+    { "DDIMParallelScheduler", "" }, /* the same steps, which diffusers can take side by side */
+    { NULL, NULL },
+};
 
 const dfx__scheduler_type dfx__ddim = {
     .class_name = "DDIMScheduler",
     .names = names,
+    .when = "few steps that a seed repeats exactly; the classic for image to image and inversion",
     .keys = DFX__BETA_KEYS DFX__THRESHOLD_KEYS
     "clip_sample=true,clip_sample_range=1,set_alpha_to_one=true,timestep_spacing=leading,"
     "rescale_betas_zero_snr=false,",

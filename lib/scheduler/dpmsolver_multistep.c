@@ -1,8 +1,5 @@
 /* dpmsolver_multistep.c - DPM-Solver and DPM-Solver++ of order 1 to 3 over past model outputs, and
- * their stochastic versions (Lu et al. 2022, arXiv 2206.00927 and 2211.01095).
- *
- * Where a model also predicts a variance (variance_type "learned"), the step takes the mean alone:
- * the caller passes that part of the output. */
+ * their stochastic versions (Lu et al. 2022, arXiv 2206.00927 and 2211.01095). */
 #include "scheduler/scheduler.h"
 
 #include "core/status.h"
@@ -57,17 +54,41 @@ static int count_unclipped(const dfx_scheduler *s)
     return s->config.num_train_timesteps - (s->train - count);
 }
 
+static dfx_status check_custom(const dfx_scheduler *s)
+{
+    const dfx__scheduler_config *c = &s->config;
+    DFX__TRY(dfx__check_custom(s, c->use_karras_sigmas, "use_karras_sigmas"));
+    DFX__TRY(dfx__check_custom(s, c->use_lu_lambdas, "use_lu_lambdas"));
+    DFX__TRY(dfx__check_custom(s, c->use_exponential_sigmas, "use_exponential_sigmas"));
+    DFX__TRY(dfx__check_custom(s, c->use_beta_sigmas, "use_beta_sigmas"));
+    return dfx__check_custom(s, c->use_flow_sigmas, "use_flow_sigmas");
+}
+
+/* The caller's timesteps, else spaced ones, whole. */
+static dfx_status select_timesteps(const dfx_scheduler *s, dfx__schedule *out)
+{
+    int last = count_unclipped(s);
+    if (s->custom_timesteps) {
+        out->calls = s->steps;
+        for (int i = 0; i < out->calls; i++)
+            out->timesteps[i] = trunc(s->custom_timesteps[i]);
+        return DFX_OK;
+    }
+    if (last < 1)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "lambda_min_clipped %g leaves no timesteps",
+                         s->config.lambda_min_clipped);
+    out->calls = dfx__space_timesteps(s, last, s->steps + 1, out->timesteps);
+    dfx__round_all(out->timesteps, out->calls);
+    return DFX_OK;
+}
+
 static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
 {
     const dfx__scheduler_config *c = &s->config;
     dfx__ramp ramp = dfx__which_ramp(c);
-    int last = count_unclipped(s);
-    if (last < 1)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "lambda_min_clipped %g leaves no timesteps",
-                         c->lambda_min_clipped);
+    DFX__TRY(check_custom(s));
+    DFX__TRY(select_timesteps(s, out));
     if (ramp == DFX__NO_RAMP) {
-        out->calls = dfx__space_timesteps(s, last, s->steps + 1, out->timesteps);
-        dfx__round_all(out->timesteps, out->calls);
         for (int i = 0; i < out->calls; i++)
             out->sigmas[i] = dfx__sigma_at(s, out->timesteps[i]);
     } else {
@@ -239,7 +260,7 @@ static dfx_status step(dfx_scheduler *s, int i, const float *model_output, float
     return DFX_OK;
 }
 
-static const dfx__short_name names[] = {
+static const dfx_scheduler_name names[] = {
     { "dpmpp_2m", "algorithm_type=dpmsolver++,solver_order=2" },
     { "dpmpp_2m_karras", "algorithm_type=dpmsolver++,solver_order=2,use_karras_sigmas=true" },
     { "dpmpp_2m_sde", "algorithm_type=sde-dpmsolver++,solver_order=2" },
@@ -253,14 +274,20 @@ static const dfx__short_name names[] = {
 const dfx__scheduler_type dfx__dpmsolver_multistep = {
     .class_name = "DPMSolverMultistepScheduler",
     .names = names,
+    .when = "the best pictures in 15 to 25 steps for most models; the sde ones add noise",
     .keys = DFX__BETA_KEYS DFX__THRESHOLD_KEYS DFX__SIGMA_KEYS
     "solver_order=2,algorithm_type=dpmsolver++,solver_type=midpoint,lower_order_final=true,"
     "euler_at_final=false,use_lu_lambdas=false,use_flow_sigmas=false,flow_shift=1,"
     "final_sigmas_type=zero,lambda_min_clipped=-Infinity,timestep_spacing=linspace,"
-    "rescale_betas_zero_snr=false,use_dynamic_shifting=false,time_shift_type=exponential,",
+    "rescale_betas_zero_snr=false,use_dynamic_shifting=false,time_shift_type=exponential,"
+    "variance_type=null,",
     .call_keys = "mu=null",
     .predictions =
         1 << DFX__EPSILON | 1 << DFX__SAMPLE | 1 << DFX__V_PREDICTION | 1 << DFX__FLOW_PREDICTION,
+    .algorithms = 1 << DFX__DPMSOLVER | 1 << DFX__DPMSOLVER_PP | 1 << DFX__SDE_DPMSOLVER |
+                  1 << DFX__SDE_DPMSOLVER_PP | 1 << DFX__DEIS,
+    .custom = DFX__TIMESTEPS,
+    .variance = DFX__DROPS_VARIANCE,
     .init = init,
     .plan = plan,
     .step = step,

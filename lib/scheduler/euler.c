@@ -5,11 +5,20 @@
 
 #include <math.h>
 
+/* The caller's timesteps, else spaced ones. */
+static int select_timesteps(const dfx_scheduler *s, double *t)
+{
+    if (!s->custom_timesteps)
+        return dfx__space_timesteps(s, s->config.num_train_timesteps, s->steps, t);
+    for (int i = 0; i < s->steps; i++)
+        t[i] = s->custom_timesteps[i];
+    return s->steps;
+}
+
 /* The selected timesteps and their sigmas, before karras and the others replace both. */
 static void select_sigmas(const dfx_scheduler *s, dfx__schedule *out)
 {
-    out->calls = out->sigma_count =
-        dfx__space_timesteps(s, s->config.num_train_timesteps, s->steps, out->timesteps);
+    out->calls = out->sigma_count = select_timesteps(s, out->timesteps);
     for (int i = 0; i < out->calls; i++)
         out->timesteps[i] = (float)out->timesteps[i]; /* linspace makes fractions, in f32 */
     if (s->config.interpolation_type == DFX__INTERPOLATE_LINEAR) {
@@ -24,24 +33,57 @@ static void select_sigmas(const dfx_scheduler *s, dfx__schedule *out)
         out->sigmas[i] = expf(dfx__linspace_f32(from, to, out->sigma_count, i));
 }
 
-static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
+static int is_continuous(const dfx__scheduler_config *c)
+{
+    return c->timestep_type == DFX__CONTINUOUS && c->prediction_type == DFX__V_PREDICTION;
+}
+
+static dfx_status check_custom(const dfx_scheduler *s)
 {
     const dfx__scheduler_config *c = &s->config;
-    select_sigmas(s, out);
-    dfx__ramp ramp = dfx__which_ramp(c);
-    if (ramp != DFX__NO_RAMP) {
+    if (s->custom_sigmas && s->steps < 2)
+        return dfx__fail(DFX_ERROR_ARGUMENT,
+                         "scheduler %s: needs two sigmas of the caller's or "
+                         "more, the last one is where the last step ends",
+                         s->type->class_name);
+    DFX__TRY(dfx__check_custom(s, c->use_karras_sigmas, "use_karras_sigmas"));
+    DFX__TRY(dfx__check_custom(s, c->use_exponential_sigmas, "use_exponential_sigmas"));
+    DFX__TRY(dfx__check_custom(s, c->use_beta_sigmas, "use_beta_sigmas"));
+    return dfx__check_custom(s, is_continuous(c), "timestep_type=continuous and v_prediction");
+}
+
+/* All sigmas but the last one, and their timesteps. */
+static void plan_sigmas(dfx_scheduler *s, dfx__schedule *out)
+{
+    dfx__ramp ramp = dfx__which_ramp(&s->config);
+    if (s->custom_sigmas) {
+        out->calls = out->sigma_count = --s->steps;
+        for (int i = 0; i < s->steps; i++)
+            out->sigmas[i] = s->custom_sigmas[i];
+    } else {
+        select_sigmas(s, out);
+    }
+    if (ramp != DFX__NO_RAMP && !s->custom_sigmas) {
         double first = out->sigmas[0], last = out->sigmas[out->sigma_count - 1];
         dfx__ramp_sigmas(s, ramp, first, last, s->steps, out->sigmas);
         out->calls = out->sigma_count = s->steps;
-        for (int i = 0; i < s->steps; i++)
-            out->timesteps[i] = dfx__sigma_to_timestep(s, out->sigmas[i]);
     }
-    if (c->timestep_type == DFX__CONTINUOUS && c->prediction_type == DFX__V_PREDICTION) {
+    for (int i = 0; i < out->calls && (ramp != DFX__NO_RAMP || s->custom_sigmas); i++)
+        out->timesteps[i] = dfx__sigma_to_timestep(s, out->sigmas[i]);
+}
+
+static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
+{
+    const dfx__scheduler_config *c = &s->config;
+    DFX__TRY(check_custom(s));
+    plan_sigmas(s, out);
+    if (is_continuous(c)) {
         out->calls = out->sigma_count;
         for (int i = 0; i < out->calls; i++)
             out->timesteps[i] = 0.25f * logf((float)out->sigmas[i]);
     }
-    out->sigmas[out->sigma_count++] = dfx__last_sigma(s);
+    out->sigmas[out->sigma_count++] =
+        s->custom_sigmas ? s->custom_sigmas[s->steps] : dfx__last_sigma(s);
 
     float most = 0;
     for (int i = 0; i < out->sigma_count; i++)
@@ -104,7 +146,7 @@ static float input_divisor(const dfx_scheduler *s, int i)
     return sqrtf(s->sigmas[i] * s->sigmas[i] + 1);
 }
 
-static const dfx__short_name names[] = {
+static const dfx_scheduler_name names[] = {
     { "euler", "" },
     { "euler_karras", "use_karras_sigmas=true" },
     { NULL, NULL },
@@ -113,12 +155,14 @@ static const dfx__short_name names[] = {
 const dfx__scheduler_type dfx__euler = {
     .class_name = "EulerDiscreteScheduler",
     .names = names,
+    .when = "the plain, reliable one of Stable Diffusion XL; 20 to 30 steps",
     .keys = DFX__BETA_KEYS DFX__SIGMA_KEYS
     "interpolation_type=linear,timestep_spacing=linspace,timestep_type=discrete,"
     "rescale_betas_zero_snr=false,final_sigmas_type=zero,",
     .call_keys = "s_churn=0,s_tmin=0,s_tmax=Infinity,s_noise=1",
     .predictions =
         1 << DFX__EPSILON | 1 << DFX__SAMPLE | 1 << DFX__V_PREDICTION | 1 << DFX__ORIGINAL_SAMPLE,
+    .custom = DFX__TIMESTEPS | DFX__SIGMAS,
     .init = dfx__make_sigmas,
     .plan = plan,
     .step = step,

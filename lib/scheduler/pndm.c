@@ -151,7 +151,7 @@ static dfx_status step(dfx_scheduler *s, int i, const float *model_output, float
     return DFX_OK;
 }
 
-static const dfx__short_name names[] = {
+static const dfx_scheduler_name names[] = {
     { "pndm", "" },
     { "plms", "skip_prk_steps=true" },
     { NULL, NULL },
@@ -160,6 +160,7 @@ static const dfx__short_name names[] = {
 const dfx__scheduler_type dfx__pndm = {
     .class_name = "PNDMScheduler",
     .names = names,
+    .when = "Stable Diffusion 1's own (as plms); n + 1 calls of the model",
     .keys = DFX__BETA_KEYS "skip_prk_steps=false,set_alpha_to_one=false,timestep_spacing=leading,",
     .call_keys = "",
     .predictions = 1 << DFX__EPSILON | 1 << DFX__V_PREDICTION,

@@ -18,22 +18,28 @@ float dfx__linspace_f32(float from, float to, int count, int i)
     return (float)(i < count / 2 ? from + step * i : to - step * (count - 1 - i));
 }
 
-/* Nichol & Dhariwal 2021. */
-static double cosine_alpha_bar(double t)
+/* What is left of the signal at t from 0 to 1. */
+static double alpha_bar(int schedule, double t)
 {
-    double c = cos((t + 0.008) / 1.008 * M_PI / 2);
+    if (schedule == DFX__EXP) /* diffusers has it for Heun's method */
+        return exp(t * -12);
+    if (schedule == DFX__LAPLACE) { /* Hang et al. 2024 */
+        double snr = exp(-0.5 * copysign(1, 0.5 - t) * log(1 - 2 * fabs(0.5 - t) + 1e-6));
+        return sqrt(snr / (1 + snr));
+    }
+    double c = cos((t + 0.008) / 1.008 * M_PI / 2); /* Nichol & Dhariwal 2021 */
     return c * c;
 }
 
-static float cosine_beta(double now, double next)
+static float alpha_bar_beta(int schedule, double now, double next)
 {
-    return (float)fmin(1 - cosine_alpha_bar(next) / cosine_alpha_bar(now), 0.999);
+    return (float)fmin(1 - alpha_bar(schedule, next) / alpha_bar(schedule, now), 0.999);
 }
 
 static void make_betas(const dfx__scheduler_config *c, float *betas, int count)
 {
-    if (c->trained_betas) {
-        memcpy(betas, c->trained_betas, (size_t)count * sizeof *betas);
+    if (c->trained_betas.values) {
+        memcpy(betas, c->trained_betas.values, (size_t)count * sizeof *betas);
         return;
     }
     float start = (float)c->beta_start, end = (float)c->beta_end;
@@ -48,7 +54,9 @@ static void make_betas(const dfx__scheduler_config *c, float *betas, int count)
             betas[i] *= betas[i];
             break;
         case DFX__SQUAREDCOS_CAP_V2:
-            betas[i] = cosine_beta((double)i / count, (double)(i + 1) / count);
+        case DFX__LAPLACE:
+        case DFX__EXP:
+            betas[i] = alpha_bar_beta(c->beta_schedule, (double)i / count, (double)(i + 1) / count);
             break;
         default: /* sigmoid, of GeoDiff */
             betas[i] = 1 / (1 + expf(-dfx__linspace_f32(-6, 6, count, i)));
@@ -94,7 +102,7 @@ static dfx_status check_betas(const float *betas, int count)
 dfx_status dfx__make_alphas(dfx_scheduler *s)
 {
     const dfx__scheduler_config *c = &s->config;
-    int count = c->trained_betas ? c->trained_count : c->num_train_timesteps;
+    int count = c->trained_betas.values ? c->trained_betas.count : c->num_train_timesteps;
     float *betas = dfx__alloc((size_t)count, sizeof *betas);
     s->train = count;
     s->alphas_cumprod = dfx__alloc((size_t)count, sizeof *s->alphas_cumprod);
@@ -200,21 +208,40 @@ static dfx_status keep_schedule(dfx_scheduler *s, const dfx__schedule *schedule)
 {
     DFX__TRY(copy_finite(&s->timesteps, schedule->timesteps, schedule->calls, "timestep"));
     DFX__TRY(copy_finite(&s->sigmas, schedule->sigmas, schedule->sigma_count, "sigma"));
+    DFX__TRY(copy_finite(&s->extra, schedule->extra, schedule->extra_count, "level"));
     s->calls = schedule->calls;
     s->sigma_count = schedule->sigma_count;
     return DFX_OK;
 }
 
-dfx_status dfx__make_schedule(dfx_scheduler *s)
+dfx_status dfx__reserve_schedule(dfx__schedule *schedule, size_t room)
 {
-    size_t room = DFX__ROOM(s->steps);
-    double *values = dfx__alloc(2 * room, sizeof *values);
+    double *values = dfx__alloc(3 * room, sizeof *values);
     if (!values)
         return dfx__no_memory();
-    dfx__schedule schedule = { .timesteps = values, .sigmas = values + room };
+    free(schedule->timesteps); /* the lists are one allocation */
+    schedule->timesteps = values;
+    schedule->sigmas = values + room;
+    schedule->extra = values + 2 * room;
+    schedule->room = room;
+    return DFX_OK;
+}
+
+dfx_status dfx__make_schedule(dfx_scheduler *s)
+{
+    dfx__schedule schedule = { 0 };
+    DFX__TRY(dfx__reserve_schedule(&schedule, DFX__ROOM(s->steps)));
     dfx_status status = s->type->plan(s, &schedule);
     if (status == DFX_OK)
         status = keep_schedule(s, &schedule);
-    free(values);
+    free(schedule.timesteps);
     return status;
+}
+
+dfx_status dfx__check_custom(const dfx_scheduler *s, int on, const char *key)
+{
+    if (!s->custom_timesteps || !on)
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: takes no timesteps of the caller's with %s",
+                     s->type->class_name, key);
 }

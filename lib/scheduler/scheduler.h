@@ -9,25 +9,66 @@
 
 enum {
     DFX__MAX_TRAIN_TIMESTEPS = 100000, /* what a file may ask for; diffusers' models have 1000 */
-    DFX__MAX_BUFFERS = 6
+    DFX__MAX_BUFFERS = 16
 };
 
 /* Values of the configuration's word keys, in the order of the words in config.c. */
-enum { DFX__LINEAR, DFX__SCALED_LINEAR, DFX__SQUAREDCOS_CAP_V2, DFX__SIGMOID };
+enum {
+    DFX__LINEAR,
+    DFX__SCALED_LINEAR,
+    DFX__SQUAREDCOS_CAP_V2,
+    DFX__SIGMOID,
+    DFX__LAPLACE,
+    DFX__EXP
+};
 enum { DFX__LINSPACE, DFX__LEADING, DFX__TRAILING };
 enum {
     DFX__EPSILON,
     DFX__SAMPLE,
     DFX__V_PREDICTION,
     DFX__FLOW_PREDICTION,
-    DFX__ORIGINAL_SAMPLE /* Euler's other name of "sample" */
+    DFX__ORIGINAL_SAMPLE, /* Euler's other name of "sample" */
+    DFX__TRIGFLOW
 };
 enum { DFX__INTERPOLATE_LINEAR, DFX__INTERPOLATE_LOG_LINEAR };
 enum { DFX__DISCRETE, DFX__CONTINUOUS };
 enum { DFX__FINAL_ZERO, DFX__FINAL_SIGMA_MIN };
-enum { DFX__DPMSOLVER, DFX__DPMSOLVER_PP, DFX__SDE_DPMSOLVER, DFX__SDE_DPMSOLVER_PP, DFX__DEIS };
+enum {
+    DFX__DPMSOLVER,
+    DFX__DPMSOLVER_PP,
+    DFX__SDE_DPMSOLVER,
+    DFX__SDE_DPMSOLVER_PP,
+    DFX__DEIS,
+    DFX__DATA_PREDICTION,
+    DFX__NOISE_PREDICTION
+};
 enum { DFX__MIDPOINT, DFX__HEUN, DFX__LOGRHO, DFX__BH1, DFX__BH2 };
 enum { DFX__SHIFT_EXPONENTIAL, DFX__SHIFT_LINEAR };
+enum { DFX__SCHEDULE_KARRAS, DFX__SCHEDULE_EXPONENTIAL };
+enum {
+    DFX__NO_VARIANCE = -1, /* null */
+    DFX__FIXED_SMALL,
+    DFX__FIXED_SMALL_LOG,
+    DFX__FIXED_LARGE,
+    DFX__FIXED_LARGE_LOG,
+    DFX__LEARNED,
+    DFX__LEARNED_RANGE
+};
+enum {
+    DFX__NEAREST,
+    DFX__UPSCALE_LINEAR,
+    DFX__BILINEAR,
+    DFX__BICUBIC,
+    DFX__TRILINEAR,
+    DFX__AREA,
+    DFX__NEAREST_EXACT
+};
+
+/* A list key's numbers; owned, NULL for null and for []. */
+typedef struct {
+    float *values;
+    int count;
+} dfx__floats;
 
 /* The keys of all classes under diffusers' names; a class reads the ones that its row lists.
  * Numbers that may be null are NaN then. */
@@ -35,9 +76,9 @@ typedef struct {
     int num_train_timesteps;
     double beta_start, beta_end;
     int beta_schedule;
-    float *trained_betas; /* [trained_count], owned; NULL: beta_schedule */
-    int trained_count;
+    dfx__floats trained_betas; /* none: by beta_schedule */
     int rescale_betas_zero_snr;
+    double snr_shift_scale;
 
     int timestep_spacing, timestep_type, steps_offset;
     int prediction_type;
@@ -55,33 +96,59 @@ typedef struct {
     double lambda_min_clipped;
     int solver_order, algorithm_type, solver_type;
     int lower_order_final, euler_at_final;
+    int predictor_order, corrector_order, predict_x0;
+    dfx__floats disable_corrector; /* steps */
+    int variance_type;
+    double noise_sampler_seed;
 
-    double eta, s_churn, s_tmin, s_tmax, s_noise;
-    int use_clipped_model_output;
+    double shift, base_shift, max_shift, shift_terminal;
+    int base_image_seq_len, max_image_seq_len, invert_sigmas, stochastic_sampling;
+    dfx__floats scale_factors;
+    int upscale_mode;
+
+    double sigma_data, rho, snr, sampling_eps;
+    int sigma_schedule, clip_denoised, correct_steps;
+    int original_inference_steps;
+    double timestep_scaling;
+
+    double eta, s_churn, s_tmin, s_tmax, s_noise, strength;
+    double max_timesteps, intermediate_timesteps;
+    int use_clipped_model_output, order, jump_length, jump_n_sample;
 } dfx__scheduler_config;
 
-/* A short name of a class and the keys that it sets ("" for none). */
+/* What a class plans. The lists have room for DFX__ROOM(steps); dfx__reserve_schedule makes more.
+ */
 typedef struct {
-    const char *name, *keys;
-} dfx__short_name;
-
-/* What a class plans: timesteps and sigmas, each with room for DFX__ROOM(steps). */
-typedef struct {
-    double *timesteps, *sigmas;
-    int calls, sigma_count; /* sigma_count 0: a scheduler without sigmas */
+    double *timesteps, *sigmas, *extra;  /* extra: a further list that the class keeps, s->extra */
+    int calls, sigma_count, extra_count; /* sigma_count 0: a scheduler without sigmas */
+    size_t room;
 } dfx__schedule;
 #define DFX__ROOM(steps) (2 * (size_t)(steps) + 16)
+
+/* The lists of dfx_scheduler_set_custom that a class takes. */
+enum { DFX__TIMESTEPS = 1, DFX__SIGMAS = 2, DFX__BOTH_LISTS = 4 };
+
+/* What a class does with the variance behind a model's mean: it has none, drops it (and looks for
+ * it with epsilon only, as diffusers), or takes both parts. */
+enum { DFX__WITHOUT_VARIANCE, DFX__DROPS_VARIANCE, DFX__TAKES_VARIANCE };
 
 /* A row of the class table. */
 typedef struct {
     const char *class_name;
-    const dfx__short_name *names; /* ended by a NULL name */
+    const dfx_scheduler_name *names; /* ended by a NULL name; the first one is the usual one */
+    const char *when;                /* in a line, when to use it */
 
     /* "key=default,..." of diffusers' constructor. */
     const char *keys;
     /* The same of what diffusers takes when it runs: settings of a choice, never of a file. */
     const char *call_keys;
-    unsigned predictions; /* the prediction types that it takes, 1 << DFX__EPSILON and so on */
+    /* The words of prediction_type, algorithm_type and solver_type that it takes, 1 << DFX__EPSILON
+     * and so on; 0 where it has no such key. */
+    unsigned predictions, algorithms, solvers;
+    unsigned custom;   /* the lists that it takes, DFX__TIMESTEPS and so on; 0: none */
+    int variance;      /* DFX__DROPS_VARIANCE and so on */
+    int any_steps;     /* n may be more than the training timesteps */
+    size_t state_size; /* of s->state, which is 0 at each set_timesteps */
 
     /* After the configuration: refuses impossible combinations, makes the tables that do not depend
      * on the number of steps. */
@@ -94,9 +161,8 @@ typedef struct {
     void (*noise_level)(const dfx_scheduler *s, int i, float *alpha, float *sigma);
     /* What the sample is divided by for the model at call i; NULL: it is taken as it is. */
     float (*input_divisor)(const dfx_scheduler *s, int i);
+    void (*close)(dfx_scheduler *s); /* frees what the class keeps besides; NULL: nothing */
 } dfx__scheduler_type;
-
-extern const dfx__scheduler_type dfx__ddim, dfx__pndm, dfx__euler, dfx__dpmsolver_multistep;
 
 struct dfx_scheduler {
     const dfx__scheduler_type *type;
@@ -111,12 +177,19 @@ struct dfx_scheduler {
     int steps, calls, sigma_count;
     float *timesteps; /* [calls] */
     float *sigmas;    /* [sigma_count] or NULL */
+    float *extra;     /* what the class planned as such */
     float init_noise_sigma;
+
+    /* The caller's lists while a schedule is planned; NULL: not given. Their length is s->steps,
+     * until plan sets the number of steps that diffusers has then. */
+    const float *custom_timesteps, *custom_sigmas;
 
     int taken, next; /* steps since set_timesteps, and the call that must follow */
     float *buffer[DFX__MAX_BUFFERS];
     int buffers;
     size_t elements; /* of a sample and of a buffer: batch * n */
+    float *mean;     /* a sample's size: the model's output without its variance */
+    void *state;     /* the class's own, of a run */
 };
 
 /* config.c */
@@ -172,6 +245,10 @@ dfx_status dfx__check_timesteps(const dfx_scheduler *s, const dfx__schedule *sch
 /* Plans s->steps steps and keeps the schedule as floats. DFX_ERROR_ARGUMENT when a value of it is
  * not finite. */
 dfx_status dfx__make_schedule(dfx_scheduler *s);
+/* Room for `room` values in each list of a schedule that is being planned; what they hold goes. */
+dfx_status dfx__reserve_schedule(dfx__schedule *schedule, size_t room);
+/* DFX_ERROR_ARGUMENT when the caller gave timesteps and this key, which spaces sigmas, is on. */
+dfx_status dfx__check_custom(const dfx_scheduler *s, int on, const char *key);
 
 /* sigmas.c */
 

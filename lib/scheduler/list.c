@@ -1,0 +1,59 @@
+/* list.c - the table of schedulers: finds one by its names, and tells about all. */
+#include "scheduler/list.h"
+
+#include "core/status.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ROW(name) &dfx__##name,
+static const dfx__scheduler_type *const types[] = { DFX__SCHEDULERS(ROW) };
+#undef ROW
+enum { TYPE_COUNT = sizeof types / sizeof *types };
+
+static int is(const char *name, size_t length, const char *whole)
+{
+    return strlen(whole) == length && memcmp(whole, name, length) == 0;
+}
+
+/* The first short name of each class. */
+static void fail_unknown(const char *name, size_t length)
+{
+    char list[512] = "";
+    size_t used = 0;
+    for (int i = 0; i < TYPE_COUNT && used < sizeof list; i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "",
+                                 types[i]->names->name);
+    (void)dfx__fail(DFX_ERROR_UNSUPPORTED,
+                    "scheduler '%.*s' is not supported; there is %s: `dfx schedule --list` tells "
+                    "them apart",
+                    (int)(length < 80 ? length : 80), name, list);
+}
+
+const dfx__scheduler_type *dfx__find_scheduler(const char *name, size_t length, const char **preset)
+{
+    *preset = "";
+    if (length > 4 && memcmp(name, "Flax", 4) == 0)
+        name += 4, length -= 4;
+    for (int i = 0; i < TYPE_COUNT; i++) {
+        const dfx__scheduler_type *t = types[i];
+        if (is(name, length, t->class_name))
+            return t;
+        for (const dfx_scheduler_name *s = t->names; s->name; s++)
+            if (is(name, length, s->name)) {
+                *preset = s->keys;
+                return t;
+            }
+    }
+    fail_unknown(name, length);
+    return NULL;
+}
+
+int dfx_scheduler_describe(int index, dfx_scheduler_info *out)
+{
+    if (index < 0 || index >= TYPE_COUNT)
+        return 0;
+    const dfx__scheduler_type *t = types[index];
+    *out = (dfx_scheduler_info){ t->class_name, t->names, t->when, t->keys, t->call_keys };
+    return 1;
+}

@@ -1,0 +1,3 @@
+"""Schedulers of Karras et al. 2022's parameterisation."""
+
+CLASSES = {}

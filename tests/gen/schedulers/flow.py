@@ -1,0 +1,3 @@
+"""Schedulers of flow matching."""
+
+CLASSES = {}

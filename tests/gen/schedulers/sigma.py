@@ -1,0 +1,46 @@
+"""Schedulers over sigmas of one step: Euler, Heun, the second-order ones and their like."""
+
+from common import RAMPS, SD, SPACINGS, TRAINED, ZERO_SNR, Class
+
+
+def over_sigmas():
+    """What every class of the group has."""
+    for spacing in SPACINGS:
+        for offset in (0, 1):
+            yield dict(SD, timestep_spacing=spacing, steps_offset=offset)
+    yield {}
+    yield {"beta_schedule": "squaredcos_cap_v2"}
+    yield dict(SD, prediction_type="v_prediction")
+    yield TRAINED
+
+
+def euler():
+    yield from over_sigmas()
+    yield ZERO_SNR
+    for ramp in RAMPS:
+        for spacing in SPACINGS:
+            yield dict(SD, timestep_spacing=spacing, **{ramp: True})
+        yield dict(SD, sigma_min=0.05, sigma_max=12.5, **{ramp: True})
+    yield dict(SD, interpolation_type="log_linear")
+    yield dict(SD, interpolation_type="log_linear", use_karras_sigmas=True)
+    yield dict(SD, final_sigmas_type="sigma_min")
+    yield dict(SD, prediction_type="sample")
+    yield dict(SD, prediction_type="original_sample")
+    continuous = dict(SD, timestep_type="continuous")
+    yield continuous
+    yield dict(continuous, prediction_type="v_prediction")
+    yield dict(continuous, prediction_type="v_prediction", use_karras_sigmas=True)
+    yield dict(continuous, prediction_type="v_prediction", interpolation_type="log_linear")
+    yield dict(SD, s_churn=5.0, s_tmin=0.3, s_tmax=10.0, s_noise=1.1)
+    yield dict(SD, timesteps=[999, 800, 500.5, 201, 3])
+    yield dict(SD, timesteps=[981, 600, 20], timestep_spacing="leading", steps_offset=1,
+               final_sigmas_type="sigma_min")
+    yield dict(SD, timesteps=[700, 100], interpolation_type="log_linear")
+    yield dict(SD, sigmas=[14.6, 6.3, 2.5, 0.9, 0.1, 0.0])
+    yield dict(SD, sigmas=[9.0, 1.5, 0.25], use_karras_sigmas=True, timestep_spacing="leading")
+    yield dict(continuous, sigmas=[14.0, 3.0, 0.5, 0.0], prediction_type="v_prediction")
+
+
+CLASSES = {
+    "EulerDiscreteScheduler": Class(euler),
+}

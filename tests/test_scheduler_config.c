@@ -1,0 +1,170 @@
+/* test_scheduler_config.c - which schedulers, keys, settings and numbers of steps are taken, and
+ * what is refused in which words. */
+#include "scheduler_test.h"
+
+/* A config that must be refused with that status and a word in the message. */
+struct refused {
+    const char *config, *choice; /* config NULL: none */
+    dfx_status status;
+    const char *word;
+};
+
+#define DPM "{\"_class_name\": \"DPMSolverMultistepScheduler\""
+#define EULER "{\"_class_name\": \"EulerDiscreteScheduler\""
+static const struct refused refused[] = {
+    { NULL, NULL, DFX_ERROR_ARGUMENT, "config" },
+    { NULL, "", DFX_ERROR_UNSUPPORTED, "ddim" },
+    { NULL, "none", DFX_ERROR_UNSUPPORTED, "euler" },
+    { NULL, "euler,foo=1", DFX_ERROR_ARGUMENT, "'foo'" },
+    { NULL, "euler,foo", DFX_ERROR_ARGUMENT, "key=value" },
+    { NULL, "euler,=1", DFX_ERROR_ARGUMENT, "key=value" },
+    { NULL, "euler,beta_start=x", DFX_ERROR_ARGUMENT, "beta_start" },
+    { NULL, "euler,beta_start=NaN", DFX_ERROR_ARGUMENT, "beta_start" },
+    { NULL, "euler,beta_start=", DFX_ERROR_ARGUMENT, "beta_start" },
+    { NULL, "euler,timestep_spacing=odd", DFX_ERROR_ARGUMENT, "leading" },
+    { NULL, "euler,use_karras_sigmas=1", DFX_ERROR_ARGUMENT, "true or false" },
+    { NULL, "euler,use_karras_sigmas=true,use_beta_sigmas=true", DFX_ERROR_ARGUMENT, "only one" },
+    { NULL, "pndm,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
+    { NULL, "dpmpp_2m,solver_order=4", DFX_ERROR_ARGUMENT, "solver_order" },
+    { NULL, "dpmpp_2m,algorithm_type=dpmsolver", DFX_ERROR_ARGUMENT, "final_sigmas_type" },
+    { NULL, "dpmpp_2m,algorithm_type=deis", DFX_ERROR_ARGUMENT, "final_sigmas_type" },
+    { NULL, "dpmpp_2m,mu=1.1", DFX_ERROR_ARGUMENT, "use_dynamic_shifting" },
+    { "[]", NULL, DFX_ERROR_FORMAT, "object" },
+    { "{", NULL, DFX_ERROR_FORMAT, "" },
+    { "{}", NULL, DFX_ERROR_FORMAT, "_class_name" },
+    { "{\"_class_name\": 3}", NULL, DFX_ERROR_FORMAT, "_class_name" },
+    { "{\"_class_name\": \"NoScheduler\"}", NULL, DFX_ERROR_UNSUPPORTED, "'NoScheduler'" },
+    { EULER ", \"num_train_timesteps\": 2000000000}", NULL, DFX_ERROR_FORMAT,
+      "num_train_timesteps" },
+    { EULER ", \"num_train_timesteps\": 0}", NULL, DFX_ERROR_FORMAT, "num_train_timesteps" },
+    { EULER ", \"num_train_timesteps\": \"1000\"}", NULL, DFX_ERROR_FORMAT, "num_train_timesteps" },
+    { EULER ", \"num_train_timesteps\": null}", NULL, DFX_ERROR_FORMAT, "num_train_timesteps" },
+    { EULER ", \"beta_end\": NaN}", NULL, DFX_ERROR_FORMAT, "beta_end" },
+    { EULER ", \"beta_end\": Infinity}", NULL, DFX_ERROR_FORMAT, "beta_end" },
+    { EULER ", \"beta_schedule\": 3}", NULL, DFX_ERROR_FORMAT, "scaled_linear" },
+    { EULER ", \"trained_betas\": \"all\"}", NULL, DFX_ERROR_FORMAT, "trained_betas" },
+    { EULER ", \"trained_betas\": []}", NULL, DFX_ERROR_FORMAT, "trained_betas" },
+    { EULER ", \"trained_betas\": [0.1, null]}", NULL, DFX_ERROR_FORMAT, "trained_betas[1]" },
+    { EULER ", \"trained_betas\": [0.1, [2]]}", NULL, DFX_ERROR_FORMAT, "trained_betas[1]" },
+    { EULER ", \"rescale_betas_zero_snr\": true, \"num_train_timesteps\": 1}", NULL,
+      DFX_ERROR_ARGUMENT, "beta" },
+    { DPM ", \"use_karras_sigmas\": true, \"use_exponential_sigmas\": true}", NULL,
+      DFX_ERROR_ARGUMENT, "only one" },
+    { DPM ", \"algorithm_type\": \"data_prediction\"}", NULL, DFX_ERROR_ARGUMENT,
+      "algorithm_type" },
+    { DPM ", \"variance_type\": \"large\"}", NULL, DFX_ERROR_FORMAT, "null" },
+    { DPM ", \"lambda_min_clipped\": \"-inf\"}", NULL, DFX_ERROR_FORMAT, "lambda_min_clipped" },
+};
+
+static void test_refused(void)
+{
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        const struct refused *r = &refused[i];
+        dfx_scheduler *s;
+        dfx_status status = r->config ? open_text(&s, r->config, strlen(r->config), r->choice)
+                                      : dfx_scheduler_open(&s, NULL, r->choice);
+        ok(status == r->status && !s && strstr(dfx_error(), r->word), "refused: %s", dfx_error());
+        dfx_scheduler_free(s);
+    }
+}
+
+/* The step counts that a scheduler cannot take. */
+static void test_steps_refused(void)
+{
+    static const struct {
+        const char *choice;
+        int n;
+        const char *word;
+    } wrong[] = {
+        { "euler", 0, "1 to" },
+        { "euler", -5, "1 to" },
+        { "euler", 1001, "1000" },
+        { "pndm", 3, "skip_prk_steps" },
+        { "ddim,steps_offset=1", 1000, "steps_offset" },
+        { "dpmpp_2m,lambda_min_clipped=100", 5, "lambda_min_clipped" },
+        { "dpmpp_2m,beta_start=0,beta_end=0,use_exponential_sigmas=true", 5, "sigma" },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        dfx_scheduler *s;
+        float x[COUNT] = { 0 };
+        if (!ok(dfx_scheduler_open(&s, NULL, wrong[i].choice) == DFX_OK, "%s", wrong[i].choice))
+            continue;
+        ok(dfx_scheduler_set_timesteps(s, wrong[i].n) == DFX_ERROR_ARGUMENT &&
+               strstr(dfx_error(), wrong[i].word),
+           "refused: %s", dfx_error());
+        ok(dfx_scheduler_calls(s) == 0 &&
+               dfx_scheduler_step(s, 0, x, x, BATCH, EACH, NULL, NULL) == DFX_ERROR_ARGUMENT,
+           "no step without a schedule");
+        dfx_scheduler_free(s);
+    }
+}
+
+/* The first timestep of 20 that a config and a choice give. */
+static float first_timestep(const char *config, const char *choice)
+{
+    dfx_scheduler *s;
+    float first = -1;
+    if (open_text(&s, config, strlen(config), choice) == DFX_OK &&
+        dfx_scheduler_set_timesteps(s, 20) == DFX_OK)
+        first = dfx_scheduler_timesteps(s)[0];
+    dfx_scheduler_free(s);
+    return first;
+}
+
+/* The lists of a caller's that a scheduler does not take. */
+static void test_custom_refused(void)
+{
+    static const float list[] = { 900, 500, 100 }, bad[] = { 900, NAN, 100 };
+    static const struct {
+        const char *choice;
+        const float *timesteps, *sigmas;
+        int n;
+        const char *word;
+    } wrong[] = {
+        { "euler", NULL, NULL, 3, "needs" },
+        { "euler", list, list, 3, "not both" },
+        { "euler", list, NULL, 0, "1 to" },
+        { "euler", NULL, list, 1, "two sigmas" },
+        { "euler", bad, NULL, 3, "timestep 1" },
+        { "euler_karras", list, NULL, 3, "use_karras_sigmas" },
+        { "euler,timestep_type=continuous,prediction_type=v_prediction", list, NULL, 3,
+          "continuous" },
+        { "dpmpp_2m", NULL, list, 3, "sigmas" },
+        { "dpmpp_2m,use_lu_lambdas=true", list, NULL, 3, "use_lu_lambdas" },
+        { "ddim", list, NULL, 3, "timesteps" },
+        { "pndm", list, NULL, 3, "timesteps" },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        dfx_scheduler *s;
+        if (!ok(dfx_scheduler_open(&s, NULL, wrong[i].choice) == DFX_OK, "%s", wrong[i].choice))
+            continue;
+        ok(dfx_scheduler_set_custom(s, wrong[i].timesteps, wrong[i].sigmas, wrong[i].n) ==
+                   DFX_ERROR_ARGUMENT &&
+               strstr(dfx_error(), wrong[i].word) && dfx_scheduler_calls(s) == 0,
+           "refused: %s", dfx_error());
+        dfx_scheduler_free(s);
+    }
+}
+
+static void test_from_config(void)
+{
+    const char *published = "{\"_class_name\": \"FlaxPNDMScheduler\", \"skip_prk_steps\": true, "
+                            "\"steps_offset\": 1, \"eta\": 3, \"other\": [1], \"clip_sample\": 0}";
+    const char *saved = "{\"_class_name\": \"PNDMScheduler\", \"timestep_spacing\": \"leading\", "
+                        "\"steps_offset\": 1, \"use_karras_sigmas\": null}";
+    ok(first_timestep(published, NULL) == 951, "PNDM spaces leading by itself; Flax is dropped");
+    ok(first_timestep(published, "euler") == 999, "Euler takes its own default, linspace");
+    ok(first_timestep(saved, "euler") == 951, "but what the file carries goes over");
+    ok(first_timestep(saved, "EulerDiscreteScheduler,steps_offset=3") == 953, "keys of the choice");
+    ok(first_timestep(saved, "dpmpp_2m,timestep_spacing=trailing") == 999, "DPM++ trailing");
+    ok(first_timestep(published, "dpmpp_2m") == 999, "a class ignores foreign keys");
+}
+
+int main(void)
+{
+    test_refused();
+    test_steps_refused();
+    test_custom_refused();
+    test_from_config();
+    return done();
+}

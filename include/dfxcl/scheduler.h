@@ -90,6 +90,35 @@ DFX_API dfx_status dfx_scheduler_step(dfx_scheduler *s, int i, const float *mode
 DFX_API void dfx_scheduler_add_noise(const dfx_scheduler *s, int i, const float *x0,
                                      const float *noise, float *out, size_t batch, size_t n);
 
+/* A scheduler of the caller's own (docs/schedulers.md has one). `user` is dfx_scheduler_new's. */
+typedef struct {
+    const char *name; /* what dfx_scheduler_class and messages call it */
+    /* Plans n steps: writes each call's timestep, `room` of them at most (2 n + 16), and how large
+     * the first sample's noise is, which is 1 before. Returns how many calls there are; 0: it
+     * cannot take n steps. */
+    int (*set_timesteps)(void *user, int n, float *timesteps, int room, float *init_noise_sigma);
+    /* As dfx_scheduler_step, in order from set_timesteps on. Returns 0; anything else stops the run
+     * with DFX_ERROR_INTERRUPTED. */
+    int (*step)(void *user, int i, const float *model_output, float *x, size_t batch, size_t n,
+                dfx_noise_function *noise, void *noise_user);
+    /* A sample of call i is alpha * x0 + sigma * noise. */
+    void (*noise_level)(void *user, int i, float *alpha, float *sigma);
+    /* As dfx_scheduler_scale_model_input; NULL: the model takes the sample as it is. */
+    void (*scale_model_input)(void *user, int i, const float *x, float *out, size_t batch,
+                              size_t n);
+} dfx_scheduler_functions;
+
+/* Makes a scheduler of functions; `user` must live as long as it. Free it with dfx_scheduler_free.
+ * Errors: DFX_ERROR_ARGUMENT (a function is missing). */
+DFX_API dfx_status dfx_scheduler_new(dfx_scheduler **out, const dfx_scheduler_functions *functions,
+                                     void *user);
+
+/* Runs n steps with a model that knows the sample, in the scheduler's prediction type (a caller's
+ * own: noise); *error receives how far from the sample, of values in -1..1, they end: rounding
+ * errors, unless the schedule ends at a noise level above 0 or clips. Errors: those of
+ * set_timesteps and of step. */
+DFX_API dfx_status dfx_scheduler_check(dfx_scheduler *s, int n, float *error);
+
 #ifdef __cplusplus
 }
 #endif

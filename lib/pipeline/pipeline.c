@@ -190,6 +190,27 @@ const char *dfx_pipeline_hash(dfx_pipeline *p)
     return p->hash;
 }
 
+void dfx_pipeline_set_scheduler(dfx_pipeline *p, dfx_scheduler *s)
+{
+    p->scheduler = s;
+}
+
+dfx_status dfx__take_scheduler(dfx_scheduler **out, dfx_pipeline *p, const char *choice)
+{
+    if (p->scheduler && (!choice || strcmp(choice, dfx_scheduler_class(p->scheduler)) == 0)) {
+        *out = p->scheduler;
+        return DFX_OK;
+    }
+    const char *config = dfx__component_path(p, "scheduler");
+    return config ? dfx_scheduler_open(out, config, choice) : dfx__no_memory();
+}
+
+void dfx__release_scheduler(dfx_pipeline *p, dfx_scheduler *s)
+{
+    if (s != p->scheduler)
+        dfx_scheduler_free(s);
+}
+
 dfx_status dfx_pipeline_settings(dfx_pipeline *p, dfx_generate_options *options)
 {
     return p->class->settings(p, options);

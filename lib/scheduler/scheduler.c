@@ -85,8 +85,6 @@ void dfx_scheduler_free(dfx_scheduler *s)
 {
     if (!s)
         return;
-    if (s->type && s->type->close)
-        s->type->close(s);
     free_buffers(s);
     dfx__scheduler_config_free(&s->config);
     free(s->alphas_cumprod);
@@ -96,6 +94,8 @@ void dfx_scheduler_free(dfx_scheduler *s)
     free(s->sigmas);
     free(s->extra);
     free(s->state);
+    if (s->type && s->type->close)
+        s->type->close(s);
     free(s);
 }
 
@@ -198,6 +198,10 @@ int dfx_scheduler_output_parts(const dfx_scheduler *s)
 void dfx_scheduler_scale_model_input(const dfx_scheduler *s, int i, const float *x, float *out,
                                      size_t batch, size_t n)
 {
+    if (s->type->scale_model_input) {
+        s->type->scale_model_input(s, i, x, out, batch, n);
+        return;
+    }
     float divisor = s->type->input_divisor ? s->type->input_divisor(s, i) : 1;
     for (size_t k = 0; k < batch * n; k++)
         out[k] = x[k] / divisor;

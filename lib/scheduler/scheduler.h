@@ -161,6 +161,12 @@ typedef struct {
     void (*noise_level)(const dfx_scheduler *s, int i, float *alpha, float *sigma);
     /* What the sample is divided by for the model at call i; NULL: it is taken as it is. */
     float (*input_divisor)(const dfx_scheduler *s, int i);
+    /* The same where a division does not do; NULL: input_divisor. */
+    void (*scale_model_input)(const dfx_scheduler *s, int i, const float *x, float *out,
+                              size_t batch, size_t n);
+    /* What a model that knows x0 would say of x at call i, for dfx_scheduler_check; NULL: by
+     * prediction_type. */
+    float (*perfect_output)(const dfx_scheduler *s, int i, float x0, float x);
     void (*close)(dfx_scheduler *s); /* frees what the class keeps besides; NULL: nothing */
 } dfx__scheduler_type;
 
@@ -190,6 +196,7 @@ struct dfx_scheduler {
     size_t elements; /* of a sample and of a buffer: batch * n */
     float *mean;     /* a sample's size: the model's output without its variance */
     void *state;     /* the class's own, of a run */
+    void *own;       /* of a scheduler of the caller's, own.c */
 };
 
 /* config.c */

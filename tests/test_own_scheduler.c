@@ -1,0 +1,138 @@
+/* test_own_scheduler.c - docs/schedulers.md's scheduler draws what the built-in Euler draws, and
+ * steps with a perfect model end at the sample. */
+#include "tap.h"
+
+/* the page's own C, which leaves parameters unused */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wconversion"
+#include "tests/own_scheduler.inc"
+
+#include <unistd.h>
+
+static dfx_result *draw_picture(dfx_pipeline *p, const char *scheduler, const char **used)
+{
+    dfx_generate_options o = DFX_GENERATE_DEFAULT;
+    dfx_result *r;
+    o.prompt = "a red apple";
+    o.steps = 7;
+    o.scheduler = scheduler;
+    if (dfx_pipeline_generate(&r, p, &o) != DFX_OK)
+        printf("# %s\n", dfx_error());
+    if (dfx_pipeline_settings(p, &o) == DFX_OK)
+        *used = o.scheduler;
+    return r;
+}
+
+static double largest_difference(const dfx_result *a, const dfx_result *b)
+{
+    const dfx_tensor *x = dfx_result_floats(a), *y = dfx_result_floats(b);
+    double worst = x->bytes == y->bytes ? 0 : INFINITY;
+    for (size_t i = 0; i < x->bytes / sizeof(float) && isfinite(worst); i++)
+        worst = fmax(worst, fabs((double)((float *)x->data)[i] - ((float *)y->data)[i]));
+    return worst;
+}
+
+static void test_pipeline(dfx_scheduler *s)
+{
+    dfx_pipeline_options options = { .device = "cpu", .dtype = "f32" };
+    dfx_pipeline *p;
+    const char *used = "";
+    if (!ok(dfx_pipeline_open(&p, data("tiny"), &options) == DFX_OK, "the tiny model opens"))
+        return;
+    dfx_result *built_in = draw_picture(p, "euler,timestep_spacing=trailing", &used);
+    dfx_pipeline_set_scheduler(p, s);
+    dfx_result *own = draw_picture(p, NULL, &used);
+    ok(strcmp(used, "MyEuler") == 0, "the run's settings name it");
+    dfx_result *named = draw_picture(p, "ddim", &used);
+    dfx_pipeline_set_scheduler(p, NULL);
+    dfx_result *usual = draw_picture(p, NULL, &used);
+    if (ok(built_in && own && named && usual, "all draw")) {
+        double same = largest_difference(built_in, own);
+        ok(same < 1e-5, "it draws the built-in Euler's picture (%.0e)", same);
+        ok(largest_difference(named, own) > 1e-3, "a run may name another one");
+        ok(strcmp(used, "PNDMScheduler") == 0, "NULL brings the model's back");
+    }
+    dfx_result_free(built_in);
+    dfx_result_free(own);
+    dfx_result_free(named);
+    dfx_result_free(usual);
+    dfx_pipeline_free(p);
+}
+
+static void test_functions(dfx_scheduler *s)
+{
+    float x[2] = { 1, -1 }, output[2] = { 0 };
+    int count;
+    ok(strcmp(dfx_scheduler_class(s), "MyEuler") == 0 && dfx_scheduler_calls(s) == 0 &&
+           !dfx_scheduler_sigmas(s, &count),
+       "a new one has no schedule");
+    ok(dfx_scheduler_set_timesteps(s, 1001) == DFX_ERROR_ARGUMENT, "refused: %s", dfx_error());
+    ok(dfx_scheduler_set_custom(s, x, NULL, 2) == DFX_ERROR_ARGUMENT, "refused: %s", dfx_error());
+    ok(dfx_scheduler_set_timesteps(s, 2) == DFX_OK && dfx_scheduler_timesteps(s)[1] == 499 &&
+           dfx_scheduler_step(s, 0, output, x, 1, 2, NULL, NULL) == DFX_OK &&
+           dfx_scheduler_step(s, 0, output, x, 1, 2, NULL, NULL) == DFX_ERROR_ARGUMENT,
+       "its steps are in order");
+    dfx_scheduler_functions missing = my_euler_functions;
+    missing.step = NULL;
+    ok(dfx_scheduler_new(&s, &missing, NULL) == DFX_ERROR_ARGUMENT && !s, "refused: %s",
+       dfx_error());
+}
+
+/* How far from the sample 20 steps with a perfect model end. */
+static float check_error(dfx_scheduler *s)
+{
+    float error;
+    if (dfx_scheduler_check(s, 20, &error) != DFX_OK)
+        printf("# %s\n", dfx_error());
+    return error;
+}
+
+/* Choices whose steps end at the sample. Where a class's defaults end elsewhere, the keys say so.
+ * Not so: PNDM with v_prediction, which averages v of different noise levels; Euler with s_churn,
+ * which adds noise after the model has seen the sample. */
+static void test_check(dfx_scheduler *own)
+{
+    static const char *const choices[] = {
+        "ddim",
+        "ddim,prediction_type=v_prediction",
+        "ddim,prediction_type=sample,eta=1",
+        "pndm,set_alpha_to_one=true", /* the class ends at timestep 0's alpha by itself */
+        "plms,set_alpha_to_one=true",
+        "euler",
+        "euler_karras,prediction_type=v_prediction",
+        "euler,prediction_type=sample",
+        "dpmpp_2m",
+        "dpmpp_2m_karras,prediction_type=v_prediction",
+        "dpmpp_2m,use_flow_sigmas=true,prediction_type=flow_prediction",
+        "dpmpp_2m_sde",
+        "dpmpp_3m",
+        "dpmpp_2m,variance_type=learned",
+    };
+    ok(check_error(own) < 1e-5, "the page's ends at the sample");
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
+        dfx_scheduler *s;
+        if (!ok(dfx_scheduler_open(&s, NULL, choices[i]) == DFX_OK, "%s opens", choices[i]))
+            continue;
+        float error = check_error(s);
+        ok(error < 1e-4, "%s ends at the sample (%.0e)", choices[i], error);
+        dfx_scheduler_free(s);
+    }
+    dfx_scheduler *s;
+    ok(dfx_scheduler_open(&s, NULL, "euler,final_sigmas_type=sigma_min") == DFX_OK &&
+           check_error(s) > 1e-3,
+       "one that ends at a noise level does not");
+    dfx_scheduler_free(s);
+}
+
+int main(void)
+{
+    struct my_euler e;
+    dfx_scheduler *s;
+    if (!ok(dfx_scheduler_new(&s, &my_euler_functions, &e) == DFX_OK, "the page's scheduler"))
+        return done();
+    test_functions(s);
+    test_pipeline(s);
+    test_check(s);
+    dfx_scheduler_free(s);
+    return done();
+}

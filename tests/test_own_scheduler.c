@@ -89,7 +89,8 @@ static float check_error(dfx_scheduler *s)
 
 /* Choices whose steps end at the sample. Where a class's defaults end elsewhere, the keys say so.
  * Not so: PNDM with v_prediction, which averages v of different noise levels; Euler with s_churn,
- * which adds noise after the model has seen the sample. */
+ * which adds noise after the model has seen the sample; FlowMatchEuler with invert_sigmas, which
+ * ends at noise. */
 static void test_check(dfx_scheduler *own)
 {
     static const char *const choices[] = {
@@ -101,6 +102,12 @@ static void test_check(dfx_scheduler *own)
         "euler",
         "euler_karras,prediction_type=v_prediction",
         "euler,prediction_type=sample",
+        "flow_euler",
+        "flow_euler,shift=3,stochastic_sampling=true",
+        "flow_euler,use_dynamic_shifting=true,mu=1.15,shift_terminal=0.02",
+        "flow_heun",
+        "flow_lcm,shift=3",
+        "flow_map,shift=5",
         "dpmpp_2m",
         "dpmpp_2m_karras,prediction_type=v_prediction",
         "dpmpp_2m,use_flow_sigmas=true,prediction_type=flow_prediction",

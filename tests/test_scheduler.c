@@ -19,6 +19,10 @@ static const struct tested tested[] = {
     { "DPMSolverMultistepScheduler", 0, 0, 0 },
     /* timesteps are logarithms of sigmas, of which torch's f32 square root has one ulp more */
     { "EulerDiscreteScheduler", 1e-5, 0, 0 },
+    { "FlowMapEulerDiscreteScheduler", 0, 0, 0 },
+    { "FlowMatchEulerDiscreteScheduler", 0, 0, 0 },
+    { "FlowMatchHeunDiscreteScheduler", 0, 0, 0 },
+    { "FlowMatchLCMScheduler", 0, 0, 0 },
     { "PNDMScheduler", 0, 0, 0 },
 };
 

@@ -105,28 +105,13 @@ static float predict(int prediction, float sigma, float sigma_hat, float x, floa
     }
 }
 
-/* How much of sigma is added as noise before the step. */
-static float churn(const dfx_scheduler *s, float sigma)
-{
-    const dfx__scheduler_config *c = &s->config;
-    if (!(sigma >= (float)c->s_tmin && sigma <= (float)c->s_tmax))
-        return 0;
-    return (float)fmin(c->s_churn / (s->sigma_count - 1), sqrt(2) - 1);
-}
-
 static dfx_status step(dfx_scheduler *s, int i, const float *model_output, float *x, size_t batch,
                        size_t n, dfx_noise_function *noise, void *user)
 {
     size_t count = batch * n;
-    float sigma = s->sigmas[i], gamma = churn(s, sigma), sigma_hat = sigma * (gamma + 1);
-    if (gamma > 0) {
-        DFX__TRY(dfx__reserve(s, 1));
-        DFX__TRY(dfx__draw(s, noise, user, s->buffer[0]));
-        float s_noise = (float)s->config.s_noise;
-        float added = sqrtf(sigma_hat * sigma_hat - sigma * sigma);
-        for (size_t k = 0; k < count; k++)
-            x[k] += s->buffer[0][k] * s_noise * added;
-    }
+    float sigma = s->sigmas[i], sigma_hat;
+    DFX__TRY(dfx__reserve(s, 1));
+    DFX__TRY(dfx__churn(s, sigma, s->buffer[0], x, noise, user, &sigma_hat));
     float dt = s->sigmas[i + 1] - sigma_hat;
     for (size_t k = 0; k < count; k++) {
         float x0 = predict(s->config.prediction_type, sigma, sigma_hat, x[k], model_output[k]);

@@ -9,6 +9,10 @@
     X(ddim)                                                                                        \
     X(dpmsolver_multistep)                                                                         \
     X(euler)                                                                                       \
+    X(flow_euler)                                                                                  \
+    X(flow_heun)                                                                                   \
+    X(flow_lcm)                                                                                    \
+    X(flow_map)                                                                                    \
     X(pndm)
 
 #define DFX__DECLARE_SCHEDULER(name) extern const dfx__scheduler_type dfx__##name;

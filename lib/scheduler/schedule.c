@@ -198,8 +198,8 @@ static dfx_status copy_finite(float **to, const double *from, int count, const c
         if (!isfinite(copy[i]))
             return dfx__fail(
                 DFX_ERROR_ARGUMENT,
-                "the schedule's %s %d is %g: check the scheduler's beta and sigma keys", what, i,
-                from[i]);
+                "the schedule's %s %d is %g: check the scheduler's beta, sigma and shift keys",
+                what, i, from[i]);
     }
     return DFX_OK;
 }

@@ -265,6 +265,8 @@ double dfx__sigma_at(const dfx_scheduler *s, double t); /* linear between timest
 double dfx__sigma_to_timestep(const dfx_scheduler *s, double sigma);
 double dfx__last_sigma(const dfx_scheduler *s); /* by final_sigmas_type */
 
+double dfx__linspace(double from, double to, int n, int i); /* numpy.linspace(from, to, n)[i] */
+
 /* The way of spacing sigmas that the keys choose; with several of them diffusers' first one. */
 typedef enum {
     DFX__NO_RAMP,
@@ -279,6 +281,11 @@ dfx__ramp dfx__which_ramp(const dfx__scheduler_config *c);
  * `last`). */
 void dfx__ramp_sigmas(const dfx_scheduler *s, dfx__ramp ramp, double first, double last, int n,
                       double *sigmas);
+
+/* Adds to x the noise that s_churn asks for at sigma (Karras et al. 2022, algorithm 2); *sigma_hat
+ * is its level then. `drawn` is room for a sample. */
+dfx_status dfx__churn(const dfx_scheduler *s, float sigma, float *drawn, float *x,
+                      dfx_noise_function *noise, void *user, float *sigma_hat);
 
 /* beta_quantile.c */
 

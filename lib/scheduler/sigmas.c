@@ -1,6 +1,6 @@
 /* sigmas.c - noise levels of the sigma solvers: over training timesteps, and the ways to space
  * them. As in diffusers the table is f32 and what is computed from it is double. */
-#include "scheduler/scheduler.h"
+#include "scheduler/flow.h"
 
 #include "core/memory.h"
 #include "core/status.h"
@@ -70,8 +70,7 @@ double dfx__last_sigma(const dfx_scheduler *s)
     return s->config.final_sigmas_type == DFX__FINAL_ZERO ? 0 : s->train_sigmas[0];
 }
 
-/* numpy.linspace(from, to, n)[i] */
-static double linspace(double from, double to, int n, int i)
+double dfx__linspace(double from, double to, int n, int i)
 {
     return n > 1 && i == n - 1 ? to : n > 1 ? i * ((to - from) / (n - 1)) + from : from;
 }
@@ -92,8 +91,14 @@ dfx__ramp dfx__which_ramp(const dfx__scheduler_config *c)
 static double flow_sigma(const dfx__scheduler_config *c, int n, int i)
 {
     double shift = isnan(c->mu) ? c->flow_shift : exp(c->mu);
-    double sigma = 1 - linspace(1, 1.0 / c->num_train_timesteps, n + 1, n - i);
-    return shift * sigma / (1 + (shift - 1) * sigma);
+    return dfx__shift_sigma(shift, 1 - dfx__linspace(1, 1.0 / c->num_train_timesteps, n + 1, n - i),
+                            0);
+}
+
+static double lu_sigma(const dfx_scheduler *s, double part)
+{
+    double most = s->log_train_sigmas[s->train - 1], least = s->log_train_sigmas[0];
+    return exp(most + part * (least - most));
 }
 
 void dfx__ramp_sigmas(const dfx_scheduler *s, dfx__ramp ramp, double first, double last, int n,
@@ -104,18 +109,41 @@ void dfx__ramp_sigmas(const dfx_scheduler *s, dfx__ramp ramp, double first, doub
     double most = isnan(c->sigma_max) ? first : c->sigma_max;
     double least = isnan(c->sigma_min) ? last : c->sigma_min;
     double most_root = pow(most, 1 / rho), least_root = pow(least, 1 / rho);
-    double most_log = s->log_train_sigmas[s->train - 1], least_log = s->log_train_sigmas[0];
     for (int i = 0; i < n; i++) {
-        double part = linspace(0, 1, n, i);
+        double part = dfx__linspace(0, 1, n, i);
         if (ramp == DFX__KARRAS)
             sigmas[i] = pow(most_root + part * (least_root - most_root), rho);
         else if (ramp == DFX__LU)
-            sigmas[i] = exp(most_log + part * (least_log - most_log));
+            sigmas[i] = lu_sigma(s, part);
         else if (ramp == DFX__EXPONENTIAL)
-            sigmas[i] = exp(linspace(log(most), log(least), n, i));
+            sigmas[i] = exp(dfx__linspace(log(most), log(least), n, i));
         else if (ramp == DFX__BETA)
             sigmas[i] = least + dfx__beta_quantile(1 - part, a) * (most - least);
         else
             sigmas[i] = flow_sigma(c, n, i);
     }
+}
+
+/* How much larger than sigma the noise is made. */
+static float churn(const dfx_scheduler *s, float sigma)
+{
+    const dfx__scheduler_config *c = &s->config;
+    if (!(sigma >= (float)c->s_tmin && sigma <= (float)c->s_tmax))
+        return 0;
+    return (float)fmin(c->s_churn / (s->sigma_count - 1), sqrt(2) - 1);
+}
+
+dfx_status dfx__churn(const dfx_scheduler *s, float sigma, float *drawn, float *x,
+                      dfx_noise_function *noise, void *user, float *sigma_hat)
+{
+    float gamma = churn(s, sigma);
+    *sigma_hat = sigma * (gamma + 1);
+    if (!(gamma > 0))
+        return DFX_OK;
+    DFX__TRY(dfx__draw(s, noise, user, drawn));
+    float s_noise = (float)s->config.s_noise;
+    float added = sqrtf(*sigma_hat * *sigma_hat - sigma * sigma);
+    for (size_t k = 0; k < s->elements; k++)
+        x[k] += drawn[k] * s_noise * added;
+    return DFX_OK;
 }

@@ -18,7 +18,13 @@ static const struct tested tested[] = {
     { "DDIMScheduler", 0, 0, 0 },
     { "DPMSolverMultistepScheduler", 0, 0, 0 },
     /* timesteps are logarithms of sigmas, of which torch's f32 square root has one ulp more */
+    { "EulerAncestralDiscreteScheduler", 0, 0, 0 },
     { "EulerDiscreteScheduler", 1e-5, 0, 0 },
+    /* the same for these */
+    { "HeunDiscreteScheduler", 1e-5, 0, 0 },
+    { "KDPM2AncestralDiscreteScheduler", 1e-5, 0, 0 },
+    { "KDPM2DiscreteScheduler", 1e-5, 0, 0 },
+    { "LMSDiscreteScheduler", 1e-5, 0, 0 },
     { "FlowMapEulerDiscreteScheduler", 0, 0, 0 },
     { "FlowMatchEulerDiscreteScheduler", 0, 0, 0 },
     { "FlowMatchHeunDiscreteScheduler", 0, 0, 0 },

@@ -9,10 +9,15 @@
     X(ddim)                                                                                        \
     X(dpmsolver_multistep)                                                                         \
     X(euler)                                                                                       \
+    X(euler_ancestral)                                                                             \
     X(flow_euler)                                                                                  \
     X(flow_heun)                                                                                   \
     X(flow_lcm)                                                                                    \
     X(flow_map)                                                                                    \
+    X(heun)                                                                                        \
+    X(kdpm2)                                                                                       \
+    X(kdpm2_ancestral)                                                                             \
+    X(lms)                                                                                         \
     X(pndm)
 
 #define DFX__DECLARE_SCHEDULER(name) extern const dfx__scheduler_type dfx__##name;

@@ -88,9 +88,9 @@ static float check_error(dfx_scheduler *s)
 }
 
 /* Choices whose steps end at the sample. Where a class's defaults end elsewhere, the keys say so.
- * Not so: PNDM with v_prediction, which averages v of different noise levels; Euler with s_churn,
- * which adds noise after the model has seen the sample; FlowMatchEuler with invert_sigmas, which
- * ends at noise. */
+ * Not so: IPNDM, whose first sample is all noise and first step forgets x0; PNDM with v_prediction,
+ * which averages v of different noise levels; Euler with s_churn, which adds noise after the model
+ * has seen the sample; FlowMatchEuler with invert_sigmas, which ends at noise. */
 static void test_check(dfx_scheduler *own)
 {
     static const char *const choices[] = {
@@ -101,6 +101,8 @@ static void test_check(dfx_scheduler *own)
         "plms,set_alpha_to_one=true",
         "euler",
         "euler_a",
+        "edm_euler",
+        "edm_euler,prediction_type=v_prediction,sigma_schedule=exponential",
         "euler_karras,prediction_type=v_prediction",
         "euler,prediction_type=sample",
         "flow_euler",

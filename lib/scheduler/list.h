@@ -8,6 +8,7 @@
 #define DFX__SCHEDULERS(X)                                                                         \
     X(ddim)                                                                                        \
     X(dpmsolver_multistep)                                                                         \
+    X(edm_euler)                                                                                   \
     X(euler)                                                                                       \
     X(euler_ancestral)                                                                             \
     X(flow_euler)                                                                                  \
@@ -15,6 +16,7 @@
     X(flow_lcm)                                                                                    \
     X(flow_map)                                                                                    \
     X(heun)                                                                                        \
+    X(ipndm)                                                                                       \
     X(kdpm2)                                                                                       \
     X(kdpm2_ancestral)                                                                             \
     X(lms)                                                                                         \

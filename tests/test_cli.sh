@@ -64,7 +64,7 @@ test_usage()
     ok "option before the command" fails 2 "--steps: no such option" --steps 2
     ok "version" prints '^dfx [0-9]' --version
     ok "help" prints 'commands:' --help
-    for command in generate devices selftest inspect forward; do
+    for command in generate devices selftest inspect forward tokenize schedule rng; do
         ok "$command --help" prints '^example:' $command --help
     done
     ok "unknown option" fails 2 "--stpes: no such option; did you mean --steps" generate a --stpes 2
@@ -194,6 +194,47 @@ test_tensors()
     ok "writes nothing" test ! -e f.safetensors
 }
 
+# drawn SEED SHAPE DTYPE FILE: the noise is written to FILE, with nothing on stdout or stderr.
+drawn()
+{
+    "$dfx" rng --seed "$1" --shape "$2" --dtype "$3" --out "$4" >out.txt 2>err.txt &&
+        test ! -s out.txt && test ! -s err.txt
+}
+
+# holds FILE SHAPE DTYPE TYPE VALUES: the file has that noise; od's TYPE of its last bytes.
+holds()
+{
+    grep -aq "\"noise\":{\"dtype\":\"$3\",\"shape\":\\[$2\\]" "$1" || return 1
+    got=$(tail -c "${4%% *}" "$1" | od -An -t"${4##* }")
+    echo "$got"
+    echo "$got" | grep -q "$5"
+}
+
+test_rng()
+{
+    ok "noise" drawn 42 3 f32 n.safetensors
+    # torch.randn(3, generator=torch.Generator().manual_seed(42))
+    ok "is torch's" holds n.safetensors 3 F32 "12 f4" '0\.3366.* 0\.1288.* 0\.2344'
+    ok "of a shape" drawn 42 1,2,3,4 bf16 s.safetensors
+    ok "in bf16" holds s.safetensors 1,2,3,4 BF16 "48 x2" '3ff7 3fbe 3f67'
+    ok "a seed over 32 bits" drawn 4294967338 3 f32 m.safetensors
+    ok "has the noise of its low 32" cmp n.safetensors m.safetensors
+    ok "a negative seed" drawn -4294967254 3 f32 m.safetensors
+    ok "counts from 2^64" cmp n.safetensors m.safetensors
+    "$dfx" rng --seed 42 --shape 3 --out - >m.safetensors
+    ok "noise on stdout" cmp n.safetensors m.safetensors
+    ok "no seed" fails 2 "--seed is missing" rng --shape 3 --out n.safetensors
+    ok "no shape" fails 2 "--shape is missing" rng --seed 3 --out n.safetensors
+    ok "no file" fails 2 "--out is missing" rng --seed 3 --shape 3
+    for shape in 0 1,0 -1 1, ,1 1x2 1,,2 "" 1,1,1,1,1,1 99999999999999999999 65536,65536; do
+        ok "shape $shape" fails 2 "--shape: " rng --seed 3 --shape "$shape" --out n.safetensors
+    done
+    ok "dtype" fails 2 "--dtype: " rng --seed 3 --shape 3 --dtype f64 --out n.safetensors
+    ok "seed under 64 bits" fails 2 "--seed: " rng --seed=-9223372036854775809 --shape 3 --out n
+    ok "seed that is no number" fails 2 "--seed: " rng --seed 1.5 --shape 3 --out n
+    ok "noise into no folder" fails 1 "no/n: cannot" rng --seed 3 --shape 3 --out no/n
+}
+
 # Waits until the run in the background is in its steps, then presses Ctrl-C.
 interrupt()
 {
@@ -217,6 +258,7 @@ test_wrong_settings
 test_information
 test_generate
 test_tensors
+test_rng
 ok "Ctrl-C ends a run with 130" interrupt
 ok "and leaves no file, whole or not" empty i
 done_testing

@@ -214,6 +214,8 @@ dfx_status dfx__scheduler_config_from_choice(dfx__scheduler_config *c,
 /* What holds for every class: one way of spacing sigmas, a prediction type that it takes. */
 dfx_status dfx__scheduler_config_check(const dfx__scheduler_config *c,
                                        const dfx__scheduler_type *type);
+/* dfx_scheduler_describe_key, of a class. */
+int dfx__describe_key(const dfx__scheduler_type *type, int index, dfx_scheduler_key *out);
 void dfx__scheduler_config_free(dfx__scheduler_config *c);
 
 /* The keys that most classes have, for the rows. */

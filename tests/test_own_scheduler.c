@@ -101,6 +101,8 @@ static void test_check(dfx_scheduler *own)
         "plms,set_alpha_to_one=true",
         "euler",
         "euler_a",
+        "dpmpp_sde,noise_sampler_seed=5",
+        "dpmpp_sde_karras,prediction_type=v_prediction",
         "edm_euler",
         "edm_euler,prediction_type=v_prediction,sigma_schedule=exponential",
         "euler_karras,prediction_type=v_prediction",

@@ -28,6 +28,8 @@ static const struct refused refused[] = {
     { NULL, "euler_a,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
     { NULL, "kdpm2,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
     { NULL, "kdpm2_a,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
+    { NULL, "dpmpp_sde,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
+    { NULL, "dpmpp_sde,noise_sampler_seed=-1", DFX_ERROR_ARGUMENT, "noise_sampler_seed" },
     { NULL, "edm_euler,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
     { NULL, "edm_euler,sigma_min=80", DFX_ERROR_ARGUMENT, "above sigma_min" },
     { NULL, "edm_euler,sigma_min=0", DFX_ERROR_ARGUMENT, "above 0" },
@@ -103,6 +105,7 @@ static void test_steps_refused(void)
         { "flow_euler,use_dynamic_shifting=true,mu=0,time_shift_type=linear", 5, "shift keys" },
         { "pndm", 3, "skip_prk_steps" },
         { "ddim,steps_offset=1", 1000, "steps_offset" },
+        { "dpmpp_sde,trained_betas=[0.1,0.2,0.3]", 5, "fall" },
         { "kdpm2_a,beta_schedule=squaredcos_cap_v2", 5, "middle" },
         { "dpmpp_2m,lambda_min_clipped=100", 5, "lambda_min_clipped" },
         { "dpmpp_2m,beta_start=0,beta_end=0,use_exponential_sigmas=true", 5, "sigma" },
@@ -154,6 +157,7 @@ static void test_custom_refused(void)
           "continuous" },
         { "heun_karras", list, NULL, 3, "use_karras_sigmas" },
         { "heun", NULL, list, 3, "sigmas" },
+        { "dpmpp_sde", list, NULL, 3, "timesteps" },
         { "edm_euler", NULL, list, 3, "sigmas" },
         { "lms", list, NULL, 3, "timesteps" },
         { "dpmpp_2m", NULL, list, 3, "sigmas" },
@@ -177,7 +181,8 @@ static void test_custom_refused(void)
 /* Where a run may start in schedules of two calls a step. */
 static void test_half_steps(void)
 {
-    static const char *const choices[] = { "heun", "kdpm2", "kdpm2_a" };
+    static const char *const choices[] = { "dpmpp_sde,noise_sampler_seed=1", "heun", "kdpm2",
+                                           "kdpm2_a" };
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
         dfx_scheduler *s;
         float x[COUNT] = { 0 };
@@ -190,6 +195,28 @@ static void test_half_steps(void)
         ok(dfx_scheduler_step(s, 4, x, x, BATCH, EACH, NULL, NULL) == DFX_OK, "starts at call 4");
         dfx_scheduler_free(s);
     }
+}
+
+/* A Brownian motion needs a seed before the first step; the same seed is the same motion. */
+static void test_generator(void)
+{
+    dfx_scheduler *s;
+    dfx_rng rng;
+    float x[2][COUNT] = { 0 }, output[COUNT] = { 0 };
+    dfx_scheduler_open(&s, NULL, "dpmpp_sde");
+    dfx_scheduler_set_timesteps(s, 5);
+    ok(dfx_scheduler_step(s, 0, output, x[0], BATCH, EACH, NULL, NULL) == DFX_ERROR_ARGUMENT &&
+           strstr(dfx_error(), "noise_sampler_seed"),
+       "refused: %s", dfx_error());
+    dfx_scheduler_set_generator(s, &rng);
+    for (int run = 0; run < 2; run++) {
+        dfx_rng_seed(&rng, 3);
+        dfx_scheduler_set_timesteps(s, 5);
+        for (int i = 0; i < 3; i++)
+            dfx_scheduler_step(s, i, output, x[run], BATCH, EACH, NULL, NULL);
+    }
+    ok(x[0][0] != 0 && memcmp(x[0], x[1], sizeof x[0]) == 0, "with a generator it repeats");
+    dfx_scheduler_free(s);
 }
 
 static void test_from_config(void)
@@ -212,6 +239,7 @@ int main(void)
     test_steps_refused();
     test_custom_refused();
     test_half_steps();
+    test_generator();
     test_from_config();
     return done();
 }

@@ -15,6 +15,7 @@ typedef struct {
     int next; /* the next word to use */
     int has_normal;
     double normal; /* kept for the next draw of fewer than 16 */
+    uint64_t seed; /* initial_seed() */
 } dfx_rng;
 
 /* Generator("cpu").manual_seed(seed); only the low 32 bits reach the generator, as in torch. A

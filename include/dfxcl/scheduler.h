@@ -14,6 +14,7 @@
 #define DFXCL_SCHEDULER_H
 
 #include "dfxcl/base.h"
+#include "dfxcl/rng.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -96,6 +97,12 @@ DFX_API void dfx_scheduler_scale_model_input(const dfx_scheduler *s, int i, cons
 DFX_API dfx_status dfx_scheduler_step(dfx_scheduler *s, int i, const float *model_output, float *x,
                                       size_t batch, size_t n, dfx_noise_function *noise,
                                       void *user);
+
+/* The generator of the runs to come, borrowed; NULL: none. Schedulers whose noise is a Brownian
+ * motion, not drawn call by call, seed it from here: CosineDPMSolverMultistep with the generator's
+ * own seed, DPMSolverSDE without noise_sampler_seed with the generator's next number, as diffusers
+ * does after torch.manual_seed(seed). Others do not look at it. */
+DFX_API void dfx_scheduler_set_generator(dfx_scheduler *s, dfx_rng *rng);
 
 /* out = x0 with the noise level of call i. All are [batch, n]. */
 DFX_API void dfx_scheduler_add_noise(const dfx_scheduler *s, int i, const float *x0,

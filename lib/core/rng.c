@@ -18,6 +18,7 @@ enum {
 void dfx_rng_seed(dfx_rng *rng, uint64_t seed)
 {
     memset(rng, 0, sizeof *rng);
+    rng->seed = seed;
     rng->word[0] = (uint32_t)seed;
     for (uint32_t i = 1; i < WORDS; i++)
         rng->word[i] = 1812433253u * (rng->word[i - 1] ^ rng->word[i - 1] >> 30) + i;

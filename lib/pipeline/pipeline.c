@@ -209,6 +209,8 @@ void dfx__release_scheduler(dfx_pipeline *p, dfx_scheduler *s)
 {
     if (s != p->scheduler)
         dfx_scheduler_free(s);
+    else if (s)
+        dfx_scheduler_set_generator(s, NULL); /* which was the run's */
 }
 
 dfx_status dfx_pipeline_settings(dfx_pipeline *p, dfx_generate_options *options)

@@ -393,6 +393,7 @@ static dfx_status run_all(struct run *r, dfx_result *result)
     const dfx_generate_options *o = r->o;
     DFX__TRY(dfx__take_scheduler(&r->scheduler, r->p, o->scheduler));
     DFX__TRY(dfx_scheduler_set_timesteps(r->scheduler, o->steps));
+    dfx_scheduler_set_generator(r->scheduler, &r->rng);
     DFX__TRY(allocate(r));
     DFX__TRY(encode_prompt(r, &result->prompt_embeds));
     DFX__TRY(prepare_unet(r, &result->prompt_embeds));

@@ -58,7 +58,7 @@ static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
         for (int i = 0; i < out->calls; i++)
             out->timesteps[i] = 0.25f * logf((float)out->sigmas[i]);
     }
-    dfx__end_sigmas(s, out, s->custom_sigmas ? s->custom_sigmas[s->steps] : dfx__last_sigma(s));
+    dfx__finish_sigmas(s, out, s->custom_sigmas ? s->custom_sigmas[s->steps] : dfx__last_sigma(s));
     return DFX_OK;
 }
 

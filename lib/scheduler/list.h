@@ -8,6 +8,7 @@
 #define DFX__SCHEDULERS(X)                                                                         \
     X(ddim)                                                                                        \
     X(dpmsolver_multistep)                                                                         \
+    X(dpmsolver_sde)                                                                               \
     X(edm_euler)                                                                                   \
     X(euler)                                                                                       \
     X(euler_ancestral)                                                                             \

@@ -4,14 +4,6 @@
 
 #include "core/status.h"
 
-#include <math.h>
-
-static dfx_status init(dfx_scheduler *s)
-{
-    dfx__ignore_karras_limits(&s->config);
-    return dfx__make_sigmas(s);
-}
-
 /* The Lagrange polynomial that is 1 at sigma i - j and 0 at the others of `order` sigmas. */
 static double lagrange(const float *sigma, int order, int j, double at)
 {
@@ -83,7 +75,7 @@ const dfx__scheduler_type dfx__lms = {
     .keys = DFX__BETA_KEYS DFX__SIGMA_KEYS "timestep_spacing=linspace,",
     .call_keys = "order=4",
     .predictions = 1 << DFX__EPSILON | 1 << DFX__SAMPLE | 1 << DFX__V_PREDICTION,
-    .init = init,
+    .init = dfx__make_sigmas_karras,
     .plan = dfx__plan_sigmas,
     .step = step,
     .noise_level = dfx__sigma_noise_level,

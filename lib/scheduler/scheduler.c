@@ -207,6 +207,11 @@ void dfx_scheduler_scale_model_input(const dfx_scheduler *s, int i, const float 
         out[k] = x[k] / divisor;
 }
 
+void dfx_scheduler_set_generator(dfx_scheduler *s, dfx_rng *rng)
+{
+    s->rng = rng;
+}
+
 /* The first step tells how large a sample is. */
 static dfx_status take_size(dfx_scheduler *s, size_t elements)
 {

@@ -196,6 +196,7 @@ struct dfx_scheduler {
     size_t elements; /* of a sample and of a buffer: batch * n */
     float *mean;     /* a sample's size: the model's output without its variance */
     void *state;     /* the class's own, of a run */
+    dfx_rng *rng;    /* the caller's; NULL: none */
     void *own;       /* of a scheduler of the caller's, own.c */
 };
 

@@ -5,6 +5,14 @@
 
 #include <math.h>
 
+dfx_status dfx__make_sigmas_karras(dfx_scheduler *s)
+{
+    dfx__scheduler_config *c = &s->config;
+    if (c->use_karras_sigmas)
+        c->sigma_min = c->sigma_max = NAN;
+    return dfx__make_sigmas(s);
+}
+
 void dfx__select_sigmas(const dfx_scheduler *s, dfx__schedule *out)
 {
     double *t = out->timesteps;
@@ -33,13 +41,7 @@ void dfx__apply_ramp(const dfx_scheduler *s, dfx__schedule *out)
         out->timesteps[i] = dfx__sigma_to_timestep(s, out->sigmas[i]);
 }
 
-void dfx__ignore_karras_limits(dfx__scheduler_config *c)
-{
-    if (c->use_karras_sigmas)
-        c->sigma_min = c->sigma_max = NAN;
-}
-
-void dfx__end_sigmas(dfx_scheduler *s, dfx__schedule *out, double last)
+void dfx__finish_sigmas(dfx_scheduler *s, dfx__schedule *out, double last)
 {
     float most = 0;
     out->sigmas[out->sigma_count++] = last;
@@ -62,7 +64,7 @@ dfx_status dfx__plan_sigmas(dfx_scheduler *s, dfx__schedule *out)
     DFX__TRY(dfx__check_custom_ramps(s));
     dfx__select_sigmas(s, out);
     dfx__apply_ramp(s, out);
-    dfx__end_sigmas(s, out, 0);
+    dfx__finish_sigmas(s, out, 0);
     return DFX_OK;
 }
 

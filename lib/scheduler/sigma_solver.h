@@ -4,15 +4,15 @@
 
 #include "scheduler/scheduler.h"
 
+/* dfx__make_sigmas for classes whose karras sigmas do not look at sigma_min and sigma_max. */
+dfx_status dfx__make_sigmas_karras(dfx_scheduler *s);
 /* The caller's timesteps, else spaced ones, in f32, and the sigmas there. */
 void dfx__select_sigmas(const dfx_scheduler *s, dfx__schedule *out);
 /* Replaces both by karras, exponential or beta sigmas between the first and the last one, where a
  * key says so. */
 void dfx__apply_ramp(const dfx_scheduler *s, dfx__schedule *out);
 /* Ends the sigmas with `last`; init_noise_sigma follows from them. */
-void dfx__end_sigmas(dfx_scheduler *s, dfx__schedule *out, double last);
-/* For classes whose karras sigmas do not look at sigma_min and sigma_max, as diffusers has it. */
-void dfx__ignore_karras_limits(dfx__scheduler_config *c);
+void dfx__finish_sigmas(dfx_scheduler *s, dfx__schedule *out, double last);
 /* DFX_ERROR_ARGUMENT when the caller gave timesteps and a key asks for a ramp. */
 dfx_status dfx__check_custom_ramps(const dfx_scheduler *s);
 /* All of the above, down to sigma 0. */

@@ -34,6 +34,7 @@ FOLDER = pathlib.Path(__file__).resolve().parents[2] / "data" / "schedulers"
 SHAPE = (2, 3, 2, 2)
 STEPS = (1, 2, 5, 7, 20, 33, 50)
 TRACE = 7
+GENERATOR_SEED = 2**33 + 7
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SPACINGS = ("linspace", "leading", "trailing")
 RAMPS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
@@ -117,6 +118,16 @@ def run_steps(scheduler, case, draw):
             scheduler.scale_model_input(x, t)
         x = scheduler.step(output(i, case.parts()), t, x, **case.step).prev_sample
         samples.append(x)
+    return samples
+
+
+def run_seeded(scheduler, case, draw):
+    """The same for schedulers that seed their noise from the global generator or from step's."""
+    torch.manual_seed(GENERATOR_SEED)
+    if "generator" in inspect.signature(scheduler.step).parameters:
+        case.step["generator"] = torch.Generator().manual_seed(GENERATOR_SEED)
+    samples = run_steps(scheduler, case, draw)
+    case.step.pop("generator", None)
     return samples
 
 

@@ -1,6 +1,6 @@
 """Schedulers over sigmas of one step: Euler, Heun, the second-order ones and their like."""
 
-from common import RAMPS, SD, SPACINGS, TRAINED, ZERO_SNR, Class
+from common import RAMPS, SD, SPACINGS, TRAINED, ZERO_SNR, Class, run_seeded
 
 
 def over_sigmas():
@@ -77,7 +77,16 @@ def kdpm2():
     yield dict(SD, prediction_type="v_prediction", use_karras_sigmas=True)
 
 
+def dpmsolver_sde():
+    yield from over_sigmas()  # noise_sampler_seed null: the global generator's next number
+    yield from over_ramps()
+    for seed in (0, 42, 2**32 - 1, 2**40 + 5):
+        yield dict(SD, noise_sampler_seed=seed, use_karras_sigmas=True)
+    yield dict(SD, noise_sampler_seed=3, s_noise=0.7, prediction_type="v_prediction")
+
+
 CLASSES = {
+    "DPMSolverSDEScheduler": Class(dpmsolver_sde, steps=run_seeded, exact=True),
     "EulerAncestralDiscreteScheduler": Class(euler_ancestral),
     "EulerDiscreteScheduler": Class(euler),
     "HeunDiscreteScheduler": Class(heun),

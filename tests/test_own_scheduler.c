@@ -114,6 +114,9 @@ static void test_check(dfx_scheduler *own)
         "dpmpp_2m_sde",
         "dpmpp_3m",
         "dpmpp_2m,variance_type=learned",
+        "unipc",
+        "unipc_karras,solver_order=3,prediction_type=v_prediction",
+        "unipc,use_flow_sigmas=true,prediction_type=flow_prediction",
     };
     ok(check_error(own) < 1e-5, "the page's ends at the sample");
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {

@@ -24,6 +24,7 @@ static const struct tested tested[] = {
     { "FlowMatchHeunDiscreteScheduler", 0, 0, 0 },
     { "FlowMatchLCMScheduler", 0, 0, 0 },
     { "PNDMScheduler", 0, 0, 0 },
+    { "UniPCMultistepScheduler", 0, 0, 0 },
 };
 
 /* The generator's pseudo(): floats with 16 bits in -1..1. */

@@ -37,6 +37,10 @@ static const struct refused refused[] = {
     { NULL, "flow_lcm,scale_factors=[0.5,0.75]", DFX_ERROR_ARGUMENT, "scale_factors" },
     { NULL, "flow_lcm,upscale_mode=odd", DFX_ERROR_ARGUMENT, "bicubic" },
     { NULL, "flow_heun,mu=1", DFX_ERROR_ARGUMENT, "'mu'" },
+    { NULL, "unipc,shift_terminal=0.1", DFX_ERROR_ARGUMENT, "use_flow_sigmas" },
+    { NULL, "unipc,predict_x0=false,prediction_type=flow_prediction", DFX_ERROR_ARGUMENT,
+      "predict_x0=true" },
+    { NULL, "unipc,solver_p=DDIMScheduler", DFX_ERROR_ARGUMENT, "solver_p" },
     { "[]", NULL, DFX_ERROR_FORMAT, "object" },
     { "{", NULL, DFX_ERROR_FORMAT, "" },
     { "{}", NULL, DFX_ERROR_FORMAT, "_class_name" },
@@ -95,6 +99,14 @@ static void test_steps_refused(void)
         { "ddim,steps_offset=1", 1000, "steps_offset" },
         { "dpmpp_2m,lambda_min_clipped=100", 5, "lambda_min_clipped" },
         { "dpmpp_2m,beta_start=0,beta_end=0,use_exponential_sigmas=true", 5, "sigma" },
+        { "dpmpp_2m_karras,use_flow_sigmas=true", 5, "below 1" },
+        { "unipc,use_dynamic_shifting=true,use_flow_sigmas=true", 5, "mu" },
+        { "unipc,solver_type=bh1", 5, "final_sigmas_type" },
+        { "unipc,predict_x0=false", 5, "final_sigmas_type" },
+        { "unipc,lower_order_final=false", 5, "lower_order_final" },
+        { "unipc_karras,lower_order_final=false,solver_order=3,final_sigmas_type=sigma_min", 5,
+          "twice" },
+        { "unipc,use_flow_sigmas=true,shift_terminal=0.1", 1, "than one step" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         dfx_scheduler *s;
@@ -126,7 +138,8 @@ static float first_timestep(const char *config, const char *choice)
 /* The lists of a caller's that a scheduler does not take. */
 static void test_custom_refused(void)
 {
-    static const float list[] = { 900, 500, 100 }, bad[] = { 900, NAN, 100 };
+    static const float list[] = { 900, 500, 100 }, bad[] = { 900, NAN, 100 },
+                       to_zero[] = { 0.5f, 0 };
     static const struct {
         const char *choice;
         const float *timesteps, *sigmas;
@@ -144,6 +157,9 @@ static void test_custom_refused(void)
         { "dpmpp_2m", NULL, list, 3, "sigmas" },
         { "dpmpp_2m,use_lu_lambdas=true", list, NULL, 3, "use_lu_lambdas" },
         { "flow_heun", NULL, list, 3, "sigmas" },
+        { "unipc", NULL, list, 3, "use_flow_sigmas" },
+        { "unipc,use_flow_sigmas=true,use_karras_sigmas=true", NULL, list, 3, "alone" },
+        { "unipc,use_flow_sigmas=true", NULL, to_zero, 2, "above 0" },
         { "ddim", list, NULL, 3, "timesteps" },
         { "pndm", list, NULL, 3, "timesteps" },
     };

@@ -46,7 +46,8 @@ const dfx__scheduler_type dfx__dpmsolver_multistep = {
     .class_name = "DPMSolverMultistepScheduler",
     .names = names,
     .when = "the best pictures in 15 to 25 steps for most models; the sde ones add noise",
-    .keys = DFX__BETA_KEYS DFX__THRESHOLD_KEYS DFX__SIGMA_KEYS DFX__FLOW_KEYS DFX__DYNAMIC_KEYS
+    .keys =
+        DFX__BETA_KEYS DFX__THRESHOLD_KEYS DFX__SIGMA_KEYS DFX__FLOW_SIGMA_KEYS DFX__DYNAMIC_KEYS
     "solver_order=2,algorithm_type=dpmsolver++,solver_type=midpoint,lower_order_final=true,"
     "euler_at_final=false,use_lu_lambdas=false,final_sigmas_type=zero,"
     "lambda_min_clipped=-Infinity,timestep_spacing=linspace,rescale_betas_zero_snr=false,"

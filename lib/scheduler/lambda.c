@@ -148,6 +148,9 @@ dfx_status dfx__end_sigmas(const dfx_scheduler *s, dfx__schedule *out, double la
 {
     for (int i = 0; i < out->calls; i++) {
         out->timesteps[i] = trunc(out->timesteps[i]);
+        if (!(out->sigmas[i] > 0))
+            return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: sigma %d is %g, it must be above 0",
+                             s->type->class_name, i, out->sigmas[i]);
         if (s->config.use_flow_sigmas && (float)out->sigmas[i] >= 1)
             return dfx__fail(DFX_ERROR_ARGUMENT,
                              "scheduler %s: sigma %d is %g, with use_flow_sigmas it must be below "

@@ -5,7 +5,7 @@
 
 #include "scheduler/scheduler.h"
 
-#define DFX__FLOW_KEYS "use_flow_sigmas=false,flow_shift=1,"
+#define DFX__FLOW_SIGMA_KEYS "use_flow_sigmas=false,flow_shift=1,"
 #define DFX__DYNAMIC_KEYS "use_dynamic_shifting=false,time_shift_type=exponential,"
 
 /* lambda.c */
@@ -37,7 +37,7 @@ dfx_status dfx__plan_lambda(const dfx_scheduler *s, dfx__schedule *out, int roun
 void dfx__ramp_timesteps(const dfx_scheduler *s, dfx__schedule *out, int round);
 /* Where such a ramp ends that diffusers prolongs by its last sigma; without one at timestep 0. */
 double dfx__prolonged_sigma(const dfx_scheduler *s, const dfx__schedule *out);
-/* The last sigma; fails when flow matching's sigmas leave no signal. */
+/* The last sigma; fails when another one leaves no noise, or in flow matching no signal. */
 dfx_status dfx__end_sigmas(const dfx_scheduler *s, dfx__schedule *out, double last);
 
 /* The order of step i of a solver over past outputs: what they allow, and lower at the end. */

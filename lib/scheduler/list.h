@@ -13,7 +13,8 @@
     X(flow_heun)                                                                                   \
     X(flow_lcm)                                                                                    \
     X(flow_map)                                                                                    \
-    X(pndm)
+    X(pndm)                                                                                        \
+    X(unipc_multistep)
 
 #define DFX__DECLARE_SCHEDULER(name) extern const dfx__scheduler_type dfx__##name;
 DFX__SCHEDULERS(DFX__DECLARE_SCHEDULER)

@@ -184,6 +184,8 @@ def add_case(tensors, number, how, case):
         try:
             case.prepare(scheduler, n)
             samples = how.steps(scheduler, case, draw)
+            if not samples[-1].isfinite().all():
+                raise ValueError("the sample is not finite")
             levels = how.levels(scheduler, case, n) if n <= TRACE or not traced else []
         except (IndexError, ValueError) as e:
             print(f"{case.name} {number:03d}, {n} steps left out: {e}")

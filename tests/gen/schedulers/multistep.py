@@ -1,5 +1,6 @@
 """Solvers over past model outputs."""
 
+import numpy as np
 from common import RAMPS, SD, SPACINGS, ZERO_SNR, Class
 from sigma import over_sigmas
 
@@ -40,8 +41,59 @@ def dpmsolver_multistep():
     yield dict(SD, variance_type="fixed_small")
     yield dict(SD, timesteps=[999, 800, 500, 201, 3], solver_order=3)
     yield dict(SD, timesteps=[981, 600, 20], algorithm_type="sde-dpmsolver++")
+    yield dict(SD, prediction_type="flow_prediction")
+
+
+def over_predictions(**more):
+    """What the classes that take each prediction, thresholding and flow matching have."""
+    yield dict(SD, prediction_type="sample", **more)
+    yield dict(SD, prediction_type="flow_prediction", **more)
+    yield dict(SD, thresholding=True, sample_max_value=1.5, dynamic_thresholding_ratio=0.9, **more)
+    yield dict(SD, prediction_type="v_prediction", thresholding=True, sample_max_value=2, **more)
+    yield dict(FLOW, **more)
+    yield dict(FLOW, flow_shift=3.0, solver_order=3, **more)
+
+
+def over_ramps(**more):
+    """Each spacing of sigmas of the solvers over lambda."""
+    for base in (SD, COSINE):
+        for ramp in RAMPS:
+            yield dict(base, **{ramp: True}, **more)
+    for ramp in RAMPS:
+        yield dict(SD, sigma_min=0.05, sigma_max=12.5, **{ramp: True}, **more)
+
+
+def unipc_multistep():
+    yield from over_sigmas()
+    yield from over_predictions()
+    yield from over_ramps()
+    yield from over_ramps(final_sigmas_type="sigma_min")
+    ends = {"final_sigmas_type": "sigma_min"}
+    for order in (1, 2, 3):
+        for solver in ("bh1", "bh2"):
+            for predict_x0 in (True, False):
+                yield dict(SD, solver_order=order, solver_type=solver, predict_x0=predict_x0, **ends)
+        yield dict(SD, solver_order=order, lower_order_final=False, **ends)
+        yield dict(SD, solver_order=order)
+    yield dict(SD, predict_x0=False, prediction_type="sample", **ends)
+    yield dict(SD, predict_x0=False, prediction_type="v_prediction", thresholding=True, **ends)
+    yield ZERO_SNR
+    yield dict(ZERO_SNR, solver_order=3)
+    yield dict(SD, solver_type="heun", disable_corrector=[0, 1, 3])
+    yield dict(SD, solver_order=3, disable_corrector=[0], lower_order_final=False, **ends)
+    yield dict(SD, solver_order=1, lower_order_final=False)
+    yield dict(FLOW, flow_shift=3.0, solver_type="bh1", **ends)
+    yield dict(FLOW, flow_shift=5.0, shift_terminal=0.1)
+    yield dict(FLOW, use_dynamic_shifting=True, mu=1.15)
+    yield dict(FLOW, use_dynamic_shifting=True, mu=2.5, time_shift_type="linear", shift_terminal=0.02)
+    yield dict(FLOW, use_karras_sigmas=True)
+    yield dict(FLOW, use_karras_sigmas=True, solver_order=3, **ends)
+    yield dict(FLOW, sigmas=np.array([1, 0.875, 0.5, 0.25, 0.125]), flow_shift=3.0)
+    yield dict(FLOW, sigmas=np.array([0.9375, 0.5, 0.25]), use_dynamic_shifting=True, mu=0.5,
+               solver_order=3)
 
 
 CLASSES = {
     "DPMSolverMultistepScheduler": Class(dpmsolver_multistep),
+    "UniPCMultistepScheduler": Class(unipc_multistep),
 }

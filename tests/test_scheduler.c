@@ -16,7 +16,10 @@ struct tested {
 static const struct tested tested[] = {
     { "DDIMParallelScheduler", 0, 0, 0 },
     { "DDIMScheduler", 0, 0, 0 },
+    { "DEISMultistepScheduler", 0, 0, 0 },
+    { "DPMSolverMultistepInverseScheduler", 0, 0, 0 },
     { "DPMSolverMultistepScheduler", 0, 0, 0 },
+    { "DPMSolverSinglestepScheduler", 0, 0, 0 },
     /* timesteps are logarithms of sigmas, of which torch's f32 square root has one ulp more */
     { "EulerDiscreteScheduler", 1e-5, 0, 0 },
     { "FlowMapEulerDiscreteScheduler", 0, 0, 0 },
@@ -24,6 +27,7 @@ static const struct tested tested[] = {
     { "FlowMatchHeunDiscreteScheduler", 0, 0, 0 },
     { "FlowMatchLCMScheduler", 0, 0, 0 },
     { "PNDMScheduler", 0, 0, 0 },
+    { "SASolverScheduler", 0, 0, 0 },
     { "UniPCMultistepScheduler", 0, 0, 0 },
 };
 

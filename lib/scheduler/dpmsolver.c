@@ -28,6 +28,27 @@ dfx_status dfx__dpm_check(dfx_scheduler *s)
                                   : NULL);
 }
 
+dfx_status dfx__dpm_init(dfx_scheduler *s)
+{
+    DFX__TRY(dfx__dpm_check(s));
+    DFX__TRY(dfx__check_mu(s));
+    return dfx__init_lambda(s, dfx__dpm_integrates_x0(&s->config),
+                            "algorithm_type dpmsolver++ or sde-dpmsolver++");
+}
+
+dfx_status dfx__dpm_check_end(const dfx_scheduler *s, const dfx__schedule *out)
+{
+    const dfx__scheduler_config *c = &s->config;
+    const double *last = &out->sigmas[out->calls], rounding = 1e-6;
+    int order = out->calls < c->solver_order ? out->calls : c->solver_order;
+    if (c->euler_at_final || (c->lower_order_final && out->calls < DFX__FEW_STEPS))
+        order = 1;
+    if (fabs(last[0] - last[-1]) > rounding * last[-1] || order + (c->solver_type == DFX__HEUN) < 3)
+        return DFX_OK;
+    return dfx__refuse(s, "the last sigma stands twice: choose euler_at_final=true, or "
+                          "solver_order=2 and solver_type=midpoint");
+}
+
 /* The weights of the differences cancel for small steps; they are written as in diffusers, so that
  * the rounding is the same. */
 dfx__dpm_weights dfx__dpm_weigh(const dfx_scheduler *s, int from, int to, int order)
@@ -126,4 +147,14 @@ void dfx__dpm_step(const dfx_scheduler *s, int i, float *x, size_t count)
         third_order(&w, stride(s, i - 1) / h, stride(s, i - 2) / h, m, x, count);
     for (size_t k = 0; k < count && dfx__dpm_is_sde(&s->config); k++)
         x[k] += w.noise * drawn[k];
+}
+
+dfx_status dfx__dpm_multistep(dfx_scheduler *s, int i, const float *model_output, float *x,
+                              size_t batch, size_t n, dfx_noise_function *noise, void *user)
+{
+    DFX__TRY(dfx__dpm_begin(s, noise, user));
+    dfx__convert_output(s, i, dfx__dpm_integrates_x0(&s->config), model_output, x, s->buffer[0],
+                        batch, n);
+    dfx__dpm_step(s, i, x, batch * n);
+    return DFX_OK;
 }

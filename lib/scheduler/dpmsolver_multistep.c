@@ -6,12 +6,9 @@
 static dfx_status init(dfx_scheduler *s)
 {
     const dfx__scheduler_config *c = &s->config;
-    DFX__TRY(dfx__dpm_check(s));
-    DFX__TRY(dfx__check_mu(s));
     if (c->algorithm_type == DFX__SDE_DPMSOLVER && c->solver_order == 3)
         return dfx__refuse(s, "algorithm_type sde-dpmsolver has no solver_order 3");
-    return dfx__init_lambda(s, dfx__dpm_integrates_x0(c),
-                            "algorithm_type dpmsolver++ or sde-dpmsolver++");
+    return dfx__dpm_init(s);
 }
 
 static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
@@ -19,16 +16,6 @@ static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
     int round = s->config.beta_schedule != DFX__SQUAREDCOS_CAP_V2;
     DFX__TRY(dfx__plan_lambda(s, out, round));
     return dfx__end_sigmas(s, out, dfx__last_sigma(s));
-}
-
-static dfx_status step(dfx_scheduler *s, int i, const float *model_output, float *x, size_t batch,
-                       size_t n, dfx_noise_function *noise, void *user)
-{
-    DFX__TRY(dfx__dpm_begin(s, noise, user));
-    dfx__convert_output(s, i, dfx__dpm_integrates_x0(&s->config), model_output, x, s->buffer[0],
-                        batch, n);
-    dfx__dpm_step(s, i, x, batch * n);
-    return DFX_OK;
 }
 
 static const dfx_scheduler_name names[] = {
@@ -53,14 +40,13 @@ const dfx__scheduler_type dfx__dpmsolver_multistep = {
     "lambda_min_clipped=-Infinity,timestep_spacing=linspace,rescale_betas_zero_snr=false,"
     "variance_type=null,",
     .call_keys = "mu=null",
-    .predictions =
-        1 << DFX__EPSILON | 1 << DFX__SAMPLE | 1 << DFX__V_PREDICTION | 1 << DFX__FLOW_PREDICTION,
+    .predictions = DFX__LAMBDA_PREDICTIONS,
     .algorithms = 1 << DFX__DPMSOLVER | 1 << DFX__DPMSOLVER_PP | 1 << DFX__SDE_DPMSOLVER |
                   1 << DFX__SDE_DPMSOLVER_PP | 1 << DFX__DEIS,
     .custom = DFX__TIMESTEPS,
     .variance = DFX__DROPS_VARIANCE,
     .init = init,
     .plan = plan,
-    .step = step,
+    .step = dfx__dpm_multistep,
     .noise_level = dfx__lambda_noise_level,
 };

@@ -5,8 +5,6 @@
 
 #include <math.h>
 
-enum { FEW_STEPS = 15 }; /* lower_order_final acts below */
-
 dfx__level dfx__level_at(const dfx_scheduler *s, int i)
 {
     float sigma = s->sigmas[i];
@@ -166,7 +164,7 @@ int dfx__multistep_order(const dfx_scheduler *s, int i)
 {
     const dfx__scheduler_config *c = &s->config;
     int order = s->taken + 1 < c->solver_order ? s->taken + 1 : c->solver_order;
-    int few = c->lower_order_final && s->calls < FEW_STEPS;
+    int few = c->lower_order_final && s->calls < DFX__FEW_STEPS;
     if (i == s->calls - 1 && (c->euler_at_final || few || s->sigmas[i + 1] == 0))
         return 1;
     return i == s->calls - 2 && few && order > 2 ? 2 : order;

@@ -7,6 +7,8 @@
 
 #define DFX__FLOW_SIGMA_KEYS "use_flow_sigmas=false,flow_shift=1,"
 #define DFX__DYNAMIC_KEYS "use_dynamic_shifting=false,time_shift_type=exponential,"
+#define DFX__LAMBDA_PREDICTIONS                                                                    \
+    (1 << DFX__EPSILON | 1 << DFX__SAMPLE | 1 << DFX__V_PREDICTION | 1 << DFX__FLOW_PREDICTION)
 
 /* lambda.c */
 
@@ -40,6 +42,7 @@ double dfx__prolonged_sigma(const dfx_scheduler *s, const dfx__schedule *out);
 /* The last sigma; fails when another one leaves no noise, or in flow matching no signal. */
 dfx_status dfx__end_sigmas(const dfx_scheduler *s, dfx__schedule *out, double last);
 
+enum { DFX__FEW_STEPS = 15 }; /* lower_order_final acts below */
 /* The order of step i of a solver over past outputs: what they allow, and lower at the end. */
 int dfx__multistep_order(const dfx_scheduler *s, int i);
 /* A model's output as x0, or else as noise, thresholded. */
@@ -54,6 +57,11 @@ int dfx__dpm_integrates_x0(const dfx__scheduler_config *c);
 /* Takes algorithm_type deis for dpmsolver++; where the class has no algorithm for the last step to
  * sigma 0 it is refused. */
 dfx_status dfx__dpm_check(dfx_scheduler *s);
+/* The same and the tables. */
+dfx_status dfx__dpm_init(dfx_scheduler *s);
+/* DFX_ERROR_ARGUMENT when the last sigma stands twice and the order of a step between the two gives
+ * values that are not numbers in diffusers. */
+dfx_status dfx__dpm_check_end(const dfx_scheduler *s, const dfx__schedule *out);
 
 /* What a step multiplies: the sample, the output and its first and second difference, noise. */
 typedef struct {
@@ -70,5 +78,8 @@ void dfx__dpm_second(const dfx__dpm_weights *w, float r, const float *m, const f
 dfx_status dfx__dpm_begin(dfx_scheduler *s, dfx_noise_function *noise, void *user);
 /* The step itself, from the converted outputs that buffer[0] and the following ones hold. */
 void dfx__dpm_step(const dfx_scheduler *s, int i, float *x, size_t count);
+/* All of that, for rows. */
+dfx_status dfx__dpm_multistep(dfx_scheduler *s, int i, const float *model_output, float *x,
+                              size_t batch, size_t n, dfx_noise_function *noise, void *user);
 
 #endif

@@ -7,13 +7,17 @@
 
 #define DFX__SCHEDULERS(X)                                                                         \
     X(ddim)                                                                                        \
+    X(deis_multistep)                                                                              \
     X(dpmsolver_multistep)                                                                         \
+    X(dpmsolver_multistep_inverse)                                                                 \
+    X(dpmsolver_singlestep)                                                                        \
     X(euler)                                                                                       \
     X(flow_euler)                                                                                  \
     X(flow_heun)                                                                                   \
     X(flow_lcm)                                                                                    \
     X(flow_map)                                                                                    \
     X(pndm)                                                                                        \
+    X(sasolver)                                                                                    \
     X(unipc_multistep)
 
 #define DFX__DECLARE_SCHEDULER(name) extern const dfx__scheduler_type dfx__##name;

@@ -217,9 +217,10 @@ dfx_status dfx__scheduler_config_check(const dfx__scheduler_config *c,
 void dfx__scheduler_config_free(dfx__scheduler_config *c);
 
 /* The keys that most classes have, for the rows. */
-#define DFX__BETA_KEYS                                                                             \
+#define DFX__NOISE_KEYS                                                                            \
     "num_train_timesteps=1000,beta_start=0.0001,beta_end=0.02,beta_schedule=linear,"               \
-    "trained_betas=null,prediction_type=epsilon,steps_offset=0,"
+    "trained_betas=null,prediction_type=epsilon,"
+#define DFX__BETA_KEYS DFX__NOISE_KEYS "steps_offset=0,"
 #define DFX__THRESHOLD_KEYS                                                                        \
     "thresholding=false,dynamic_thresholding_ratio=0.995,sample_max_value=1,"
 #define DFX__SIGMA_KEYS                                                                            \

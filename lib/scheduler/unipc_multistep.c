@@ -201,8 +201,7 @@ const dfx__scheduler_type dfx__unipc_multistep = {
     "solver_p=null,timestep_spacing=linspace,final_sigmas_type=zero,rescale_betas_zero_snr=false,"
     "shift_terminal=null,",
     .call_keys = "mu=null",
-    .predictions =
-        1 << DFX__EPSILON | 1 << DFX__SAMPLE | 1 << DFX__V_PREDICTION | 1 << DFX__FLOW_PREDICTION,
+    .predictions = DFX__LAMBDA_PREDICTIONS,
     .custom = DFX__SIGMAS,
     .init = init,
     .plan = plan,

@@ -107,14 +107,14 @@ class Case:
         return 2 if learned and (epsilon or self.name.startswith("DDPM")) else 1
 
 
-def run_steps(scheduler, case, draw):
+def run_steps(scheduler, case, draw, dtype=torch.float32):
     """The sample after each step."""
-    x, samples = sample(), []
+    x, samples = sample().to(dtype), []
     for i, t in enumerate(scheduler.timesteps):
         draw.start(i)
         if hasattr(scheduler, "scale_model_input"):
             scheduler.scale_model_input(x, t)
-        x = scheduler.step(output(i, case.parts()), t, x, **case.step).prev_sample
+        x = scheduler.step(output(i, case.parts()).to(dtype), t, x, **case.step).prev_sample
         samples.append(x)
     return samples
 

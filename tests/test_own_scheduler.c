@@ -88,9 +88,10 @@ static float check_error(dfx_scheduler *s)
 }
 
 /* Choices whose steps end at the sample. Where a class's defaults end elsewhere, the keys say so.
- * Not so: PNDM with v_prediction, which averages v of different noise levels; Euler with s_churn,
- * which adds noise after the model has seen the sample; FlowMatchEuler with invert_sigmas and
- * DPMSolverMultistepInverse, which end at noise; DEIS and SASolver, which end at timestep 0's. */
+ * Not so: IPNDM, whose first sample is all noise and first step forgets x0; PNDM with v_prediction,
+ * which averages v of different noise levels; Euler with s_churn, which adds noise after the model
+ * has seen the sample; FlowMatchEuler with invert_sigmas and DPMSolverMultistepInverse, which end at
+ * noise; DEIS and SASolver, which end at timestep 0's. */
 static void test_check(dfx_scheduler *own)
 {
     static const char *const choices[] = {
@@ -100,6 +101,9 @@ static void test_check(dfx_scheduler *own)
         "pndm,set_alpha_to_one=true", /* the class ends at timestep 0's alpha by itself */
         "plms,set_alpha_to_one=true",
         "euler",
+        "euler_a",
+        "edm_euler",
+        "edm_euler,prediction_type=v_prediction,sigma_schedule=exponential",
         "euler_karras,prediction_type=v_prediction",
         "euler,prediction_type=sample",
         "flow_euler",
@@ -108,6 +112,15 @@ static void test_check(dfx_scheduler *own)
         "flow_heun",
         "flow_lcm,shift=3",
         "flow_map,shift=5",
+        "heun",
+        "heun_karras,prediction_type=v_prediction",
+        "heun,prediction_type=sample",
+        "kdpm2",
+        "kdpm2_karras,prediction_type=v_prediction",
+        "kdpm2_a_karras",
+        "kdpm2_a,prediction_type=v_prediction",
+        "lms",
+        "lms_karras,prediction_type=v_prediction",
         "dpmpp_2m",
         "dpmpp_2m_karras,prediction_type=v_prediction",
         "dpmpp_2m,use_flow_sigmas=true,prediction_type=flow_prediction",

@@ -21,11 +21,21 @@ static const struct tested tested[] = {
     { "DPMSolverMultistepScheduler", 0, 0, 0 },
     { "DPMSolverSinglestepScheduler", 0, 0, 0 },
     /* timesteps are logarithms of sigmas, of which torch's f32 square root has one ulp more */
+    /* torch's f32 logarithm is one ulp off for a twentieth of the sigmas */
+    { "EDMEulerScheduler", 1e-6, 0, 0 },
+    { "EulerAncestralDiscreteScheduler", 0, 0, 0 },
     { "EulerDiscreteScheduler", 1e-5, 0, 0 },
+    /* the same for these, some of which have logarithms in f32 too */
+    { "HeunDiscreteScheduler", 1e-5, 0, 0 },
+    { "KDPM2AncestralDiscreteScheduler", 1e-5, 0, 0 },
+    { "KDPM2DiscreteScheduler", 1e-5, 0, 0 },
+    { "LMSDiscreteScheduler", 1e-5, 0, 0 },
     { "FlowMapEulerDiscreteScheduler", 0, 0, 0 },
     { "FlowMatchEulerDiscreteScheduler", 0, 0, 0 },
     { "FlowMatchHeunDiscreteScheduler", 0, 0, 0 },
     { "FlowMatchLCMScheduler", 0, 0, 0 },
+    /* its square root, which ends in an angle */
+    { "IPNDMScheduler", 1e-6, 0, 0 },
     { "PNDMScheduler", 0, 0, 0 },
     { "SASolverScheduler", 0, 0, 0 },
     { "UniPCMultistepScheduler", 0, 0, 0 },
@@ -252,15 +262,21 @@ static void test_class(const struct tested *class)
     dfx_tensors_free(t);
 }
 
-/* Every class of the library has its line in `tested`. */
+/* Every class of the library has its line in `tested`, and every key of it says what it does. */
 static void test_all_classes(void)
 {
     dfx_scheduler_info info;
+    dfx_scheduler_key key;
     for (int i = 0; dfx_scheduler_describe(i, &info); i++) {
         size_t k = 0;
         while (k < sizeof tested / sizeof *tested && strcmp(tested[k].class, info.class_name) != 0)
             k++;
         ok(k < sizeof tested / sizeof *tested && *info.when, "%s is tested", info.class_name);
+        int keys = 0, told = 0;
+        for (; dfx_scheduler_describe_key(info.class_name, keys, &key); keys++)
+            told +=
+                key.does && *key.does && strstr(key.call ? info.call_keys : info.keys, key.name);
+        ok(keys > 0 && told == keys, "and its %d keys are described", keys);
     }
 }
 
@@ -312,6 +328,9 @@ int main(void)
     for (size_t i = 0; i < sizeof tested / sizeof *tested; i++)
         test_class(&tested[i]);
     test_all_classes();
+    ok(!dfx_scheduler_describe_key("none", 0, &(dfx_scheduler_key){ 0 }) &&
+           !dfx_scheduler_describe_key("euler", -1, &(dfx_scheduler_key){ 0 }),
+       "no keys of an unknown class, nor before the first");
     test_sigmoid();
     test_order();
     return done();

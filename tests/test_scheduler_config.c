@@ -25,6 +25,16 @@ static const struct refused refused[] = {
     { NULL, "euler,use_karras_sigmas=1", DFX_ERROR_ARGUMENT, "true or false" },
     { NULL, "euler,use_karras_sigmas=true,use_beta_sigmas=true", DFX_ERROR_ARGUMENT, "only one" },
     { NULL, "pndm,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
+    { NULL, "euler_a,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
+    { NULL, "kdpm2,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
+    { NULL, "kdpm2_a,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
+    { NULL, "edm_euler,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
+    { NULL, "edm_euler,sigma_min=80", DFX_ERROR_ARGUMENT, "above sigma_min" },
+    { NULL, "edm_euler,sigma_min=0", DFX_ERROR_ARGUMENT, "above 0" },
+    { NULL, "edm_euler,sigma_max=null", DFX_ERROR_ARGUMENT, "above sigma_min" },
+    { NULL, "ipndm,trained_betas=[0.5]", DFX_ERROR_ARGUMENT, "two or more" },
+    { NULL, "lms,order=9", DFX_ERROR_ARGUMENT, "order" },
+    { NULL, "heun_karras,use_beta_sigmas=true", DFX_ERROR_ARGUMENT, "only one" },
     { NULL, "dpmpp_2m,solver_order=4", DFX_ERROR_ARGUMENT, "solver_order" },
     { NULL, "dpmpp_2m,algorithm_type=dpmsolver", DFX_ERROR_ARGUMENT, "final_sigmas_type" },
     { NULL, "dpmpp_2m,algorithm_type=deis", DFX_ERROR_ARGUMENT, "final_sigmas_type" },
@@ -113,6 +123,7 @@ static void test_steps_refused(void)
         { "flow_euler,use_dynamic_shifting=true,mu=0,time_shift_type=linear", 5, "shift keys" },
         { "pndm", 3, "skip_prk_steps" },
         { "ddim,steps_offset=1", 1000, "steps_offset" },
+        { "kdpm2_a,beta_schedule=squaredcos_cap_v2", 5, "middle" },
         { "dpmpp_2m,lambda_min_clipped=100", 5, "lambda_min_clipped" },
         { "dpmpp_2m,beta_start=0,beta_end=0,use_exponential_sigmas=true", 5, "sigma" },
         { "dpmpp_2m_karras,use_flow_sigmas=true", 5, "below 1" },
@@ -172,6 +183,10 @@ static void test_custom_refused(void)
         { "euler_karras", list, NULL, 3, "use_karras_sigmas" },
         { "euler,timestep_type=continuous,prediction_type=v_prediction", list, NULL, 3,
           "continuous" },
+        { "heun_karras", list, NULL, 3, "use_karras_sigmas" },
+        { "heun", NULL, list, 3, "sigmas" },
+        { "edm_euler", NULL, list, 3, "sigmas" },
+        { "lms", list, NULL, 3, "timesteps" },
         { "dpmpp_2m", NULL, list, 3, "sigmas" },
         { "dpmpp_2m,use_lu_lambdas=true", list, NULL, 3, "use_lu_lambdas" },
         { "flow_heun", NULL, list, 3, "sigmas" },
@@ -196,6 +211,24 @@ static void test_custom_refused(void)
     }
 }
 
+/* Where a run may start in schedules of two calls a step. */
+static void test_half_steps(void)
+{
+    static const char *const choices[] = { "heun", "kdpm2", "kdpm2_a" };
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
+        dfx_scheduler *s;
+        float x[COUNT] = { 0 };
+        dfx_scheduler_open(&s, NULL, choices[i]);
+        dfx_scheduler_set_timesteps(s, 5);
+        ok(dfx_scheduler_calls(s) == 9 &&
+               dfx_scheduler_step(s, 3, x, x, BATCH, EACH, NULL, NULL) == DFX_ERROR_ARGUMENT &&
+               strstr(dfx_error(), "even"),
+           "refused: %s", dfx_error());
+        ok(dfx_scheduler_step(s, 4, x, x, BATCH, EACH, NULL, NULL) == DFX_OK, "starts at call 4");
+        dfx_scheduler_free(s);
+    }
+}
+
 static void test_from_config(void)
 {
     const char *published = "{\"_class_name\": \"FlaxPNDMScheduler\", \"skip_prk_steps\": true, "
@@ -215,6 +248,7 @@ int main(void)
     test_refused();
     test_steps_refused();
     test_custom_refused();
+    test_half_steps();
     test_from_config();
     return done();
 }

@@ -55,6 +55,17 @@ typedef struct {
 /* Tells about class `index`, 0 and up. Returns 0 when there is none of that index. */
 DFX_API int dfx_scheduler_describe(int index, dfx_scheduler_info *out);
 
+/* A key that a class takes. */
+typedef struct {
+    char name[128], value[128]; /* the value is the class's default, as a config file has it */
+    const char *does;           /* what it does, in a few words */
+    int call;                   /* 1: of a choice, not of a config file */
+} dfx_scheduler_key;
+
+/* Tells about key `index`, 0 and up, of a class or short name; what a config has besides, the class
+ * ignores. Returns 0 when there is no key of that index, or no such class. */
+DFX_API int dfx_scheduler_describe_key(const char *name, int index, dfx_scheduler_key *out);
+
 /* Prepares n steps. Errors: DFX_ERROR_ARGUMENT (n < 1, or more than the training timesteps). */
 DFX_API dfx_status dfx_scheduler_set_timesteps(dfx_scheduler *s, int n);
 

@@ -16,7 +16,7 @@ static dfx_status init(dfx_scheduler *s)
 static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
 {
     DFX__TRY(dfx__plan_lambda(s, out, 1));
-    return dfx__end_sigmas(s, out, dfx__prolonged_sigma(s, out));
+    return dfx__end_lambda(s, out, dfx__prolonged_sigma(s, out));
 }
 
 /* The integral to rho of the polynomial in log rho that is 1 at nodes[0] and 0 at the others. */

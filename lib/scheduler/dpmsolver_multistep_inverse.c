@@ -63,7 +63,7 @@ static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
         dfx__ramp_timesteps(s, out, 1);
     }
     int calls = drop_repeated(out->timesteps, out->calls);
-    DFX__TRY(dfx__end_sigmas(
+    DFX__TRY(dfx__end_lambda(
         s, out, ramp == DFX__NO_RAMP ? s->train_sigmas[last - 1] : out->sigmas[out->calls - 1]));
     out->calls = calls;
     if (dfx__dpm_is_sde(&s->config) && out->sigmas[1] > out->sigmas[0])

@@ -18,7 +18,7 @@ static dfx_status init(dfx_scheduler *s)
 static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
 {
     DFX__TRY(dfx__plan_lambda(s, out, 1));
-    return dfx__end_sigmas(s, out, dfx__last_sigma(s));
+    return dfx__end_lambda(s, out, dfx__last_sigma(s));
 }
 
 /* Which call of its step call i is: 1, 2, 3, 1, 2, 3 ... In a run that ends inside a step, or at
@@ -90,8 +90,8 @@ const dfx__scheduler_type dfx__dpmsolver_singlestep = {
     .class_name = "DPMSolverSinglestepScheduler",
     .names = names,
     .when = "as dpmpp_2m, in pairs of calls that keep no older outputs: steadier, less sharp",
-    .keys =
-        DFX__NOISE_KEYS DFX__THRESHOLD_KEYS DFX__SIGMA_KEYS DFX__FLOW_SIGMA_KEYS DFX__DYNAMIC_KEYS
+    .keys = DFX__NOISE_KEYS("0.0001", "0.02")
+        DFX__THRESHOLD_KEYS DFX__SIGMA_KEYS DFX__FLOW_SIGMA_KEYS DFX__DYNAMIC_KEYS
     "solver_order=2,algorithm_type=dpmsolver++,solver_type=midpoint,lower_order_final=false,"
     "final_sigmas_type=zero,lambda_min_clipped=-Infinity,variance_type=null,",
     .call_keys = "mu=null",

@@ -1,5 +1,6 @@
 /* lambda.c - levels, schedules, orders and conversion of outputs of the solvers over lambda. */
 #include "scheduler/lambda.h"
+#include "scheduler/sigma_solver.h"
 
 #include "core/status.h"
 
@@ -101,10 +102,8 @@ static dfx_status select_timesteps(const dfx_scheduler *s, dfx__schedule *out)
 static dfx_status check_custom(const dfx_scheduler *s)
 {
     const dfx__scheduler_config *c = &s->config;
-    DFX__TRY(dfx__check_custom(s, c->use_karras_sigmas, "use_karras_sigmas"));
+    DFX__TRY(dfx__check_custom_ramps(s));
     DFX__TRY(dfx__check_custom(s, c->use_lu_lambdas, "use_lu_lambdas"));
-    DFX__TRY(dfx__check_custom(s, c->use_exponential_sigmas, "use_exponential_sigmas"));
-    DFX__TRY(dfx__check_custom(s, c->use_beta_sigmas, "use_beta_sigmas"));
     return dfx__check_custom(s, c->use_flow_sigmas, "use_flow_sigmas");
 }
 
@@ -142,7 +141,7 @@ double dfx__prolonged_sigma(const dfx_scheduler *s, const dfx__schedule *out)
                                                        : out->sigmas[out->calls - 1];
 }
 
-dfx_status dfx__end_sigmas(const dfx_scheduler *s, dfx__schedule *out, double last)
+dfx_status dfx__end_lambda(const dfx_scheduler *s, dfx__schedule *out, double last)
 {
     for (int i = 0; i < out->calls; i++) {
         out->timesteps[i] = trunc(out->timesteps[i]);

@@ -40,7 +40,7 @@ void dfx__ramp_timesteps(const dfx_scheduler *s, dfx__schedule *out, int round);
 /* Where such a ramp ends that diffusers prolongs by its last sigma; without one at timestep 0. */
 double dfx__prolonged_sigma(const dfx_scheduler *s, const dfx__schedule *out);
 /* The last sigma; fails when another one leaves no noise, or in flow matching no signal. */
-dfx_status dfx__end_sigmas(const dfx_scheduler *s, dfx__schedule *out, double last);
+dfx_status dfx__end_lambda(const dfx_scheduler *s, dfx__schedule *out, double last);
 
 enum { DFX__FEW_STEPS = 15 }; /* lower_order_final acts below */
 /* The order of step i of a solver over past outputs: what they allow, and lower at the end. */

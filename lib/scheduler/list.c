@@ -57,3 +57,10 @@ int dfx_scheduler_describe(int index, dfx_scheduler_info *out)
     *out = (dfx_scheduler_info){ t->class_name, t->names, t->when, t->keys, t->call_keys };
     return 1;
 }
+
+int dfx_scheduler_describe_key(const char *name, int index, dfx_scheduler_key *out)
+{
+    const char *preset;
+    const dfx__scheduler_type *type = dfx__find_scheduler(name, strlen(name), &preset);
+    return type && index >= 0 && dfx__describe_key(type, index, out);
+}

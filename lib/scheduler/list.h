@@ -11,11 +11,18 @@
     X(dpmsolver_multistep)                                                                         \
     X(dpmsolver_multistep_inverse)                                                                 \
     X(dpmsolver_singlestep)                                                                        \
+    X(edm_euler)                                                                                   \
     X(euler)                                                                                       \
+    X(euler_ancestral)                                                                             \
     X(flow_euler)                                                                                  \
     X(flow_heun)                                                                                   \
     X(flow_lcm)                                                                                    \
     X(flow_map)                                                                                    \
+    X(heun)                                                                                        \
+    X(ipndm)                                                                                       \
+    X(kdpm2)                                                                                       \
+    X(kdpm2_ancestral)                                                                             \
+    X(lms)                                                                                         \
     X(pndm)                                                                                        \
     X(sasolver)                                                                                    \
     X(unipc_multistep)

@@ -214,13 +214,16 @@ dfx_status dfx__scheduler_config_from_choice(dfx__scheduler_config *c,
 /* What holds for every class: one way of spacing sigmas, a prediction type that it takes. */
 dfx_status dfx__scheduler_config_check(const dfx__scheduler_config *c,
                                        const dfx__scheduler_type *type);
+/* dfx_scheduler_describe_key, of a class. */
+int dfx__describe_key(const dfx__scheduler_type *type, int index, dfx_scheduler_key *out);
 void dfx__scheduler_config_free(dfx__scheduler_config *c);
 
 /* The keys that most classes have, for the rows. */
-#define DFX__NOISE_KEYS                                                                            \
-    "num_train_timesteps=1000,beta_start=0.0001,beta_end=0.02,beta_schedule=linear,"               \
+#define DFX__NOISE_KEYS(start, end)                                                                \
+    "num_train_timesteps=1000,beta_start=" start ",beta_end=" end ",beta_schedule=linear,"         \
     "trained_betas=null,prediction_type=epsilon,"
-#define DFX__BETA_KEYS DFX__NOISE_KEYS "steps_offset=0,"
+#define DFX__BETA_KEYS_FROM(start, end) DFX__NOISE_KEYS(start, end) "steps_offset=0,"
+#define DFX__BETA_KEYS DFX__BETA_KEYS_FROM("0.0001", "0.02")
 #define DFX__THRESHOLD_KEYS                                                                        \
     "thresholding=false,dynamic_thresholding_ratio=0.995,sample_max_value=1,"
 #define DFX__SIGMA_KEYS                                                                            \
@@ -264,6 +267,8 @@ dfx_status dfx__check_custom(const dfx_scheduler *s, int on, const char *key);
 dfx_status dfx__make_sigmas(dfx_scheduler *s);
 double dfx__sigma_at(const dfx_scheduler *s, double t); /* linear between timesteps */
 double dfx__sigma_to_timestep(const dfx_scheduler *s, double sigma);
+/* The same with f32's rounding, for classes where diffusers asks with a tensor. */
+float dfx__sigma_to_timestep_f32(const dfx_scheduler *s, float sigma);
 double dfx__last_sigma(const dfx_scheduler *s); /* by final_sigmas_type */
 
 double dfx__linspace(double from, double to, int n, int i); /* numpy.linspace(from, to, n)[i] */

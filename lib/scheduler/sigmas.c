@@ -65,6 +65,20 @@ double dfx__sigma_to_timestep(const dfx_scheduler *s, double sigma)
     return (1 - w) * i + w * (i + 1);
 }
 
+float dfx__sigma_to_timestep_f32(const dfx_scheduler *s, float sigma)
+{
+    if (s->train < 2)
+        return 0;
+    float log_sigma = logf(fmaxf(sigma, 1e-10f));
+    int i = find_timestep(s, log_sigma);
+    if (i > s->train - 2)
+        i = s->train - 2;
+    float low = s->log_train_sigmas[i], high = s->log_train_sigmas[i + 1];
+    float w = (low - log_sigma) / (low - high);
+    w = w < 0 ? 0 : w > 1 ? 1 : w;
+    return (1 - w) * (float)i + w * (float)(i + 1);
+}
+
 double dfx__last_sigma(const dfx_scheduler *s)
 {
     return s->config.final_sigmas_type == DFX__FINAL_ZERO ? 0 : s->train_sigmas[0];

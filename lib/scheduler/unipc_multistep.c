@@ -72,7 +72,7 @@ static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
     }
     double last = c->final_sigmas_type == DFX__FINAL_ZERO ? 0 : dfx__prolonged_sigma(s, out);
     DFX__TRY(check_last_step(s, out, last));
-    return dfx__end_sigmas(s, out, last);
+    return dfx__end_lambda(s, out, last);
 }
 
 /* Solves a[n][n] * x = b by elimination with pivots; x comes in b. */

@@ -37,6 +37,12 @@ def pndm():
     yield dict(SD, prediction_type="v_prediction", timestep_spacing="trailing")
 
 
+def ipndm():
+    yield {}
+    yield {"trained_betas": [1.0, 0.95, 0.8, 0.55, 0.3, 0.12, 0.0]}
+    yield {"trained_betas": [0.9, 0.4, 0.1], "num_train_timesteps": 50}
+
+
 def sigmoid_betas(tensors):
     """DDPM's own, which other classes take here too."""
     scheduler = diffusers.DDPMScheduler(beta_schedule="sigmoid", num_train_timesteps=50)
@@ -46,5 +52,6 @@ def sigmoid_betas(tensors):
 CLASSES = {
     "DDIMScheduler": Class(ddim, extra=sigmoid_betas),
     "DDIMParallelScheduler": Class(ddim_parallel),
+    "IPNDMScheduler": Class(ipndm),
     "PNDMScheduler": Class(pndm),
 }

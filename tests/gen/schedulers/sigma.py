@@ -14,13 +14,18 @@ def over_sigmas():
     yield TRAINED
 
 
-def euler():
-    yield from over_sigmas()
-    yield ZERO_SNR
+def over_ramps():
+    """What every class of the group with ramps has; sigma_min and sigma_max are other classes'."""
     for ramp in RAMPS:
         for spacing in SPACINGS:
             yield dict(SD, timestep_spacing=spacing, **{ramp: True})
         yield dict(SD, sigma_min=0.05, sigma_max=12.5, **{ramp: True})
+
+
+def euler():
+    yield from over_sigmas()
+    yield ZERO_SNR
+    yield from over_ramps()
     yield dict(SD, interpolation_type="log_linear")
     yield dict(SD, interpolation_type="log_linear", use_karras_sigmas=True)
     yield dict(SD, final_sigmas_type="sigma_min")
@@ -41,6 +46,42 @@ def euler():
     yield dict(continuous, sigmas=[14.0, 3.0, 0.5, 0.0], prediction_type="v_prediction")
 
 
+
+def euler_ancestral():
+    yield from over_sigmas()
+    yield ZERO_SNR
+
+
+def lms():
+    yield from over_sigmas()
+    yield from over_ramps()
+    yield dict(SD, prediction_type="sample")
+    for order in (1, 2, 3, 6):
+        yield dict(SD, order=order)
+
+
+def heun():
+    yield from over_sigmas()
+    yield from over_ramps()
+    yield {"beta_schedule": "exp"}
+    yield dict(SD, prediction_type="sample", use_karras_sigmas=True)
+    yield dict(SD, clip_sample=True)
+    yield dict(SD, clip_sample=True, clip_sample_range=0.6, prediction_type="v_prediction")
+    yield dict(SD, timesteps=[999, 800, 500.5, 201, 3])
+    yield dict(SD, timesteps=[981, 600, 20], timestep_spacing="leading")
+
+
+def kdpm2():
+    yield from over_sigmas()
+    yield from over_ramps()
+    yield dict(SD, prediction_type="v_prediction", use_karras_sigmas=True)
+
+
 CLASSES = {
+    "EulerAncestralDiscreteScheduler": Class(euler_ancestral),
     "EulerDiscreteScheduler": Class(euler),
+    "HeunDiscreteScheduler": Class(heun),
+    "KDPM2AncestralDiscreteScheduler": Class(kdpm2, exact=True),
+    "KDPM2DiscreteScheduler": Class(kdpm2),
+    "LMSDiscreteScheduler": Class(lms),
 }

@@ -90,7 +90,8 @@ static float check_error(dfx_scheduler *s)
 /* Choices whose steps end at the sample. Where a class's defaults end elsewhere, the keys say so.
  * Not so: IPNDM, whose first sample is all noise and first step forgets x0; PNDM with v_prediction,
  * which averages v of different noise levels; Euler with s_churn, which adds noise after the model
- * has seen the sample; FlowMatchEuler with invert_sigmas, which ends at noise. */
+ * has seen the sample; FlowMatchEuler with invert_sigmas and DPMSolverMultistepInverse, which end at
+ * noise; DEIS and SASolver, which end at timestep 0's. */
 static void test_check(dfx_scheduler *own)
 {
     static const char *const choices[] = {
@@ -128,6 +129,12 @@ static void test_check(dfx_scheduler *own)
         "dpmpp_2m_sde",
         "dpmpp_3m",
         "dpmpp_2m,variance_type=learned",
+        "dpmpp_2s",
+        "dpmpp_2s_karras,solver_order=3",
+        "dpmpp_2s,algorithm_type=sde-dpmsolver++",
+        "unipc",
+        "unipc_karras,solver_order=3,prediction_type=v_prediction",
+        "unipc,use_flow_sigmas=true,prediction_type=flow_prediction",
     };
     ok(check_error(own) < 1e-5, "the page's ends at the sample");
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {

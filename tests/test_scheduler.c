@@ -17,7 +17,10 @@ struct tested {
 static const struct tested tested[] = {
     { "DDIMParallelScheduler", 0, 0, 0 },
     { "DDIMScheduler", 0, 0, 0 },
+    { "DEISMultistepScheduler", 0, 0, 0 },
+    { "DPMSolverMultistepInverseScheduler", 0, 0, 0 },
     { "DPMSolverMultistepScheduler", 0, 0, 0 },
+    { "DPMSolverSinglestepScheduler", 0, 0, 0 },
     /* timesteps are logarithms of sigmas, of which torch's f32 square root has one ulp more */
     /* torch's f32 logarithm is one ulp off for a twentieth of the sigmas */
     /* its timesteps are logarithms, of which numpy's f32 has one ulp more */
@@ -37,6 +40,8 @@ static const struct tested tested[] = {
     /* its square root, which ends in an angle */
     { "IPNDMScheduler", 1e-6, 0, 0 },
     { "PNDMScheduler", 0, 0, 0 },
+    { "SASolverScheduler", 0, 0, 0 },
+    { "UniPCMultistepScheduler", 0, 0, 0 },
 };
 
 /* The generator's pseudo(): floats with 16 bits in -1..1. */

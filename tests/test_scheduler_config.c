@@ -49,6 +49,26 @@ static const struct refused refused[] = {
     { NULL, "flow_lcm,scale_factors=[0.5,0.75]", DFX_ERROR_ARGUMENT, "scale_factors" },
     { NULL, "flow_lcm,upscale_mode=odd", DFX_ERROR_ARGUMENT, "bicubic" },
     { NULL, "flow_heun,mu=1", DFX_ERROR_ARGUMENT, "'mu'" },
+    { NULL, "unipc,shift_terminal=0.1", DFX_ERROR_ARGUMENT, "use_flow_sigmas" },
+    { NULL, "unipc,predict_x0=false,prediction_type=flow_prediction", DFX_ERROR_ARGUMENT,
+      "predict_x0=true" },
+    { NULL, "unipc,solver_p=DDIMScheduler", DFX_ERROR_ARGUMENT, "solver_p" },
+    { NULL, "deis,algorithm_type=sde-dpmsolver", DFX_ERROR_ARGUMENT, "algorithm_type" },
+    { NULL, "deis,mu=1.1", DFX_ERROR_ARGUMENT, "use_dynamic_shifting" },
+    { NULL, "dpmpp_2s,timestep_spacing=leading", DFX_ERROR_ARGUMENT, "'timestep_spacing'" },
+    { NULL, "dpmpp_2s,algorithm_type=sde-dpmsolver", DFX_ERROR_ARGUMENT, "algorithm_type" },
+    { NULL, "dpmpp_2s,algorithm_type=dpmsolver", DFX_ERROR_ARGUMENT, "final_sigmas_type" },
+    { NULL, "dpmpp_2s,algorithm_type=dpmsolver,final_sigmas_type=sigma_min,thresholding=true",
+      DFX_ERROR_ARGUMENT, "thresholding" },
+    { NULL, "dpmpp_2m_inverse,algorithm_type=sde-dpmsolver++,solver_order=3", DFX_ERROR_ARGUMENT,
+      "solver_order" },
+    { NULL, "sa_solver,algorithm_type=dpmsolver++", DFX_ERROR_ARGUMENT, "algorithm_type" },
+    { NULL, "sa_solver,algorithm_type=noise_prediction,prediction_type=flow_prediction",
+      DFX_ERROR_ARGUMENT, "data_prediction" },
+    { NULL, "sa_solver,algorithm_type=noise_prediction,thresholding=true", DFX_ERROR_ARGUMENT,
+      "thresholding" },
+    { NULL, "sa_solver,predictor_order=5", DFX_ERROR_ARGUMENT, "predictor_order" },
+    { NULL, "sa_solver,tau_func=1", DFX_ERROR_ARGUMENT, "tau_func" },
     { "[]", NULL, DFX_ERROR_FORMAT, "object" },
     { "{", NULL, DFX_ERROR_FORMAT, "" },
     { "{}", NULL, DFX_ERROR_FORMAT, "_class_name" },
@@ -109,6 +129,16 @@ static void test_steps_refused(void)
         { "kdpm2_a,beta_schedule=squaredcos_cap_v2", 5, "middle" },
         { "dpmpp_2m,lambda_min_clipped=100", 5, "lambda_min_clipped" },
         { "dpmpp_2m,beta_start=0,beta_end=0,use_exponential_sigmas=true", 5, "sigma" },
+        { "dpmpp_2m_karras,use_flow_sigmas=true", 5, "below 1" },
+        { "dpmpp_2m_inverse,algorithm_type=sde-dpmsolver++", 5, "towards noise" },
+        { "dpmpp_2m_inverse,solver_order=3,use_karras_sigmas=true", 20, "twice" },
+        { "unipc,use_dynamic_shifting=true,use_flow_sigmas=true", 5, "mu" },
+        { "unipc,solver_type=bh1", 5, "final_sigmas_type" },
+        { "unipc,predict_x0=false", 5, "final_sigmas_type" },
+        { "unipc,lower_order_final=false", 5, "lower_order_final" },
+        { "unipc_karras,lower_order_final=false,solver_order=3,final_sigmas_type=sigma_min", 5,
+          "twice" },
+        { "unipc,use_flow_sigmas=true,shift_terminal=0.1", 1, "than one step" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         dfx_scheduler *s;
@@ -140,7 +170,8 @@ static float first_timestep(const char *config, const char *choice)
 /* The lists of a caller's that a scheduler does not take. */
 static void test_custom_refused(void)
 {
-    static const float list[] = { 900, 500, 100 }, bad[] = { 900, NAN, 100 };
+    static const float list[] = { 900, 500, 100 }, bad[] = { 900, NAN, 100 },
+                       to_zero[] = { 0.5f, 0 };
     static const struct {
         const char *choice;
         const float *timesteps, *sigmas;
@@ -163,6 +194,12 @@ static void test_custom_refused(void)
         { "dpmpp_2m", NULL, list, 3, "sigmas" },
         { "dpmpp_2m,use_lu_lambdas=true", list, NULL, 3, "use_lu_lambdas" },
         { "flow_heun", NULL, list, 3, "sigmas" },
+        { "deis", list, NULL, 3, "timesteps" },
+        { "dpmpp_2s", NULL, list, 3, "sigmas" },
+        { "dpmpp_2s_karras", list, NULL, 3, "use_karras_sigmas" },
+        { "unipc", NULL, list, 3, "use_flow_sigmas" },
+        { "unipc,use_flow_sigmas=true,use_karras_sigmas=true", NULL, list, 3, "alone" },
+        { "unipc,use_flow_sigmas=true", NULL, to_zero, 2, "above 0" },
         { "ddim", list, NULL, 3, "timesteps" },
         { "pndm", list, NULL, 3, "timesteps" },
     };

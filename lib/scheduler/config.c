@@ -382,6 +382,7 @@ dfx_status dfx__scheduler_config_defaults(dfx__scheduler_config *c, const dfx__s
 {
     memset(c, 0, sizeof *c);
     c->sigma_min = c->sigma_max = c->mu = c->shift_terminal = NAN;
+    c->lambda_min_clipped = -INFINITY;
     DFX__TRY(set_defaults(c, type->keys));
     return set_defaults(c, type->call_keys);
 }

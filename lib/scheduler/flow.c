@@ -17,8 +17,7 @@ double dfx__shift_sigma(double shift, double sigma, int single)
                    single);
 }
 
-/* The same with a shift of exp(mu), or of mu, in the order of operations that diffusers has. */
-static double shift_by_mu(const dfx__scheduler_config *c, double sigma, int single)
+double dfx__shift_by_mu(const dfx__scheduler_config *c, double sigma, int single)
 {
     double shift = c->time_shift_type == DFX__SHIFT_EXPONENTIAL ? exp(c->mu) : c->mu;
     double odds = rounded(rounded(1 / sigma, single) - 1, single);
@@ -26,9 +25,10 @@ static double shift_by_mu(const dfx__scheduler_config *c, double sigma, int sing
     return rounded(shift / rounded(shift + odds, single), single);
 }
 
-/* Stretches sigmas so that the last one is shift_terminal (LTX-Video). */
-static dfx_status stretch(const dfx__scheduler_config *c, double *sigmas, int n, int single)
+dfx_status dfx__stretch_sigmas(const dfx__scheduler_config *c, double *sigmas, int n, int single)
 {
+    if (!(c->shift_terminal > 0)) /* so for null, and 0 is null to Python */
+        return DFX_OK;
     double left = rounded(1 - sigmas[n - 1], single);
     double scale = rounded(left / rounded(1 - c->shift_terminal, single), single);
     if (left == 0)
@@ -66,10 +66,9 @@ static dfx_status shift_sigmas(const dfx_scheduler *s, double *sigmas)
     int n = s->steps, single = s->custom_timesteps || s->custom_sigmas;
     dfx__ramp ramp = dfx__which_ramp(c);
     for (int i = 0; i < n; i++)
-        sigmas[i] = c->use_dynamic_shifting ? shift_by_mu(c, sigmas[i], single)
+        sigmas[i] = c->use_dynamic_shifting ? dfx__shift_by_mu(c, sigmas[i], single)
                                             : dfx__shift_sigma(c->shift, sigmas[i], single);
-    if (c->shift_terminal > 0) /* not so for null, and 0 is null to Python */
-        DFX__TRY(stretch(c, sigmas, n, single));
+    DFX__TRY(dfx__stretch_sigmas(c, sigmas, n, single));
     if (ramp != DFX__NO_RAMP)
         dfx__ramp_sigmas(s, ramp, sigmas[0], sigmas[n - 1], n, sigmas);
     return DFX_OK;

@@ -15,6 +15,10 @@
 /* sigma moved towards noise (Esser et al. 2024, formula 23). single: as numpy and torch compute it
  * of a list in f32, each operation rounded. */
 double dfx__shift_sigma(double shift, double sigma, int single);
+/* The same with a shift of exp(mu), or of mu, in the order of operations that diffusers has. */
+double dfx__shift_by_mu(const dfx__scheduler_config *c, double sigma, int single);
+/* Stretches sigmas so that the last one is shift_terminal (LTX-Video), where that is set. */
+dfx_status dfx__stretch_sigmas(const dfx__scheduler_config *c, double *sigmas, int n, int single);
 
 dfx_status dfx__init_flow(dfx_scheduler *s);
 /* The shifted sigmas of s->steps steps, or of the caller's lists, and 0 behind them. */

@@ -7,8 +7,11 @@
 
 #define DFX__SCHEDULERS(X)                                                                         \
     X(ddim)                                                                                        \
+    X(deis_multistep)                                                                              \
     X(dpmsolver_multistep)                                                                         \
     X(dpmsolver_sde)                                                                               \
+    X(dpmsolver_multistep_inverse)                                                                 \
+    X(dpmsolver_singlestep)                                                                        \
     X(edm_euler)                                                                                   \
     X(euler)                                                                                       \
     X(euler_ancestral)                                                                             \
@@ -21,7 +24,9 @@
     X(kdpm2)                                                                                       \
     X(kdpm2_ancestral)                                                                             \
     X(lms)                                                                                         \
-    X(pndm)
+    X(pndm)                                                                                        \
+    X(sasolver)                                                                                    \
+    X(unipc_multistep)
 
 #define DFX__DECLARE_SCHEDULER(name) extern const dfx__scheduler_type dfx__##name;
 DFX__SCHEDULERS(DFX__DECLARE_SCHEDULER)

@@ -220,10 +220,11 @@ int dfx__describe_key(const dfx__scheduler_type *type, int index, dfx_scheduler_
 void dfx__scheduler_config_free(dfx__scheduler_config *c);
 
 /* The keys that most classes have, for the rows. */
-#define DFX__BETA_KEYS DFX__BETA_KEYS_FROM("0.0001", "0.02")
-#define DFX__BETA_KEYS_FROM(start, end)                                                            \
+#define DFX__NOISE_KEYS(start, end)                                                                \
     "num_train_timesteps=1000,beta_start=" start ",beta_end=" end ",beta_schedule=linear,"         \
-    "trained_betas=null,prediction_type=epsilon,steps_offset=0,"
+    "trained_betas=null,prediction_type=epsilon,"
+#define DFX__BETA_KEYS_FROM(start, end) DFX__NOISE_KEYS(start, end) "steps_offset=0,"
+#define DFX__BETA_KEYS DFX__BETA_KEYS_FROM("0.0001", "0.02")
 #define DFX__THRESHOLD_KEYS                                                                        \
     "thresholding=false,dynamic_thresholding_ratio=0.995,sample_max_value=1,"
 #define DFX__SIGMA_KEYS                                                                            \

@@ -109,14 +109,14 @@ class Case:
         return 2 if learned and (epsilon or self.name.startswith("DDPM")) else 1
 
 
-def run_steps(scheduler, case, draw):
+def run_steps(scheduler, case, draw, dtype=torch.float32):
     """The sample after each step."""
-    x, samples = sample(), []
+    x, samples = sample().to(dtype), []
     for i, t in enumerate(scheduler.timesteps):
         draw.start(i)
         if hasattr(scheduler, "scale_model_input"):
             scheduler.scale_model_input(x, t)
-        x = scheduler.step(output(i, case.parts()), t, x, **case.step).prev_sample
+        x = scheduler.step(output(i, case.parts()).to(dtype), t, x, **case.step).prev_sample
         samples.append(x)
     return samples
 
@@ -218,8 +218,8 @@ def add_case(tensors, number, how, case):
         try:
             case.prepare(scheduler, n)
             samples = how.steps(scheduler, case, draw)
-            if samples[-1].isnan().any():
-                raise ValueError("the sample is NaN")
+            if not samples[-1].isfinite().all():
+                raise ValueError("the sample is not finite")
             levels = how.levels(scheduler, case, n) if n <= TRACE or not traced else []
         except (IndexError, ValueError) as e:
             print(f"{case.name} {number:03d}, {n} steps left out: {e}")

@@ -90,8 +90,8 @@ static float check_error(dfx_scheduler *s)
 /* Choices whose steps end at the sample. Where a class's defaults end elsewhere, the keys say so.
  * Not so: IPNDM, whose first sample is all noise and first step forgets x0; PNDM with v_prediction,
  * which averages v of different noise levels; Euler with s_churn, which adds noise after the model
- * has seen the sample; FlowMatchEuler with invert_sigmas and DPMSolverMultistepInverse, which end at
- * noise; DEIS and SASolver, which end at timestep 0's. */
+ * has seen the sample; FlowMatchEuler with invert_sigmas and DPMSolverMultistepInverse, which end
+ * at noise; DEIS and SASolver, which end at timestep 0's. */
 static void test_check(dfx_scheduler *own)
 {
     static const char *const choices[] = {
@@ -102,6 +102,8 @@ static void test_check(dfx_scheduler *own)
         "plms,set_alpha_to_one=true",
         "euler",
         "euler_a",
+        "cosine_dpmpp",
+        "cosine_dpmpp,prediction_type=epsilon,sigma_schedule=karras",
         "dpmpp_sde,noise_sampler_seed=5",
         "dpmpp_sde_karras,prediction_type=v_prediction",
         "edm_euler",

@@ -15,6 +15,7 @@ struct tested {
 };
 
 static const struct tested tested[] = {
+    { "CosineDPMSolverMultistepScheduler", 1e-6, 0, 0 }, /* timesteps are arc tangents */
     { "DDIMParallelScheduler", 0, 0, 0 },
     { "DDIMScheduler", 0, 0, 0 },
     { "DEISMultistepScheduler", 0, 0, 0 },

@@ -28,6 +28,10 @@ static const struct refused refused[] = {
     { NULL, "euler_a,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
     { NULL, "kdpm2,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
     { NULL, "kdpm2_a,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
+    { NULL, "cosine_dpmpp,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
+    { NULL, "cosine_dpmpp,solver_order=3", DFX_ERROR_ARGUMENT, "1 or 2" },
+    { NULL, "cosine_dpmpp,final_sigmas_type=sigma_min", DFX_ERROR_ARGUMENT, "'zero'" },
+    { NULL, "cosine_dpmpp,sigma_max=0.3", DFX_ERROR_ARGUMENT, "above sigma_min" },
     { NULL, "dpmpp_sde,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
     { NULL, "dpmpp_sde,noise_sampler_seed=-1", DFX_ERROR_ARGUMENT, "noise_sampler_seed" },
     { NULL, "edm_euler,prediction_type=sample", DFX_ERROR_ARGUMENT, "'sample'" },
@@ -237,23 +241,26 @@ static void test_half_steps(void)
 /* A Brownian motion needs a seed before the first step; the same seed is the same motion. */
 static void test_generator(void)
 {
-    dfx_scheduler *s;
-    dfx_rng rng;
-    float x[2][COUNT] = { 0 }, output[COUNT] = { 0 };
-    dfx_scheduler_open(&s, NULL, "dpmpp_sde");
-    dfx_scheduler_set_timesteps(s, 5);
-    ok(dfx_scheduler_step(s, 0, output, x[0], BATCH, EACH, NULL, NULL) == DFX_ERROR_ARGUMENT &&
-           strstr(dfx_error(), "noise_sampler_seed"),
-       "refused: %s", dfx_error());
-    dfx_scheduler_set_generator(s, &rng);
-    for (int run = 0; run < 2; run++) {
-        dfx_rng_seed(&rng, 3);
+    static const char *const choices[] = { "cosine_dpmpp", "dpmpp_sde" };
+    for (size_t c = 0; c < sizeof choices / sizeof *choices; c++) {
+        dfx_scheduler *s;
+        dfx_rng rng;
+        float x[2][COUNT] = { 0 }, output[COUNT] = { 0 };
+        dfx_scheduler_open(&s, NULL, choices[c]);
         dfx_scheduler_set_timesteps(s, 5);
-        for (int i = 0; i < 3; i++)
-            dfx_scheduler_step(s, i, output, x[run], BATCH, EACH, NULL, NULL);
+        ok(dfx_scheduler_step(s, 0, output, x[0], BATCH, EACH, NULL, NULL) == DFX_ERROR_ARGUMENT &&
+               strstr(dfx_error(), "dfx_scheduler_set_generator"),
+           "refused: %s", dfx_error());
+        dfx_scheduler_set_generator(s, &rng);
+        for (int run = 0; run < 2; run++) {
+            dfx_rng_seed(&rng, 3);
+            dfx_scheduler_set_timesteps(s, 5);
+            for (int i = 0; i < 3; i++)
+                dfx_scheduler_step(s, i, output, x[run], BATCH, EACH, NULL, NULL);
+        }
+        ok(x[0][0] != 0 && memcmp(x[0], x[1], sizeof x[0]) == 0, "with a generator it repeats");
+        dfx_scheduler_free(s);
     }
-    ok(x[0][0] != 0 && memcmp(x[0], x[1], sizeof x[0]) == 0, "with a generator it repeats");
-    dfx_scheduler_free(s);
 }
 
 static void test_from_config(void)

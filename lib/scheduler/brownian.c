@@ -161,7 +161,7 @@ void dfx__brownian_noise(const dfx__brownian *b, float from, float to, float *ou
     double first = quantise(clamp(to, top.start, top.end));
     double last = quantise(clamp(from, top.start, top.end));
     memset(out, 0, n * sizeof *out);
-    if (first < last) {
+    if (first < last) { /* where both are the same torchsde may halve without end */
         float deviation = (float)sqrt(b->end - b->start), *w = work[0];
         uint32_t words[2];
         draw(seed_of(words, put_words(words, b->seed)), w, n);

@@ -6,11 +6,12 @@
 #include "scheduler/scheduler.h"
 
 #define DFX__SCHEDULERS(X)                                                                         \
+    X(cosine_dpmsolver_multistep)                                                                  \
     X(ddim)                                                                                        \
     X(deis_multistep)                                                                              \
     X(dpmsolver_multistep)                                                                         \
-    X(dpmsolver_sde)                                                                               \
     X(dpmsolver_multistep_inverse)                                                                 \
+    X(dpmsolver_sde)                                                                               \
     X(dpmsolver_singlestep)                                                                        \
     X(edm_euler)                                                                                   \
     X(euler)                                                                                       \

@@ -125,10 +125,9 @@ def run_seeded(scheduler, case, draw):
     """The same for schedulers that seed their noise from the global generator or from step's."""
     torch.manual_seed(GENERATOR_SEED)
     if "generator" in inspect.signature(scheduler.step).parameters:
-        case.step["generator"] = torch.Generator().manual_seed(GENERATOR_SEED)
-    samples = run_steps(scheduler, case, draw)
-    case.step.pop("generator", None)
-    return samples
+        generator = torch.Generator().manual_seed(GENERATOR_SEED)
+        case = dataclasses.replace(case, step=dict(case.step, generator=generator))
+    return run_steps(scheduler, case, draw)
 
 
 def run_levels(scheduler, case, n):
@@ -221,7 +220,7 @@ def add_case(tensors, number, how, case):
             if not samples[-1].isfinite().all():
                 raise ValueError("the sample is not finite")
             levels = how.levels(scheduler, case, n) if n <= TRACE or not traced else []
-        except (IndexError, ValueError) as e:
+        except (IndexError, RecursionError, ValueError) as e:
             print(f"{case.name} {number:03d}, {n} steps left out: {e}")
             continue
         sigmas = how.sigmas(scheduler)

@@ -1,6 +1,6 @@
 """Schedulers of Karras et al. 2022's parameterisation."""
 
-from common import Class
+from common import Class, run_seeded
 
 
 def over_edm():
@@ -9,8 +9,8 @@ def over_edm():
     for schedule in ("karras", "exponential"):
         for prediction in ("epsilon", "v_prediction"):
             yield {"sigma_schedule": schedule, "prediction_type": prediction, "sigma_max": 120.0,
-                   "sigma_min": 0.01}
-    yield {"rho": 5.0, "sigma_data": 1.0, "sigma_schedule": "karras"}
+                   "sigma_min": 0.02}
+    yield {"rho": 5.0, "sigma_data": 0.7, "sigma_schedule": "karras", "sigma_min": 0.03}
 
 
 def edm_euler():
@@ -20,6 +20,18 @@ def edm_euler():
     yield {"num_train_timesteps": 20}
 
 
+def cosine_dpmsolver_multistep():
+    yield from over_edm()
+    yield {"solver_order": 1}
+    for schedule in ("karras", "exponential"):
+        yield {"solver_type": "heun", "sigma_schedule": schedule}
+    yield {"solver_type": "bh1", "prediction_type": "epsilon"}
+    yield {"lower_order_final": False, "euler_at_final": True}
+    yield {"sigma_max": 80.0, "sigma_min": 0.05, "sigma_data": 0.5, "solver_type": "heun"}
+
+
 CLASSES = {
+    "CosineDPMSolverMultistepScheduler": Class(cosine_dpmsolver_multistep, steps=run_seeded,
+                                               exact=True),
     "EDMEulerScheduler": Class(edm_euler),
 }

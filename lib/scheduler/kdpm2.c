@@ -40,6 +40,20 @@ dfx_status dfx__plan_kdpm2(dfx_scheduler *s, dfx__schedule *out, int ancestral)
     return DFX_OK;
 }
 
+dfx_status dfx__step_kdpm2(dfx_scheduler *s, int i, float end, const float *model_output, float *x)
+{
+    DFX__TRY(dfx__check_half_step(s, i));
+    DFX__TRY(dfx__reserve(s, 2));
+    float *start = s->buffer[0], middle = s->extra[i / 2], sigma = s->sigmas[i - i % 2];
+    if (i % 2 == 0) {
+        memcpy(start, x, s->elements * sizeof *x);
+        dfx__sigma_step(s, sigma, middle - sigma, x, x, model_output);
+    } else {
+        dfx__sigma_step(s, middle, end - sigma, start, x, model_output);
+    }
+    return DFX_OK;
+}
+
 static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
 {
     return dfx__plan_kdpm2(s, out, 0);
@@ -48,18 +62,11 @@ static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
 static dfx_status step(dfx_scheduler *s, int i, const float *model_output, float *x, size_t batch,
                        size_t n, dfx_noise_function *noise, void *user)
 {
+    (void)batch;
+    (void)n;
     (void)noise;
     (void)user;
-    DFX__TRY(dfx__check_half_step(s, i));
-    DFX__TRY(dfx__reserve(s, 1));
-    float *start = s->buffer[0], middle = s->extra[i / 2], sigma = s->sigmas[i - i % 2];
-    if (i % 2 == 0) {
-        memcpy(start, x, batch * n * sizeof *x);
-        dfx__sigma_step(s, sigma, middle - sigma, x, x, model_output);
-    } else {
-        dfx__sigma_step(s, middle, s->sigmas[i] - sigma, start, x, model_output);
-    }
-    return DFX_OK;
+    return dfx__step_kdpm2(s, i, s->sigmas[i], model_output, x);
 }
 
 static const dfx_scheduler_name names[] = {

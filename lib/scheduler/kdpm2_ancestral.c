@@ -3,8 +3,6 @@
 
 #include "core/status.h"
 
-#include <string.h>
-
 static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
 {
     return dfx__plan_kdpm2(s, out, 1);
@@ -13,18 +11,13 @@ static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
 static dfx_status step(dfx_scheduler *s, int i, const float *model_output, float *x, size_t batch,
                        size_t n, dfx_noise_function *noise, void *user)
 {
-    DFX__TRY(dfx__check_half_step(s, i));
-    DFX__TRY(dfx__reserve(s, 2));
-    float *start = s->buffer[0], middle = s->extra[i / 2], sigma = s->sigmas[i - i % 2];
-    if (i % 2 == 0) {
-        memcpy(start, x, batch * n * sizeof *x);
-        dfx__sigma_step(s, sigma, middle - sigma, x, x, model_output);
-        return DFX_OK;
-    }
-    float down, up;
-    dfx__split_ancestral(sigma, s->sigmas[i], &down, &up);
-    dfx__sigma_step(s, middle, down - sigma, start, x, model_output);
-    return dfx__add_drawn(s, up, s->buffer[1], x, noise, user);
+    (void)batch;
+    (void)n;
+    float down = 0, up;
+    if (i % 2)
+        dfx__split_ancestral(s->sigmas[i - 1], s->sigmas[i], &down, &up);
+    DFX__TRY(dfx__step_kdpm2(s, i, down, model_output, x));
+    return i % 2 ? dfx__add_drawn(s, up, s->buffer[1], x, noise, user) : DFX_OK;
 }
 
 static const dfx_scheduler_name names[] = {

@@ -32,6 +32,8 @@ float dfx__half_step_output(const dfx_scheduler *s, int i, float x0, float x);
 
 /* kdpm2.c: steps whose second call is half way in log sigma, to where the first one goes down. */
 dfx_status dfx__plan_kdpm2(dfx_scheduler *s, dfx__schedule *out, int ancestral);
+/* Call i; the second one of a step goes to sigma `end`. buffer[1] is free. */
+dfx_status dfx__step_kdpm2(dfx_scheduler *s, int i, float end, const float *model_output, float *x);
 
 /* x0 of a sample at sigma, from the model's output. */
 float dfx__sigma_x0(int prediction, float sigma, float x, float output);

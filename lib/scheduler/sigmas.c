@@ -37,10 +37,11 @@ double dfx__sigma_at(const dfx_scheduler *s, double t)
     return t == i ? low : (high - low) * (t - i) + low;
 }
 
-/* The last timestep whose log sigma is not above; the first one when there is none. */
+/* The last timestep but one at most whose log sigma is not above; the first one when there is none.
+ */
 static int find_timestep(const dfx_scheduler *s, double log_sigma)
 {
-    int low = 0, high = s->train - 1;
+    int low = 0, high = s->train - 2;
     while (low < high) {
         int middle = low + (high - low + 1) / 2;
         if (log_sigma >= s->log_train_sigmas[middle])
@@ -53,12 +54,10 @@ static int find_timestep(const dfx_scheduler *s, double log_sigma)
 
 double dfx__sigma_to_timestep(const dfx_scheduler *s, double sigma)
 {
+    double log_sigma = log(fmax(sigma, 1e-10));
     if (s->train < 2)
         return 0;
-    double log_sigma = log(fmax(sigma, 1e-10));
     int i = find_timestep(s, log_sigma);
-    if (i > s->train - 2)
-        i = s->train - 2;
     float low = s->log_train_sigmas[i], high = s->log_train_sigmas[i + 1];
     double w = (low - log_sigma) / (low - high);
     w = w < 0 ? 0 : w > 1 ? 1 : w;
@@ -67,12 +66,10 @@ double dfx__sigma_to_timestep(const dfx_scheduler *s, double sigma)
 
 float dfx__sigma_to_timestep_f32(const dfx_scheduler *s, float sigma)
 {
+    float log_sigma = logf(fmaxf(sigma, 1e-10f));
     if (s->train < 2)
         return 0;
-    float log_sigma = logf(fmaxf(sigma, 1e-10f));
     int i = find_timestep(s, log_sigma);
-    if (i > s->train - 2)
-        i = s->train - 2;
     float low = s->log_train_sigmas[i], high = s->log_train_sigmas[i + 1];
     float w = (low - log_sigma) / (low - high);
     w = w < 0 ? 0 : w > 1 ? 1 : w;

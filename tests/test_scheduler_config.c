@@ -132,6 +132,7 @@ static void test_steps_refused(void)
         { "dpmpp_2m,lambda_min_clipped=100", 5, "lambda_min_clipped" },
         { "dpmpp_2m,beta_start=0,beta_end=0,use_exponential_sigmas=true", 5, "sigma" },
         { "dpmpp_2m_karras,use_flow_sigmas=true", 5, "below 1" },
+        { "dpmpp_2m_karras,solver_type=heun,final_sigmas_type=sigma_min", 20, "twice" },
         { "dpmpp_2m_inverse,algorithm_type=sde-dpmsolver++", 5, "towards noise" },
         { "dpmpp_2m_inverse,solver_order=3,use_karras_sigmas=true", 20, "twice" },
         { "edm_dpmpp_2m,solver_type=heun,final_sigmas_type=sigma_min", 20, "twice" },

@@ -134,6 +134,8 @@ static void test_check(dfx_scheduler *own)
         "dpmpp_2s",
         "dpmpp_2s_karras,solver_order=3",
         "dpmpp_2s,algorithm_type=sde-dpmsolver++",
+        "edm_dpmpp_2m",
+        "edm_dpmpp_2m,solver_order=3,prediction_type=v_prediction",
         "unipc",
         "unipc_karras,solver_order=3,prediction_type=v_prediction",
         "unipc,use_flow_sigmas=true,prediction_type=flow_prediction",

@@ -22,12 +22,13 @@ static const struct tested tested[] = {
     { "DPMSolverMultistepInverseScheduler", 0, 0, 0 },
     { "DPMSolverMultistepScheduler", 0, 0, 0 },
     { "DPMSolverSinglestepScheduler", 0, 0, 0 },
-    /* timesteps are logarithms of sigmas, of which torch's f32 square root has one ulp more */
     /* torch's f32 logarithm is one ulp off for a twentieth of the sigmas */
     /* its timesteps are logarithms, of which numpy's f32 has one ulp more */
     { "DPMSolverSDEScheduler", 1e-6, 0, 0 },
+    { "EDMDPMSolverMultistepScheduler", 1e-6, 0, 0 },
     { "EDMEulerScheduler", 1e-6, 0, 0 },
     { "EulerAncestralDiscreteScheduler", 0, 0, 0 },
+    /* timesteps are logarithms of sigmas, of which torch's f32 square root has one ulp more */
     { "EulerDiscreteScheduler", 1e-5, 0, 0 },
     /* the same for these, some of which have logarithms in f32 too */
     { "HeunDiscreteScheduler", 1e-5, 0, 0 },

@@ -15,7 +15,8 @@ static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
 {
     int round = s->config.beta_schedule != DFX__SQUAREDCOS_CAP_V2;
     DFX__TRY(dfx__plan_lambda(s, out, round));
-    return dfx__end_lambda(s, out, dfx__last_sigma(s));
+    DFX__TRY(dfx__end_lambda(s, out, dfx__last_sigma(s)));
+    return dfx__dpm_check_end(s, out);
 }
 
 static const dfx_scheduler_name names[] = {

@@ -13,6 +13,7 @@
     X(dpmsolver_multistep_inverse)                                                                 \
     X(dpmsolver_sde)                                                                               \
     X(dpmsolver_singlestep)                                                                        \
+    X(edm_dpmsolver_multistep)                                                                     \
     X(edm_euler)                                                                                   \
     X(euler)                                                                                       \
     X(euler_ancestral)                                                                             \

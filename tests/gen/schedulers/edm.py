@@ -30,8 +30,25 @@ def cosine_dpmsolver_multistep():
     yield {"sigma_max": 80.0, "sigma_min": 0.05, "sigma_data": 0.5, "solver_type": "heun"}
 
 
+def edm_dpmsolver_multistep():
+    yield from over_edm()
+    for final in ("zero", "sigma_min"):
+        for order in (1, 2, 3):
+            for solver in ("midpoint", "heun"):
+                yield {"solver_order": order, "solver_type": solver, "final_sigmas_type": final}
+        yield {"solver_order": 3, "lower_order_final": False, "final_sigmas_type": final}
+        for solver in ("midpoint", "heun"):
+            yield {"algorithm_type": "sde-dpmsolver++", "solver_type": solver,
+                   "final_sigmas_type": final}
+    yield {"solver_order": 1, "algorithm_type": "sde-dpmsolver++"}
+    yield {"final_sigmas_type": "sigma_min", "euler_at_final": True}
+    yield {"final_sigmas_type": "sigma_min", "algorithm_type": "deis", "solver_type": "bh1"}
+    yield {"thresholding": True, "sample_max_value": 1.5, "dynamic_thresholding_ratio": 0.9}
+
+
 CLASSES = {
     "CosineDPMSolverMultistepScheduler": Class(cosine_dpmsolver_multistep, steps=run_seeded,
                                                exact=True),
+    "EDMDPMSolverMultistepScheduler": Class(edm_dpmsolver_multistep),
     "EDMEulerScheduler": Class(edm_euler),
 }

@@ -22,9 +22,12 @@ static void draw(void *user, float *out, size_t n)
     }
 }
 
-/* What a model says that knows x0, of a sample x = alpha * x0 + sigma * noise. */
-static float perfect_output(const dfx_scheduler *s, float alpha, float sigma, float x0, float x)
+float dfx__perfect_output(const dfx_scheduler *s, int i, float x0, float x)
 {
+    float alpha, sigma;
+    if (s->type->perfect_output)
+        return s->type->perfect_output(s, i, x0, x);
+    s->type->noise_level(s, i, &alpha, &sigma);
     float noise = (x - alpha * x0) / sigma, norm = sqrtf(alpha * alpha + sigma * sigma);
     switch (s->config.prediction_type) {
     case DFX__EPSILON:
@@ -41,14 +44,9 @@ static float perfect_output(const dfx_scheduler *s, float alpha, float sigma, fl
 static void perfect_outputs(const dfx_scheduler *s, int i, const float *x0, const float *x,
                             float *out, int parts)
 {
-    float alpha, sigma;
-    s->type->noise_level(s, i, &alpha, &sigma);
     for (int k = 0; k < COUNT; k++) {
         float *to = out + k / EACH * parts * EACH + k % EACH;
-        if (s->type->perfect_output)
-            *to = s->type->perfect_output(s, i, x0[k], x[k]);
-        else
-            *to = perfect_output(s, alpha, sigma, x0[k], x[k]);
+        *to = dfx__perfect_output(s, i, x0[k], x[k]);
         if (parts == 2)
             to[EACH] = 0;
     }

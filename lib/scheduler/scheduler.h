@@ -311,6 +311,11 @@ void dfx__predict_noise(float *noise, int prediction, float alpha, float sigma, 
 void dfx__threshold(const dfx__scheduler_config *c, float *x0, size_t batch, size_t n);
 void dfx__clip(const dfx__scheduler_config *c, float *x0, size_t count); /* to clip_sample_range */
 
+/* check.c */
+
+/* What a model that knows x0 says at call i, of a sample x = alpha * x0 + sigma * noise. */
+float dfx__perfect_output(const dfx_scheduler *s, int i, float x0, float x);
+
 /* scheduler.c */
 
 /* Makes the first `count` buffers hold a sample each. */

@@ -89,13 +89,15 @@ static float check_error(dfx_scheduler *s)
 
 /* Choices whose steps end at the sample. Where a class's defaults end elsewhere, the keys say so.
  * Not so: PNDM with v_prediction, which averages v of different noise levels; Euler with s_churn,
- * which adds noise after the model has seen the sample. */
+ * which adds noise after the model has seen the sample; DDIM's inverse, which goes to the noise. */
 static void test_check(dfx_scheduler *own)
 {
     static const char *const choices[] = {
         "ddim",
         "ddim,prediction_type=v_prediction",
         "ddim,prediction_type=sample,eta=1",
+        "ddpm",
+        "ddpm,prediction_type=v_prediction,variance_type=learned_range",
         "pndm,set_alpha_to_one=true", /* the class ends at timestep 0's alpha by itself */
         "plms,set_alpha_to_one=true",
         "euler",

@@ -14,8 +14,11 @@ struct tested {
 };
 
 static const struct tested tested[] = {
+    { "DDIMInverseScheduler", 0, 0, 0 },
     { "DDIMParallelScheduler", 0, 0, 0 },
     { "DDIMScheduler", 0, 0, 0 },
+    { "DDPMParallelScheduler", 0, 0, 0 },
+    { "DDPMScheduler", 0, 0, 0 },
     { "DPMSolverMultistepScheduler", 0, 0, 0 },
     /* timesteps are logarithms of sigmas, of which torch's f32 square root has one ulp more */
     { "EulerDiscreteScheduler", 1e-5, 0, 0 },
@@ -52,7 +55,7 @@ static void model_output(int i, int parts, float *out)
         for (int k = 0; k < EACH; k++) {
             out[k] = mean[b * EACH + k] + change[b * EACH + k] / 8;
             if (parts == 2)
-                out[EACH + k] = variance[b * EACH + k];
+                out[EACH + k] = fabsf(variance[b * EACH + k]);
         }
 }
 
@@ -298,6 +301,20 @@ static void test_order(void)
     dfx_scheduler_free(s);
 }
 
+/* A learned variance below 0 is one of another kind. */
+static void test_negative_variance(void)
+{
+    dfx_scheduler *s;
+    float x[COUNT] = { 0 }, output[2 * COUNT] = { 0 };
+    struct noise noise = { 0 };
+    output[2 * COUNT - 1] = -0.5f;
+    dfx_scheduler_open(&s, NULL, "ddpm,variance_type=learned");
+    dfx_scheduler_set_timesteps(s, 5);
+    ok(dfx_scheduler_step(s, 0, output, x, BATCH, EACH, draw, &noise) == DFX_ERROR_ARGUMENT,
+       "refused: %s", dfx_error());
+    dfx_scheduler_free(s);
+}
+
 int main(void)
 {
     for (size_t i = 0; i < sizeof tested / sizeof *tested; i++)
@@ -305,5 +322,6 @@ int main(void)
     test_all_classes();
     test_sigmoid();
     test_order();
+    test_negative_variance();
     return done();
 }

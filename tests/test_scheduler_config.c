@@ -29,6 +29,8 @@ static const struct refused refused[] = {
     { NULL, "dpmpp_2m,algorithm_type=dpmsolver", DFX_ERROR_ARGUMENT, "final_sigmas_type" },
     { NULL, "dpmpp_2m,algorithm_type=deis", DFX_ERROR_ARGUMENT, "final_sigmas_type" },
     { NULL, "dpmpp_2m,mu=1.1", DFX_ERROR_ARGUMENT, "use_dynamic_shifting" },
+    { NULL, "ddpm,variance_type=fixed_large_log", DFX_ERROR_ARGUMENT, "fixed_large" },
+    { NULL, "ddim_inverse,timestep_spacing=linspace", DFX_ERROR_ARGUMENT, "timestep_spacing" },
     { "[]", NULL, DFX_ERROR_FORMAT, "object" },
     { "{", NULL, DFX_ERROR_FORMAT, "" },
     { "{}", NULL, DFX_ERROR_FORMAT, "_class_name" },
@@ -81,6 +83,8 @@ static void test_steps_refused(void)
         { "euler", 1001, "1000" },
         { "pndm", 3, "skip_prk_steps" },
         { "ddim,steps_offset=1", 1000, "steps_offset" },
+        { "ddpm", 1001, "1000" },
+        { "ddim_inverse,prediction_type=sample", 5, "set_alpha_to_one" },
         { "dpmpp_2m,lambda_min_clipped=100", 5, "lambda_min_clipped" },
         { "dpmpp_2m,beta_start=0,beta_end=0,use_exponential_sigmas=true", 5, "sigma" },
     };
@@ -115,6 +119,7 @@ static float first_timestep(const char *config, const char *choice)
 static void test_custom_refused(void)
 {
     static const float list[] = { 900, 500, 100 }, bad[] = { 900, NAN, 100 };
+    static const float rising[] = { 100, 200 }, above[] = { 1000, 500 };
     static const struct {
         const char *choice;
         const float *timesteps, *sigmas;
@@ -133,6 +138,9 @@ static void test_custom_refused(void)
         { "dpmpp_2m,use_lu_lambdas=true", list, NULL, 3, "use_lu_lambdas" },
         { "ddim", list, NULL, 3, "timesteps" },
         { "pndm", list, NULL, 3, "timesteps" },
+        { "ddpm", rising, NULL, 2, "must fall" },
+        { "ddpm", above, NULL, 2, "1000" },
+        { "ddim_inverse", list, NULL, 3, "timesteps" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         dfx_scheduler *s;

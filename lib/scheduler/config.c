@@ -67,6 +67,8 @@ static const struct key keys[] = {
     { "clip_sample", FLAG, AT(clip_sample), 0, 1, NULL },
     { "clip_sample_range", NUMBER, AT(clip_sample_range), 0, 1e30, NULL },
     { "set_alpha_to_one", FLAG, AT(set_alpha_to_one), 0, 1, NULL },
+    /* the old name of the same, which wins where a file has both; DDIMInverse alone takes it */
+    { "set_alpha_to_zero", FLAG, AT(set_alpha_to_one), 0, 1, NULL },
     { "skip_prk_steps", FLAG, AT(skip_prk_steps), 0, 1, NULL },
     { "interpolation_type", WORD, AT(interpolation_type), 0, 0, interpolations },
     { "final_sigmas_type", WORD, AT(final_sigmas_type), 0, 0, final_sigmas },

@@ -7,6 +7,8 @@
 
 #define DFX__SCHEDULERS(X)                                                                         \
     X(ddim)                                                                                        \
+    X(ddim_inverse)                                                                                \
+    X(ddpm)                                                                                        \
     X(dpmsolver_multistep)                                                                         \
     X(euler)                                                                                       \
     X(pndm)

@@ -59,9 +59,9 @@ def sample():
 
 def output(i, parts=1):
     """A model's output: mostly the same at each call, as those of a real model are. With 2 parts
-    a variance follows the channels."""
+    a variance, which is never below 0, follows the channels."""
     mean = pseudo(2, 0) + pseudo(3, i) / 8
-    return mean if parts == 1 else torch.cat([mean, pseudo(100, i)], dim=1)
+    return mean if parts == 1 else torch.cat([mean, pseudo(100, i).abs()], dim=1)
 
 
 class Noise:

@@ -31,6 +31,41 @@ def ddim_parallel():
     yield dict(SD, eta=0.5, use_clipped_model_output=True)
 
 
+def ddim_inverse():
+    for spacing in SPACINGS[1:]:
+        for offset in (0, 1):
+            yield dict(SD, timestep_spacing=spacing, steps_offset=offset, clip_sample=False)
+    yield {}
+    yield {"beta_schedule": "squaredcos_cap_v2"}
+    yield dict(SD, prediction_type="v_prediction", clip_sample_range=0.7)
+    yield TRAINED
+    yield ZERO_SNR
+    yield dict(SD, prediction_type="sample", set_alpha_to_one=False)
+    yield dict(SD, set_alpha_to_one=True, set_alpha_to_zero=False, clip_sample=False)
+
+
+def ddpm():
+    yield from over_alphas(clip_sample=False)
+    yield ZERO_SNR
+    yield dict(SD, prediction_type="sample", clip_sample_range=0.7)
+    yield dict(SD, thresholding=True, sample_max_value=1.5, dynamic_thresholding_ratio=0.9)
+    for variance in ("fixed_small_log", "fixed_large", "learned", "learned_range", None):
+        yield dict(SD, variance_type=variance, clip_sample=False)
+        yield dict(SD, variance_type=variance, prediction_type="v_prediction",
+                   timestep_spacing="trailing")
+    yield dict(beta_schedule="squaredcos_cap_v2", variance_type="learned_range", thresholding=True,
+               sample_max_value=1.5, dynamic_thresholding_ratio=0.95)
+    yield dict(SD, timesteps=[999, 800, 500, 201, 3], clip_sample=False)
+    yield dict(SD, timesteps=[600, 20, 0], variance_type="learned_range")
+
+
+def ddpm_parallel():
+    """Another name of DDPM where one sample at a time is stepped."""
+    yield {}
+    yield ZERO_SNR
+    yield dict(SD, variance_type="learned_range", clip_sample=False)
+
+
 def pndm():
     yield from over_alphas(skip_prk_steps=True)
     yield dict(SD, set_alpha_to_one=True)
@@ -45,6 +80,9 @@ def sigmoid_betas(tensors):
 
 CLASSES = {
     "DDIMScheduler": Class(ddim, extra=sigmoid_betas),
+    "DDIMInverseScheduler": Class(ddim_inverse),
     "DDIMParallelScheduler": Class(ddim_parallel),
+    "DDPMParallelScheduler": Class(ddpm_parallel),
+    "DDPMScheduler": Class(ddpm),
     "PNDMScheduler": Class(pndm),
 }

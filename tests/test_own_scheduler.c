@@ -98,6 +98,11 @@ static void test_check(dfx_scheduler *own)
         "ddim,prediction_type=sample,eta=1",
         "ddpm",
         "ddpm,prediction_type=v_prediction,variance_type=learned_range",
+        "lcm",
+        "lcm,prediction_type=v_prediction",
+        "tcd,beta_start=0,prediction_type=sample", /* it ends at timestep 0's alpha */
+        "cm",
+        "scm,intermediate_timesteps=null",
         "pndm,set_alpha_to_one=true", /* the class ends at timestep 0's alpha by itself */
         "plms,set_alpha_to_one=true",
         "euler",

@@ -14,6 +14,7 @@ struct tested {
 };
 
 static const struct tested tested[] = {
+    { "CMStochasticIterativeScheduler", 0, 0, 0 },
     { "DDIMInverseScheduler", 0, 0, 0 },
     { "DDIMParallelScheduler", 0, 0, 0 },
     { "DDIMScheduler", 0, 0, 0 },
@@ -22,7 +23,10 @@ static const struct tested tested[] = {
     { "DPMSolverMultistepScheduler", 0, 0, 0 },
     /* timesteps are logarithms of sigmas, of which torch's f32 square root has one ulp more */
     { "EulerDiscreteScheduler", 1e-5, 0, 0 },
+    { "LCMScheduler", 0, 0, 0 },
     { "PNDMScheduler", 0, 0, 0 },
+    { "SCMScheduler", 0, 0, 0 },
+    { "TCDScheduler", 0, 0, 0 },
 };
 
 /* The generator's pseudo(): floats with 16 bits in -1..1. */

@@ -31,6 +31,11 @@ static const struct refused refused[] = {
     { NULL, "dpmpp_2m,mu=1.1", DFX_ERROR_ARGUMENT, "use_dynamic_shifting" },
     { NULL, "ddpm,variance_type=fixed_large_log", DFX_ERROR_ARGUMENT, "fixed_large" },
     { NULL, "ddim_inverse,timestep_spacing=linspace", DFX_ERROR_ARGUMENT, "timestep_spacing" },
+    { NULL, "tcd,eta=1.5", DFX_ERROR_ARGUMENT, "eta" },
+    { NULL, "cm,sigma_min=null", DFX_ERROR_ARGUMENT, "sigma_min" },
+    { NULL, "cm,sigma_max=0.001", DFX_ERROR_ARGUMENT, "sigma_min" },
+    { NULL, "cm,num_train_timesteps=1", DFX_ERROR_ARGUMENT, "num_train_timesteps" },
+    { NULL, "scm,prediction_type=epsilon", DFX_ERROR_ARGUMENT, "prediction_type" },
     { "[]", NULL, DFX_ERROR_FORMAT, "object" },
     { "{", NULL, DFX_ERROR_FORMAT, "" },
     { "{}", NULL, DFX_ERROR_FORMAT, "_class_name" },
@@ -85,6 +90,14 @@ static void test_steps_refused(void)
         { "ddim,steps_offset=1", 1000, "steps_offset" },
         { "ddpm", 1001, "1000" },
         { "ddim_inverse,prediction_type=sample", 5, "set_alpha_to_one" },
+        { "lcm", 51, "original_inference_steps" },
+        { "lcm,strength=0.5", 26, "strength 0.5" },
+        { "lcm,strength=0", 1, "strength 0" },
+        { "lcm", 0, "1 to" },
+        { "tcd,original_inference_steps=1001", 5, "original_inference_steps" },
+        { "cm", 41, "40" },
+        { "scm", 3, "intermediate_timesteps" },
+        { "scm,max_timesteps=null", 2, "max_timesteps" },
         { "dpmpp_2m,lambda_min_clipped=100", 5, "lambda_min_clipped" },
         { "dpmpp_2m,beta_start=0,beta_end=0,use_exponential_sigmas=true", 5, "sigma" },
     };
@@ -141,6 +154,11 @@ static void test_custom_refused(void)
         { "ddpm", rising, NULL, 2, "must fall" },
         { "ddpm", above, NULL, 2, "1000" },
         { "ddim_inverse", list, NULL, 3, "timesteps" },
+        { "lcm", above, NULL, 2, "1000" },
+        { "lcm,strength=0.1", list, NULL, 3, "strength" },
+        { "tcd", rising, NULL, 2, "must fall" },
+        { "cm", list, NULL, 3, "40" },
+        { "scm", list, NULL, 1, "two timesteps" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         dfx_scheduler *s;

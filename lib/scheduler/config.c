@@ -125,7 +125,7 @@ static const struct key keys[] = {
     { "s_tmax", NUMBER, AT(s_tmax), 0, INFINITY, NULL },
     { "s_noise", NUMBER, AT(s_noise), -1e6, 1e6, NULL },
     { "strength", NUMBER, AT(strength), 0, 1, NULL },
-    { "max_timesteps", NUMBER, AT(max_timesteps), 1e-6, 1e6, NULL },
+    { "max_timesteps", OPTIONAL, AT(max_timesteps), 1e-6, 1e6, NULL },
     { "intermediate_timesteps", OPTIONAL, AT(intermediate_timesteps), 0, 1e6, NULL },
     { "order", WHOLE, AT(order), 1, 8, NULL },
     { "jump_length", WHOLE, AT(jump_length), 1, 1000, NULL },

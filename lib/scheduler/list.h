@@ -6,12 +6,16 @@
 #include "scheduler/scheduler.h"
 
 #define DFX__SCHEDULERS(X)                                                                         \
+    X(cm)                                                                                          \
     X(ddim)                                                                                        \
     X(ddim_inverse)                                                                                \
     X(ddpm)                                                                                        \
     X(dpmsolver_multistep)                                                                         \
     X(euler)                                                                                       \
-    X(pndm)
+    X(lcm)                                                                                         \
+    X(pndm)                                                                                        \
+    X(scm)                                                                                         \
+    X(tcd)
 
 #define DFX__DECLARE_SCHEDULER(name) extern const dfx__scheduler_type dfx__##name;
 DFX__SCHEDULERS(DFX__DECLARE_SCHEDULER)

@@ -221,6 +221,9 @@ void dfx__scheduler_config_free(dfx__scheduler_config *c);
 #define DFX__BETA_KEYS                                                                             \
     "num_train_timesteps=1000,beta_start=0.0001,beta_end=0.02,beta_schedule=linear,"               \
     "trained_betas=null,prediction_type=epsilon,steps_offset=0,"
+#define DFX__SD_BETA_KEYS                                                                          \
+    "num_train_timesteps=1000,beta_start=0.00085,beta_end=0.012,beta_schedule=scaled_linear,"      \
+    "trained_betas=null,prediction_type=epsilon,steps_offset=0,"
 #define DFX__THRESHOLD_KEYS                                                                        \
     "thresholding=false,dynamic_thresholding_ratio=0.995,sample_max_value=1,"
 #define DFX__SIGMA_KEYS                                                                            \

@@ -89,7 +89,8 @@ static float check_error(dfx_scheduler *s)
 
 /* Choices whose steps end at the sample. Where a class's defaults end elsewhere, the keys say so.
  * Not so: PNDM with v_prediction, which averages v of different noise levels; Euler with s_churn,
- * which adds noise after the model has seen the sample; DDIM's inverse, which goes to the noise. */
+ * which adds noise after the model has seen the sample; DDIM's inverse, which goes to the noise;
+ * RePaint, which needs a picture. */
 static void test_check(dfx_scheduler *own)
 {
     static const char *const choices[] = {
@@ -103,6 +104,9 @@ static void test_check(dfx_scheduler *own)
         "tcd,beta_start=0,prediction_type=sample", /* it ends at timestep 0's alpha */
         "cm",
         "scm,intermediate_timesteps=null",
+        "cogvideox_ddim",
+        "cogvideox_dpm,prediction_type=v_prediction",
+        "score_sde_ve",
         "pndm,set_alpha_to_one=true", /* the class ends at timestep 0's alpha by itself */
         "plms,set_alpha_to_one=true",
         "euler",

@@ -25,8 +25,9 @@ static float alpha_of_call(const dfx_scheduler *s, int i)
 
 static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
 {
-    DFX__TRY(dfx__plan_timesteps(s, out));
     double *t = out->timesteps;
+    out->calls = dfx__space_timesteps(s, s->config.num_train_timesteps, s->steps, t);
+    DFX__TRY(dfx__check_timesteps(s, out));
     for (int i = 0, k = out->calls - 1; i < k; i++, k--) {
         double first = t[i];
         t[i] = t[k];

@@ -19,10 +19,11 @@ static dfx_status take_custom(dfx_scheduler *s, dfx__schedule *out)
     memmove(out->timesteps, out->timesteps + s->steps - taken,
             (size_t)taken * sizeof *out->timesteps);
     out->calls = taken;
-    return dfx__check_timesteps(s, out);
+    return DFX_OK;
 }
 
-dfx_status dfx__plan_distilled(dfx_scheduler *s, dfx__schedule *out)
+/* Evenly spaced ones of the grid, the highest first. */
+static dfx_status take_some(dfx_scheduler *s, dfx__schedule *out)
 {
     const dfx__scheduler_config *c = &s->config;
     int grid = c->original_inference_steps, stride = c->num_train_timesteps / grid;
@@ -31,8 +32,6 @@ dfx_status dfx__plan_distilled(dfx_scheduler *s, dfx__schedule *out)
         return dfx__fail(DFX_ERROR_ARGUMENT,
                          "original_inference_steps %d must be at most num_train_timesteps, %d",
                          grid, c->num_train_timesteps);
-    if (s->custom_timesteps)
-        return take_custom(s, out);
     if (s->steps > count)
         return dfx__fail(DFX_ERROR_ARGUMENT,
                          "%d steps: the model was distilled on %d (original_inference_steps %d, "
@@ -43,5 +42,12 @@ dfx_status dfx__plan_distilled(dfx_scheduler *s, dfx__schedule *out)
         int below = (int)floor(i * ((double)count / s->steps)); /* the grid's top */
         out->timesteps[i] = (double)(count - below) * stride - 1;
     }
-    return dfx__check_timesteps(s, out);
+    return DFX_OK;
+}
+
+dfx_status dfx__plan_distilled(dfx_scheduler *s, dfx__schedule *out)
+{
+    DFX__TRY(s->custom_timesteps ? take_custom(s, out) : take_some(s, out));
+    DFX__TRY(dfx__check_timesteps(s, out));
+    return dfx__check_signal(s, out);
 }

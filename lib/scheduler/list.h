@@ -7,6 +7,8 @@
 
 #define DFX__SCHEDULERS(X)                                                                         \
     X(cm)                                                                                          \
+    X(cogvideox_ddim)                                                                              \
+    X(cogvideox_dpm)                                                                               \
     X(ddim)                                                                                        \
     X(ddim_inverse)                                                                                \
     X(ddpm)                                                                                        \
@@ -14,7 +16,9 @@
     X(euler)                                                                                       \
     X(lcm)                                                                                         \
     X(pndm)                                                                                        \
+    X(repaint)                                                                                     \
     X(scm)                                                                                         \
+    X(score_sde_ve)                                                                                \
     X(tcd)
 
 #define DFX__DECLARE_SCHEDULER(name) extern const dfx__scheduler_type dfx__##name;

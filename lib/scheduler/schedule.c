@@ -199,7 +199,23 @@ dfx_status dfx__plan_timesteps(dfx_scheduler *s, dfx__schedule *out)
         out->calls =
             dfx__space_timesteps(s, s->config.num_train_timesteps, s->steps, out->timesteps);
     dfx__round_all(out->timesteps, out->calls);
-    return dfx__check_timesteps(s, out);
+    DFX__TRY(dfx__check_timesteps(s, out));
+    return dfx__check_signal(s, out);
+}
+
+dfx_status dfx__check_signal(const dfx_scheduler *s, const dfx__schedule *schedule)
+{
+    const dfx__scheduler_config *c = &s->config;
+    if (c->prediction_type != DFX__EPSILON || c->clip_sample || c->thresholding)
+        return DFX_OK;
+    for (int i = 0; i < schedule->calls; i++)
+        if (dfx__alpha_at(s, (int)schedule->timesteps[i]) == 0)
+            return dfx__fail(DFX_ERROR_ARGUMENT,
+                             "scheduler %s: timestep %.0f is all noise, from which "
+                             "prediction_type=epsilon tells no sample: choose v_prediction, or "
+                             "rescale_betas_zero_snr=false",
+                             s->type->class_name, schedule->timesteps[i]);
+    return DFX_OK;
 }
 
 dfx_status dfx__check_timesteps(const dfx_scheduler *s, const dfx__schedule *schedule)

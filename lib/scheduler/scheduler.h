@@ -262,6 +262,9 @@ dfx_status dfx__take_timesteps(const dfx_scheduler *s, double *t);
 dfx_status dfx__plan_timesteps(dfx_scheduler *s, dfx__schedule *out);
 /* DFX_ERROR_ARGUMENT unless alphas_cumprod has every timestep. */
 dfx_status dfx__check_timesteps(const dfx_scheduler *s, const dfx__schedule *schedule);
+/* DFX_ERROR_ARGUMENT where x0 would be a division by 0: a call without signal, for a model of noise
+ * and without bounds of x0. */
+dfx_status dfx__check_signal(const dfx_scheduler *s, const dfx__schedule *schedule);
 /* Plans s->steps steps and keeps the schedule as floats. DFX_ERROR_ARGUMENT when a value of it is
  * not finite. */
 dfx_status dfx__make_schedule(dfx_scheduler *s);

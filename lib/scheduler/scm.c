@@ -1,5 +1,6 @@
 /* scm.c - sampling of continuous-time consistency models (Lu & Song 2025): a sample is
- * cos(t) x0 + sin(t) sigma_data noise, a timestep is that angle. */
+ * cos(t) x0 + sin(t) sigma_data noise, a timestep is that angle. init_noise_sigma is 1 as in
+ * diffusers, where the pipeline scales the first noise by sigma_data. */
 #include "scheduler/scheduler.h"
 
 #include "core/status.h"

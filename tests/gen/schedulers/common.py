@@ -139,6 +139,11 @@ def run_levels(scheduler, case, n):
     return [scaled, noised]
 
 
+def no_noise(scheduler, case, n):
+    """The levels of a class without add_noise, which takes the sample as it is."""
+    return [sample(), torch.full(SHAPE, float("nan"))]
+
+
 @dataclasses.dataclass
 class Class:
     """How a class is recorded.

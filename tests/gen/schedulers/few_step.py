@@ -1,7 +1,6 @@
 """Schedulers of distilled models, and samplers that no other group has."""
 
-import torch
-from common import SD, SHAPE, SPACINGS, TRAINED, ZERO_SNR, Class, output, sample
+from common import SPACINGS, TRAINED, ZERO_SNR, Class, no_noise, output, pseudo, sample
 
 
 def distilled():
@@ -68,9 +67,38 @@ def scm_steps(scheduler, case, draw):
     return samples
 
 
-def no_noise(scheduler, case, n):
-    """A class without add_noise, which takes the sample as it is."""
-    return [sample(), torch.full(SHAPE, float("nan"))]
+def score_sde_ve():
+    yield {}
+    yield {"snr": 0.075, "correct_steps": 2, "sampling_eps": 0.001}
+    yield {"sigma_min": 0.05, "sigma_max": 50.0, "correct_steps": 0}
+
+
+def score_sde_ve_each(scheduler, values):
+    """For each call: corrections, then a prediction."""
+    return values.repeat_interleave(scheduler.config.correct_steps + 1)
+
+
+def score_sde_ve_steps(scheduler, case, draw):
+    """As the pipeline does it; the last sample is the mean, which is its picture."""
+    x, samples = sample(), []
+    scheduler.set_sigmas(len(scheduler.timesteps))
+    for t in scheduler.timesteps:
+        for _ in range(scheduler.config.correct_steps):
+            draw.start(len(samples))
+            x = scheduler.step_correct(output(len(samples)), x).prev_sample
+            samples.append(x)
+        draw.start(len(samples))
+        out = scheduler.step_pred(output(len(samples)), t, x)
+        x = out.prev_sample
+        samples.append(x)
+    samples[-1] = out.prev_sample_mean
+    return samples
+
+
+def score_sde_ve_levels(scheduler, case, n):
+    times = score_sde_ve_each(scheduler, scheduler.timesteps)
+    place = (times[len(times) // 2] * (n - 1)).long()  # as step_pred has it
+    return [sample(), scheduler.add_noise(sample(), pseudo(4, 0), place[None])]
 
 
 CLASSES = {
@@ -78,5 +106,8 @@ CLASSES = {
     "LCMScheduler": Class(lcm),
     "SCMScheduler": Class(scm, steps=scm_steps, levels=no_noise,
                           times=lambda scheduler: scheduler.timesteps[:-1]),
+    "ScoreSdeVeScheduler": Class(score_sde_ve, score_sde_ve_steps, score_sde_ve_levels,
+                                 sigmas=lambda s: score_sde_ve_each(s, s.sigmas),
+                                 times=lambda s: score_sde_ve_each(s, s.timesteps)),
     "TCDScheduler": Class(tcd),
 }

@@ -90,14 +90,25 @@ static float check_error(dfx_scheduler *s)
 /* Choices whose steps end at the sample. Where a class's defaults end elsewhere, the keys say so.
  * Not so: IPNDM, whose first sample is all noise and first step forgets x0; PNDM with v_prediction,
  * which averages v of different noise levels; Euler with s_churn, which adds noise after the model
- * has seen the sample; FlowMatchEuler with invert_sigmas and DPMSolverMultistepInverse, which end
- * at noise; DEIS and SASolver, which end at timestep 0's. */
+ * has seen the sample; FlowMatchEuler with invert_sigmas, DPMSolverMultistepInverse and DDIM's
+ * inverse, which end at noise; DEIS and SASolver, which end at timestep 0's; RePaint, which needs a
+ * picture. */
 static void test_check(dfx_scheduler *own)
 {
     static const char *const choices[] = {
         "ddim",
         "ddim,prediction_type=v_prediction",
         "ddim,prediction_type=sample,eta=1",
+        "ddpm",
+        "ddpm,prediction_type=v_prediction,variance_type=learned_range",
+        "lcm",
+        "lcm,prediction_type=v_prediction",
+        "tcd,beta_start=0,prediction_type=sample", /* it ends at timestep 0's alpha */
+        "cm",
+        "scm,intermediate_timesteps=null",
+        "cogvideox_ddim",
+        "cogvideox_dpm,prediction_type=v_prediction",
+        "score_sde_ve",
         "pndm,set_alpha_to_one=true", /* the class ends at timestep 0's alpha by itself */
         "plms,set_alpha_to_one=true",
         "euler",

@@ -267,6 +267,7 @@ static void test_bad_settings(dfx_pipeline *p)
     REFUSED(guidance_scale, INFINITY, "guidance");
     REFUSED(guidance_scale, NAN, "guidance");
     REFUSED(scheduler, "ddim,beta_start=x", "beta_start");
+    REFUSED(scheduler, "ddpm,variance_type=learned_range", "variance_type");
     REFUSED(latents, &latents, "latents");
     latents.spec.dim[1] = 4;
     REFUSED(latents, &latents, "latents");

@@ -15,34 +15,44 @@ struct tested {
 };
 
 static const struct tested tested[] = {
+    { "CMStochasticIterativeScheduler", 0, 0, 0 },
+    { "CogVideoXDDIMScheduler", 0, 0, 0 },
+    { "CogVideoXDPMScheduler", 0, 0, 0 },
     { "CosineDPMSolverMultistepScheduler", 1e-6, 0, 0 }, /* timesteps are arc tangents */
+    { "DDIMInverseScheduler", 0, 0, 0 },
     { "DDIMParallelScheduler", 0, 0, 0 },
     { "DDIMScheduler", 0, 0, 0 },
+    { "DDPMParallelScheduler", 0, 0, 0 },
+    { "DDPMScheduler", 0, 0, 0 },
     { "DEISMultistepScheduler", 0, 0, 0 },
     { "DPMSolverMultistepInverseScheduler", 0, 0, 0 },
     { "DPMSolverMultistepScheduler", 0, 0, 0 },
-    { "DPMSolverSinglestepScheduler", 0, 0, 0 },
-    /* torch's f32 logarithm is one ulp off for a twentieth of the sigmas */
     /* its timesteps are logarithms, of which numpy's f32 has one ulp more */
     { "DPMSolverSDEScheduler", 1e-6, 0, 0 },
+    { "DPMSolverSinglestepScheduler", 0, 0, 0 },
+    /* torch's f32 logarithm is one ulp off for a twentieth of the sigmas */
     { "EDMDPMSolverMultistepScheduler", 1e-6, 0, 0 },
     { "EDMEulerScheduler", 1e-6, 0, 0 },
     { "EulerAncestralDiscreteScheduler", 0, 0, 0 },
     /* timesteps are logarithms of sigmas, of which torch's f32 square root has one ulp more */
     { "EulerDiscreteScheduler", 1e-5, 0, 0 },
-    /* the same for these, some of which have logarithms in f32 too */
-    { "HeunDiscreteScheduler", 1e-5, 0, 0 },
-    { "KDPM2AncestralDiscreteScheduler", 1e-5, 0, 0 },
-    { "KDPM2DiscreteScheduler", 1e-5, 0, 0 },
-    { "LMSDiscreteScheduler", 1e-5, 0, 0 },
     { "FlowMapEulerDiscreteScheduler", 0, 0, 0 },
     { "FlowMatchEulerDiscreteScheduler", 0, 0, 0 },
     { "FlowMatchHeunDiscreteScheduler", 0, 0, 0 },
     { "FlowMatchLCMScheduler", 0, 0, 0 },
-    /* its square root, which ends in an angle */
-    { "IPNDMScheduler", 1e-6, 0, 0 },
+    /* as Euler, and some have logarithms in f32 too */
+    { "HeunDiscreteScheduler", 1e-5, 0, 0 },
+    { "IPNDMScheduler", 1e-6, 0, 0 }, /* a square root, which ends in an angle */
+    { "KDPM2AncestralDiscreteScheduler", 1e-5, 0, 0 },
+    { "KDPM2DiscreteScheduler", 1e-5, 0, 0 },
+    { "LCMScheduler", 0, 0, 0 },
+    { "LMSDiscreteScheduler", 1e-5, 0, 0 },
     { "PNDMScheduler", 0, 0, 0 },
+    { "RePaintScheduler", 0, 0, 0 },
     { "SASolverScheduler", 0, 0, 0 },
+    { "SCMScheduler", 0, 0, 0 },
+    { "ScoreSdeVeScheduler", 0, 0, 0 },
+    { "TCDScheduler", 0, 0, 0 },
     { "UniPCMultistepScheduler", 0, 0, 0 },
 };
 
@@ -76,7 +86,7 @@ static void model_output(int i, int parts, float *out)
         for (int k = 0; k < EACH; k++) {
             out[k] = mean[b * EACH + k] + change[b * EACH + k] / 8;
             if (parts == 2)
-                out[EACH + k] = variance[b * EACH + k];
+                out[EACH + k] = fabsf(variance[b * EACH + k]);
         }
 }
 
@@ -135,6 +145,17 @@ struct errors {
     double timesteps, sigmas, steps, levels;
     int shapes;
 };
+
+/* RePaint's picture and mask. */
+static void give_picture(dfx_scheduler *s)
+{
+    float picture[COUNT], mask[COUNT];
+    pseudo(1000, 0, picture);
+    pseudo(1001, 0, mask);
+    for (int k = 0; k < COUNT; k++)
+        mask[k] = mask[k] / 2 + 0.5f;
+    dfx_scheduler_set_inpaint(s, picture, mask, COUNT);
+}
 
 static void run_steps(dfx_scheduler *s, const float *trace, const float *final, struct errors *e)
 {
@@ -242,6 +263,8 @@ static void test_case(const struct tested *class, const dfx_tensors *t, int numb
         ok(0, "%s %03d opens: %s", class->class, number, dfx_error());
         return;
     }
+    if (strcmp(class->class, "RePaintScheduler") == 0)
+        give_picture(s);
     int64_t traced = 0, n = counts->spec.dim[0];
     const float *trace = find_trace(counts->data, n, values, &traced);
     struct errors e = { 0 };
@@ -332,6 +355,50 @@ static void test_order(void)
     dfx_scheduler_free(s);
 }
 
+/* A learned variance below 0 is one of another kind. */
+static void test_negative_variance(void)
+{
+    dfx_scheduler *s;
+    float x[COUNT] = { 0 }, output[2 * COUNT] = { 0 };
+    struct noise noise = { 0 };
+    output[2 * COUNT - 1] = -0.5f;
+    dfx_scheduler_open(&s, NULL, "ddpm,variance_type=learned");
+    dfx_scheduler_set_timesteps(s, 5);
+    ok(dfx_scheduler_step(s, 0, output, x, BATCH, EACH, draw, &noise) == DFX_ERROR_ARGUMENT,
+       "refused: %s", dfx_error());
+    dfx_scheduler_free(s);
+}
+
+/* The picture that RePaint completes. */
+static void test_inpaint(void)
+{
+    dfx_scheduler *s;
+    float x[COUNT] = { 0 }, output[COUNT] = { 0 }, mask[COUNT];
+    struct noise noise = { 0 };
+    dfx_scheduler_open(&s, NULL, "ddpm");
+    ok(dfx_scheduler_set_inpaint(s, x, x, COUNT) == DFX_ERROR_ARGUMENT, "refused: %s", dfx_error());
+    dfx_scheduler_free(s);
+    dfx_scheduler_open(&s, NULL, "repaint");
+    dfx_scheduler_set_timesteps(s, 5);
+    ok(dfx_scheduler_step(s, 0, output, x, BATCH, EACH, draw, &noise) == DFX_ERROR_ARGUMENT,
+       "refused: %s", dfx_error());
+    ok(dfx_scheduler_set_inpaint(s, x, x, EACH) == DFX_OK &&
+           dfx_scheduler_step(s, 0, output, x, BATCH, EACH, draw, &noise) == DFX_ERROR_ARGUMENT,
+       "refused: %s", dfx_error());
+    float picture[COUNT];
+    pseudo(1000, 0, picture);
+    for (int k = 0; k < COUNT; k++)
+        mask[k] = k % 2 == 0;
+    ok(dfx_scheduler_set_inpaint(s, picture, mask, COUNT) == DFX_OK, "it is given anew");
+    for (int i = 0; i < dfx_scheduler_calls(s); i++)
+        dfx_scheduler_step(s, i, output, x, BATCH, EACH, draw, &noise);
+    int kept = 0;
+    for (int k = 0; k < COUNT; k++)
+        kept += x[k] == picture[k];
+    ok(kept == COUNT / 2, "the known part is the picture's at the end");
+    dfx_scheduler_free(s);
+}
+
 int main(void)
 {
     for (size_t i = 0; i < sizeof tested / sizeof *tested; i++)
@@ -342,5 +409,7 @@ int main(void)
        "no keys of an unknown class, nor before the first");
     test_sigmoid();
     test_order();
+    test_negative_variance();
+    test_inpaint();
     return done();
 }

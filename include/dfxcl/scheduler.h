@@ -77,10 +77,19 @@ DFX_API dfx_status dfx_scheduler_set_timesteps(dfx_scheduler *s, int n);
 DFX_API dfx_status dfx_scheduler_set_custom(dfx_scheduler *s, const float *timesteps,
                                             const float *sigmas, int n);
 
+/* Gives RePaintScheduler, the one class that takes it, the picture to complete; before the first
+ * step. Both lists are copied, and hold until others are given.
+ *   picture   [elements], the sample's size: batch * n of dfx_scheduler_step
+ *   mask      [elements], 1 where the picture is known and 0 where it is to be painted
+ * Errors: DFX_ERROR_ARGUMENT (another class), DFX_ERROR_MEMORY. */
+DFX_API dfx_status dfx_scheduler_set_inpaint(dfx_scheduler *s, const float *picture,
+                                             const float *mask, size_t elements);
+
 /* How often the model is called; it can be more than the steps (PNDM: n + 1). */
 DFX_API int dfx_scheduler_calls(const dfx_scheduler *s);
 DFX_API const float *dfx_scheduler_timesteps(const dfx_scheduler *s); /* one for each call */
-/* The sigmas (*count of them), or NULL for a scheduler that has none. */
+/* The sigmas (*count of them), or NULL for a scheduler that has none. ScoreSdeVe's models take a
+ * call's sigma in the place of its timestep. */
 DFX_API const float *dfx_scheduler_sigmas(const dfx_scheduler *s, int *count);
 DFX_API float dfx_scheduler_init_noise_sigma(const dfx_scheduler *s);
 

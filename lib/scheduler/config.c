@@ -79,6 +79,9 @@ static const struct key keys[] = {
       "the bound of clip_sample" },
     { "set_alpha_to_one", FLAG, AT(set_alpha_to_one), 0, 1, NULL,
       "the last step ends without noise, not at the first timestep's" },
+    /* takes set_alpha_to_one's place where a file has both, as in diffusers */
+    { "set_alpha_to_zero", FLAG, AT(set_alpha_to_one), 0, 1, NULL,
+      "the old name of set_alpha_to_one" },
     { "skip_prk_steps", FLAG, AT(skip_prk_steps), 0, 1, NULL, "no Runge-Kutta steps at the start" },
     { "interpolation_type", WORD, AT(interpolation_type), 0, 0, interpolations,
       "how sigmas of the steps are made from those of training" },
@@ -163,7 +166,7 @@ static const struct key keys[] = {
     { "s_noise", NUMBER, AT(s_noise), -1e6, 1e6, NULL, "the deviation of added noise" },
     { "strength", NUMBER, AT(strength), 0, 1, NULL,
       "the part of the distillation's steps that are picked from" },
-    { "max_timesteps", NUMBER, AT(max_timesteps), 1e-6, 1e6, NULL, "the first timestep" },
+    { "max_timesteps", OPTIONAL, AT(max_timesteps), 1e-6, 1e6, NULL, "the first timestep" },
     { "intermediate_timesteps", OPTIONAL, AT(intermediate_timesteps), 0, 1e6, NULL,
       "the timestep in the middle of two steps" },
     { "order", WHOLE, AT(order), 1, 8, NULL, "how many outputs are combined" },

@@ -90,7 +90,7 @@ const dfx__scheduler_type dfx__dpmsolver_singlestep = {
     .class_name = "DPMSolverSinglestepScheduler",
     .names = names,
     .when = "as dpmpp_2m, in pairs of calls that keep no older outputs: steadier, less sharp",
-    .keys = DFX__NOISE_KEYS("0.0001", "0.02")
+    .keys = DFX__NOISE_KEYS("0.0001", "0.02", "linear")
         DFX__THRESHOLD_KEYS DFX__SIGMA_KEYS DFX__FLOW_SIGMA_KEYS DFX__DYNAMIC_KEYS
     "solver_order=2,algorithm_type=dpmsolver++,solver_type=midpoint,lower_order_final=false,"
     "final_sigmas_type=zero,lambda_min_clipped=-Infinity,variance_type=null,",

@@ -6,8 +6,13 @@
 #include "scheduler/scheduler.h"
 
 #define DFX__SCHEDULERS(X)                                                                         \
+    X(cm)                                                                                          \
+    X(cogvideox_ddim)                                                                              \
+    X(cogvideox_dpm)                                                                               \
     X(cosine_dpmsolver_multistep)                                                                  \
     X(ddim)                                                                                        \
+    X(ddim_inverse)                                                                                \
+    X(ddpm)                                                                                        \
     X(deis_multistep)                                                                              \
     X(dpmsolver_multistep)                                                                         \
     X(dpmsolver_multistep_inverse)                                                                 \
@@ -25,9 +30,14 @@
     X(ipndm)                                                                                       \
     X(kdpm2)                                                                                       \
     X(kdpm2_ancestral)                                                                             \
+    X(lcm)                                                                                         \
     X(lms)                                                                                         \
     X(pndm)                                                                                        \
+    X(repaint)                                                                                     \
     X(sasolver)                                                                                    \
+    X(scm)                                                                                         \
+    X(score_sde_ve)                                                                                \
+    X(tcd)                                                                                         \
     X(unipc_multistep)
 
 #define DFX__DECLARE_SCHEDULER(name) extern const dfx__scheduler_type dfx__##name;

@@ -103,21 +103,18 @@ dfx_status dfx__make_alphas(dfx_scheduler *s)
 {
     const dfx__scheduler_config *c = &s->config;
     int count = c->trained_betas.values ? c->trained_betas.count : c->num_train_timesteps;
-    float *betas = dfx__alloc((size_t)count, sizeof *betas);
     s->train = count;
+    s->betas = dfx__alloc((size_t)count, sizeof *s->betas);
     s->alphas_cumprod = dfx__alloc((size_t)count, sizeof *s->alphas_cumprod);
-    if (!betas || !s->alphas_cumprod) {
-        free(betas);
+    if (!s->betas || !s->alphas_cumprod)
         return dfx__no_memory();
-    }
-    make_betas(c, betas, count);
+    make_betas(c, s->betas, count);
     if (c->rescale_betas_zero_snr)
-        rescale_zero_snr(betas, s->alphas_cumprod, count);
-    dfx_status status = check_betas(betas, count);
-    cumulate(s->alphas_cumprod, betas, count);
+        rescale_zero_snr(s->betas, s->alphas_cumprod, count);
+    DFX__TRY(check_betas(s->betas, count));
+    cumulate(s->alphas_cumprod, s->betas, count);
     s->final_alpha_cumprod = c->set_alpha_to_one ? 1 : s->alphas_cumprod[0];
-    free(betas);
-    return status;
+    return DFX_OK;
 }
 
 float dfx__alpha_at(const dfx_scheduler *s, int t)
@@ -137,6 +134,11 @@ void dfx__alpha_noise_level(const dfx_scheduler *s, int i, float *alpha, float *
     float a = dfx__alpha_at(s, (int)s->timesteps[i]);
     *alpha = sqrtf(a);
     *sigma = sqrtf(1 - a);
+}
+
+float dfx__posterior_variance(float a, float before)
+{
+    return (1 - before) / (1 - a) * (1 - a / before);
 }
 
 /* numpy.arange(last, 0, -T / n).round() - 1. Its length is a rounded quotient: for some n (61 and
@@ -172,6 +174,48 @@ void dfx__round_all(double *t, int count)
 {
     for (int i = 0; i < count; i++)
         t[i] = rint(t[i]);
+}
+
+dfx_status dfx__take_timesteps(const dfx_scheduler *s, double *t)
+{
+    int most = s->config.num_train_timesteps;
+    for (int i = 0; i < s->steps; i++) {
+        t[i] = trunc(s->custom_timesteps[i]);
+        if (t[i] >= (i > 0 ? t[i - 1] : most))
+            return dfx__fail(DFX_ERROR_ARGUMENT,
+                             "custom timestep %d is %g: they must fall, from below the model's %d "
+                             "training timesteps",
+                             i, s->custom_timesteps[i], most);
+    }
+    return DFX_OK;
+}
+
+dfx_status dfx__plan_timesteps(dfx_scheduler *s, dfx__schedule *out)
+{
+    out->calls = s->steps;
+    if (s->custom_timesteps)
+        DFX__TRY(dfx__take_timesteps(s, out->timesteps));
+    else
+        out->calls =
+            dfx__space_timesteps(s, s->config.num_train_timesteps, s->steps, out->timesteps);
+    dfx__round_all(out->timesteps, out->calls);
+    DFX__TRY(dfx__check_timesteps(s, out));
+    return dfx__check_signal(s, out);
+}
+
+dfx_status dfx__check_signal(const dfx_scheduler *s, const dfx__schedule *schedule)
+{
+    const dfx__scheduler_config *c = &s->config;
+    if (c->prediction_type != DFX__EPSILON || c->clip_sample || c->thresholding)
+        return DFX_OK;
+    for (int i = 0; i < schedule->calls; i++)
+        if (dfx__alpha_at(s, (int)schedule->timesteps[i]) == 0)
+            return dfx__fail(DFX_ERROR_ARGUMENT,
+                             "scheduler %s: timestep %.0f is all noise, from which "
+                             "prediction_type=epsilon tells no sample: choose v_prediction, or "
+                             "rescale_betas_zero_snr=false",
+                             s->type->class_name, schedule->timesteps[i]);
+    return DFX_OK;
 }
 
 dfx_status dfx__check_timesteps(const dfx_scheduler *s, const dfx__schedule *schedule)

@@ -87,6 +87,7 @@ void dfx_scheduler_free(dfx_scheduler *s)
         return;
     free_buffers(s);
     dfx__scheduler_config_free(&s->config);
+    free(s->betas);
     free(s->alphas_cumprod);
     free(s->train_sigmas);
     free(s->log_train_sigmas);
@@ -226,8 +227,7 @@ static dfx_status take_size(dfx_scheduler *s, size_t elements)
     return DFX_OK;
 }
 
-/* The first part of each sample's output, without the learned variance. */
-static dfx_status take_mean(dfx_scheduler *s, const float **output, size_t batch, size_t n)
+dfx_status dfx__take_mean(dfx_scheduler *s, const float **output, size_t batch, size_t n)
 {
     if (!s->mean && !(s->mean = dfx__alloc(s->elements, sizeof *s->mean)))
         return dfx__no_memory();
@@ -248,7 +248,7 @@ dfx_status dfx_scheduler_step(dfx_scheduler *s, int i, const float *model_output
                          s->next);
     DFX__TRY(take_size(s, batch * n));
     if (s->type->variance == DFX__DROPS_VARIANCE && dfx_scheduler_output_parts(s) == 2)
-        DFX__TRY(take_mean(s, &model_output, batch, n));
+        DFX__TRY(dfx__take_mean(s, &model_output, batch, n));
     DFX__TRY(s->type->step(s, i, model_output, x, batch, n, noise, user));
     s->taken++;
     s->next = i + 1;

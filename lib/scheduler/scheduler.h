@@ -175,6 +175,7 @@ struct dfx_scheduler {
     dfx__scheduler_config config;
 
     int train;                 /* entries of the tables over training timesteps */
+    float *betas;              /* [train] */
     float *alphas_cumprod;     /* [train] */
     float *train_sigmas;       /* [train], NULL for schedulers without sigmas */
     float *log_train_sigmas;   /* [train] */
@@ -220,11 +221,14 @@ int dfx__describe_key(const dfx__scheduler_type *type, int index, dfx_scheduler_
 void dfx__scheduler_config_free(dfx__scheduler_config *c);
 
 /* The keys that most classes have, for the rows. */
-#define DFX__NOISE_KEYS(start, end)                                                                \
-    "num_train_timesteps=1000,beta_start=" start ",beta_end=" end ",beta_schedule=linear,"         \
-    "trained_betas=null,prediction_type=epsilon,"
-#define DFX__BETA_KEYS_FROM(start, end) DFX__NOISE_KEYS(start, end) "steps_offset=0,"
+#define DFX__NOISE_KEYS(start, end, schedule)                                                      \
+    "num_train_timesteps=1000,beta_start=" start ",beta_end=" end ",beta_schedule=" schedule       \
+    ",trained_betas=null,prediction_type=epsilon,"
+#define DFX__BETA_KEYS_FROM(start, end)                                                            \
+    DFX__NOISE_KEYS(start, end, "linear")                                                          \
+    "steps_offset=0,"
 #define DFX__BETA_KEYS DFX__BETA_KEYS_FROM("0.0001", "0.02")
+#define DFX__SD_BETA_KEYS DFX__NOISE_KEYS("0.00085", "0.012", "scaled_linear") "steps_offset=0,"
 #define DFX__THRESHOLD_KEYS                                                                        \
     "thresholding=false,dynamic_thresholding_ratio=0.995,sample_max_value=1,"
 #define DFX__SIGMA_KEYS                                                                            \
@@ -233,7 +237,7 @@ void dfx__scheduler_config_free(dfx__scheduler_config *c);
 
 /* schedule.c */
 
-/* alphas_cumprod from the betas. */
+/* betas, and alphas_cumprod from them. */
 dfx_status dfx__make_alphas(dfx_scheduler *s);
 /* alphas_cumprod at timestep t, where t < 0 counts from the end as in Python. */
 float dfx__alpha_at(const dfx_scheduler *s, int t);
@@ -242,6 +246,10 @@ float dfx__alpha_before(const dfx_scheduler *s, int t);
 
 /* The noise level of call i's timestep, for rows of schedulers without sigmas. */
 void dfx__alpha_noise_level(const dfx_scheduler *s, int i, float *alpha, float *sigma);
+
+/* The variance of the sample at `before` when that at a and x0 are known (Ho et al. 2020, formula
+ * 7); both are cumulative alphas. */
+float dfx__posterior_variance(float a, float before);
 
 /* Element i of torch.linspace(from, to, count). */
 float dfx__linspace_f32(float from, float to, int count, int i);
@@ -252,8 +260,16 @@ float dfx__linspace_f32(float from, float to, int count, int i);
 int dfx__space_timesteps(const dfx_scheduler *s, int last, int points, double *t);
 void dfx__round_all(double *t, int count); /* half to even */
 
+/* The caller's timesteps, cut to whole ones; DFX_ERROR_ARGUMENT unless they fall, from below
+ * num_train_timesteps. */
+dfx_status dfx__take_timesteps(const dfx_scheduler *s, double *t);
+/* A plan without sigmas: the caller's timesteps where the class takes them, else spaced ones. */
+dfx_status dfx__plan_timesteps(dfx_scheduler *s, dfx__schedule *out);
 /* DFX_ERROR_ARGUMENT unless alphas_cumprod has every timestep. */
 dfx_status dfx__check_timesteps(const dfx_scheduler *s, const dfx__schedule *schedule);
+/* DFX_ERROR_ARGUMENT where x0 would be a division by 0: a call without signal, for a model of noise
+ * and without bounds of x0. */
+dfx_status dfx__check_signal(const dfx_scheduler *s, const dfx__schedule *schedule);
 /* Plans s->steps steps and keeps the schedule as floats. DFX_ERROR_ARGUMENT when a value of it is
  * not finite. */
 dfx_status dfx__make_schedule(dfx_scheduler *s);
@@ -307,6 +323,13 @@ void dfx__predict_x0(float *x0, int prediction, float alpha, float sigma, const 
 /* The noise that it predicts. The output may be one of the inputs. */
 void dfx__predict_noise(float *noise, int prediction, float alpha, float sigma, const float *x,
                         const float *model_output, size_t count);
+/* Both, of a sample at cumulative alpha a. */
+void dfx__predict(float *x0, float *noise, int prediction, float a, const float *x,
+                  const float *model_output, size_t count);
+/* x = of_a * a + of_b * b, of `count` values; x may be a or b. */
+void dfx__mix(float *x, float of_a, const float *a, float of_b, const float *b, size_t count);
+/* Thresholds or clips x0 [batch, n], as the keys say. */
+void dfx__bound(const dfx__scheduler_config *c, float *x0, size_t batch, size_t n);
 /* Dynamic thresholding (Saharia et al. 2022) of x0 [batch, n]. */
 void dfx__threshold(const dfx__scheduler_config *c, float *x0, size_t batch, size_t n);
 void dfx__clip(const dfx__scheduler_config *c, float *x0, size_t count); /* to clip_sample_range */
@@ -323,6 +346,8 @@ dfx_status dfx__reserve(dfx_scheduler *s, int count);
 /* Moves the first `count` buffers up by one, the last one first: buffer[0] is free for a new one.
  */
 void dfx__rotate(dfx_scheduler *s, int count);
+/* *output becomes the first part of each sample's output, without the learned variance. */
+dfx_status dfx__take_mean(dfx_scheduler *s, const float **output, size_t batch, size_t n);
 /* Draws a buffer full of noise; fails when there is nothing to draw from. */
 dfx_status dfx__draw(const dfx_scheduler *s, dfx_noise_function *noise, void *user, float *out);
 

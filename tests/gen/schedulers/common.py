@@ -35,6 +35,7 @@ SHAPE = (2, 3, 2, 2)
 STEPS = (1, 2, 5, 7, 20, 33, 50)
 TRACE = 7
 GENERATOR_SEED = 2**33 + 7
+LISTS = ("timesteps", "sigmas", "num_inference_steps")  # of set_timesteps, with a list of its own
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SPACINGS = ("linspace", "leading", "trailing")
 RAMPS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
@@ -61,9 +62,9 @@ def sample():
 
 def output(i, parts=1):
     """A model's output: mostly the same at each call, as those of a real model are. With 2 parts
-    a variance follows the channels."""
+    a variance, which is never below 0, follows the channels."""
     mean = pseudo(2, 0) + pseudo(3, i) / 8
-    return mean if parts == 1 else torch.cat([mean, pseudo(100, i)], dim=1)
+    return mean if parts == 1 else torch.cat([mean, pseudo(100, i).abs()], dim=1)
 
 
 class Noise:
@@ -169,6 +170,11 @@ def exact_roots():
         setattr(owner, name, f)
 
 
+def no_noise(scheduler, case, n):
+    """The levels of a class without add_noise, which takes the sample as it is."""
+    return [sample(), torch.full(SHAPE, float("nan"))]
+
+
 @dataclasses.dataclass
 class Class:
     """How a class is recorded.
@@ -177,6 +183,7 @@ class Class:
     steps   the sample after each step: run_steps, or the class's own way
     levels  run_levels, or the class's own way
     sigmas  the sigmas of a scheduler whose set_timesteps has run
+    times   the timesteps of its calls of the model
     extra   adds tensors of its own to the file
     exact   runs with exact_roots
     """
@@ -185,6 +192,7 @@ class Class:
     steps: typing.Callable = run_steps
     levels: typing.Callable = run_levels
     sigmas: typing.Callable = lambda scheduler: getattr(scheduler, "sigmas", torch.zeros(0))
+    times: typing.Callable = lambda scheduler: scheduler.timesteps
     extra: typing.Callable = lambda tensors: None
     exact: bool = False
 
@@ -223,15 +231,15 @@ def add_case(tensors, number, how, case):
         except (IndexError, RecursionError, ValueError) as e:
             print(f"{case.name} {number:03d}, {n} steps left out: {e}")
             continue
-        sigmas = how.sigmas(scheduler)
-        counts.append((n, len(scheduler.timesteps), len(sigmas)))
+        sigmas, times = how.sigmas(scheduler), how.times(scheduler)
+        counts.append((n, len(times), len(sigmas)))
         initial = torch.tensor([float(getattr(scheduler, "init_noise_sigma", 1))])
-        values += [scheduler.timesteps, sigmas, initial, samples[-1]]
+        values += [times, sigmas, initial, samples[-1]]
         if n <= TRACE or not traced:
             traced = samples + levels
     if not counts:
         raise ValueError(f"{case.name} {number:03d} runs with no number of steps: {case}")
-    call = {k: v for k, v in (case.plan | case.step).items() if k not in ("timesteps", "sigmas")}
+    call = {k: v for k, v in (case.plan | case.step).items() if k not in LISTS}
     text = json.dumps(dict(case.own, _class_name=case.name)) + "\n"
     text += ",".join(f"{k}={json.dumps(v)}" for k, v in call.items())
     tensors[f"{number:03d}.config"] = np.frombuffer(text.encode(), np.uint8)

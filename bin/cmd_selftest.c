@@ -13,7 +13,7 @@ static const struct settings defaults;
 
 #define AT(field) offsetof(struct settings, field)
 static const struct option options[] = {
-    { "device", OPTION_STRING, AT(device), "D", "opencl or opencl:N; the best one without it", 0,
+    { "device", OPTION_STRING, AT(device), "D", "opencl, opencl:N or cpu; the best OpenCL device without it", 0,
       0 },
     { "op", OPTION_STRING, AT(op), "NAME", "only this operator (group_norm, conv2d ...)", 0, 0 },
     { "small", OPTION_FLAG, AT(small), NULL, "only small cases, for simulators", 0, 0 },
@@ -107,7 +107,7 @@ static int run(void *settings)
 
 const struct command cmd_selftest = {
     .name = "selftest",
-    .summary = "compare every operator of a device with the native CPU",
+    .summary = "compare every operator of a device with the native CPU's plainest",
     .example = "  dfx selftest --device opencl\n",
     .options = options,
     .positionals = positionals,

@@ -5,45 +5,7 @@
  *   add, y [N, OH, OW, columns], which are `rows` pixels */
 
 #include "tile.cl"
-
-/* A pixel whose window this work-item loads: the first line of its image, where its window begins,
- * and where the input pixel of the present tap does (NULL: zeros). */
-struct source {
-    int line, y, x;
-    __global const T *pixel;
-};
-
-/* Above every image, however far a tap is below: where pixels after the last one begin. */
-#define NOWHERE (-(1 << 30))
-
-/* Of pixels from `pixel` on. */
-static inline void find_windows(struct source source[A_LOADS], int pixel, int rows, int H, int OH,
-                                int OW, int stride, int top, int left)
-{
-#pragma unroll
-    for (int l = 0; l < A_LOADS; l++, pixel += A_APART) {
-        int line = pixel / OW;
-        source[l].line = line / OH * H;
-        source[l].y = pixel < rows ? line % OH * stride - top : NOWHERE;
-        source[l].x = pixel % OW * stride - left;
-    }
-}
-
-/* The input pixels of a tap, which is `down` and `right` from where windows begin. */
-static inline void find_pixels(struct source source[A_LOADS], __global const T *input, int down,
-                               int right, int H, int XW, int C, int RH, int RW)
-{
-#pragma unroll
-    for (int l = 0; l < A_LOADS; l++) {
-        int y = source[l].y + down, x = source[l].x + right;
-        int inside = y >= 0 && y < RH && x >= 0 && x < RW;
-        if (RH != H)
-            y = y * H / RH;
-        if (RW != XW)
-            x = x * XW / RW;
-        source[l].pixel = inside ? input + ((size_t)(source[l].line + y) * XW + x) * C : 0;
-    }
-}
+#include "window.cl"
 
 /* Channels from k on of the tap whose weights begin at `line`. */
 static inline void load_step(struct step *step, const struct source source[A_LOADS],
@@ -67,13 +29,17 @@ void conv2d_tiled(__global const T *restrict x, __global const W *restrict w, EP
     struct step step;
     float4 c[ROWS][PARTS];
     clear(c);
-    find_windows(source, first_row(outputs) + load_row(), rows, H, OH, OW, stride, top, left);
-    find_pixels(source, x, 0, 0, H, XW, C, RH, RW);
-    load_step(&step, source, weight, 0, 0, C);
-    int ky = 0, kx = 0, k = 0, line = 0;
-    for (int steps = KH * KW * ((C + DEPTH - 1) / DEPTH); steps > 0; steps--) {
+    int tap_steps = (C + DEPTH - 1) / DEPTH, steps = KH * KW * tap_steps;
+    int now = first_step(steps), last = last_step(steps), tap = now / tap_steps;
+    int ky = tap / KW, kx = tap % KW, k = now % tap_steps * DEPTH, line = tap * C;
+    find_windows(source, first_row(outputs) + load_row(), A_APART, rows, H, OH, OW, stride, top,
+                 left);
+    find_pixels(source, x, ky * dilation, kx * dilation, H, XW, C, RH, RW);
+    if (now < last)
+        load_step(&step, source, weight, line, k, C);
+    for (; now < last; now++) {
         put_step(a, b, &step);
-        if (steps > 1) {
+        if (now + 1 < last) {
             k += DEPTH;
             if (k >= C) {
                 k = 0;
@@ -86,5 +52,5 @@ void conv2d_tiled(__global const T *restrict x, __global const W *restrict w, EP
         }
         multiply(c, a, b);
     }
-    store_tile(c, bias, channels, add, y, rows, columns, outputs, image_rows);
+    STORE_TILE(c);
 }

@@ -4,7 +4,8 @@
  * finish   joins the ranges and the channels of a group: mean, factor and shift of each channel
  * apply    y = (x - mean) factor + shift, and silu of that WITH_SILU
  *
- * WIDTH divides the channels. */
+ * WIDTH divides the channels. On a CPU a work-item takes all channels, on a GPU WIDTH of them, so that
+ * neighbours read neighbouring memory. */
 
 #include "group_sum.cl"
 
@@ -29,20 +30,39 @@
  * Golub and LeVeque (1983). */
 #define BLOCK 8
 
-/* partial [images, ranges, 2, channels]. A group takes `range` pixels, `step` of them at once in
- * each channel: all on a GPU, one block on a CPU, which then reads memory in its order. */
-WORK_GROUP(LANES, 1, 1)
-void moments(int pixels, int channels, int range, int step, __global const T *restrict x,
-             __global float *restrict partial)
+/* Of an image's parts, which are all its channels in some of its pixels: this work-item's part and
+ * the channels that it takes there. */
+struct task {
+    int part, first, end;
+};
+
+static inline struct task find_task(int channels)
 {
-    int begin = get_group_id(0) * range, end = min(begin + range, pixels);
-    size_t image = get_group_id(1);
-    __global float *mean = partial + (image * get_num_groups(0) + get_group_id(0)) * 2 * channels;
+#if LANES == 1
+    return (struct task){ get_global_id(0), 0, channels };
+#else
+    int columns = channels / WIDTH, first = get_global_id(0) % columns * WIDTH;
+    return (struct task){ get_global_id(0) / columns, first, first + WIDTH };
+#endif
+}
+
+/* partial [images, ranges, 2, channels]. A part is `range` pixels, `step` of them at once in each
+ * channel: all on a GPU, one block on a CPU, which then reads memory in its order. */
+WORK_GROUP(LANES, 1, 1)
+void moments(int pixels, int channels, int ranges, int range, int step,
+             __global const T *restrict x, __global float *restrict partial)
+{
+    struct task t = find_task(channels);
+    int begin = t.part * range, end = min(begin + range, pixels);
+    size_t image = get_global_id(1);
+    __global float *mean = partial + (image * ranges + t.part) * 2 * channels;
     __global float *squares = mean + channels;
+    if (t.part >= ranges)
+        return;
     x += image * pixels * channels;
     for (int from = begin; from < end; from += step) {
         int to = min(from + step, end);
-        for (int c = get_local_id(0) * WIDTH; c < channels; c += LANES * WIDTH) {
+        for (int c = t.first; c < t.end; c += WIDTH) {
             VEC m = (VEC)(0.0f), q = (VEC)(0.0f);
             if (from > begin) {
                 m = F32_LOADV(mean, c);
@@ -91,22 +111,19 @@ void finish(int pixels, int n, int ranges, int range, float eps,
     plan += get_group_id(1) * (size_t)3 * channels;
 
     float origin = partial[0]; /* near the mean, so that the means lose nothing */
-    for (int r = lane; r < ranges; r += LANES) {
-        __global const float *mean = partial + (size_t)r * 2 * channels;
-        float count = min(range, pixels - r * range);
-        for (int c = 0; c < n; c++)
-            sum += count * (mean[c] - origin);
+    for (int i = lane; i < ranges * n; i += LANES) {
+        int r = i / n;
+        __global const float *mean = partial + (size_t)r * 2 * channels + i % n;
+        sum += min(range, pixels - r * range) * (*mean - origin);
     }
     float group_mean = origin + group_sum(sum, room) / all;
 
     sum = 0.0f;
-    for (int r = lane; r < ranges; r += LANES) {
-        __global const float *mean = partial + (size_t)r * 2 * channels;
-        float count = min(range, pixels - r * range);
-        for (int c = 0; c < n; c++) {
-            float d = mean[c] - group_mean;
-            sum += mean[channels + c] + count * d * d;
-        }
+    for (int i = lane; i < ranges * n; i += LANES) {
+        int r = i / n;
+        __global const float *mean = partial + (size_t)r * 2 * channels + i % n;
+        float d = *mean - group_mean;
+        sum += mean[channels] + min(range, pixels - r * range) * d * d;
     }
     float factor = 1.0f / sqrt(group_sum(sum, room) / all + eps);
 
@@ -121,12 +138,15 @@ WORK_GROUP(LANES, 1, 1)
 void apply(int pixels, int channels, __global const T *restrict x,
            __global const float *restrict plan, __global T *restrict y)
 {
-    int first = get_group_id(0) * BLOCK, count = min(BLOCK, pixels - first);
-    size_t at = (get_group_id(1) * (size_t)pixels + first) * channels;
-    plan += get_group_id(1) * (size_t)3 * channels;
+    struct task t = find_task(channels);
+    int first = t.part * BLOCK, count = min(BLOCK, pixels - first);
+    size_t at = (get_global_id(1) * (size_t)pixels + first) * channels;
+    if (count <= 0)
+        return;
+    plan += get_global_id(1) * (size_t)3 * channels;
     x += at;
     y += at;
-    for (int c = get_local_id(0) * WIDTH; c < channels; c += LANES * WIDTH) {
+    for (int c = t.first; c < t.end; c += WIDTH) {
         VEC mean = F32_LOADV(plan, c), factor = F32_LOADV(plan, channels + c);
         VEC shift = F32_LOADV(plan, 2 * channels + c);
         if (count == BLOCK) {

@@ -25,12 +25,14 @@ void linear_tiled(__global const T *restrict x, __global const W *restrict w, EP
     struct step step;
     float4 c[ROWS][PARTS];
     clear(c);
-    load_step(&step, x, weight, row, rows, 0, K);
-    for (int k = 0; k < K; k += DEPTH) {
+    int steps = (K + DEPTH - 1) / DEPTH, k = first_step(steps) * DEPTH, end = last_step(steps) * DEPTH;
+    if (k < end)
+        load_step(&step, x, weight, row, rows, k, K);
+    for (; k < end; k += DEPTH) {
         put_step(a, b, &step);
-        if (k + DEPTH < K)
+        if (k + DEPTH < end)
             load_step(&step, x, weight, row, rows, k + DEPTH, K);
         multiply(c, a, b);
     }
-    store_tile(c, bias, channels, add, y, rows, columns, outputs, image_rows);
+    STORE_TILE(c);
 }

@@ -121,29 +121,6 @@ static inline void end_sums(float *line, const float16 *c0, const float16 *c1)
     }
 }
 
-/* 16 of n elements, zeros after the last one. */
-static inline float16 load_columns(__global const T *from, int n)
-{
-    float line[16];
-    if (n >= 16)
-        return LOADV16(from, 0);
-    for (int i = 0; i < 16; i++)
-        line[i] = i < n ? LOAD(from, i) : 0.0f;
-    return vload16(0, line);
-}
-
-static inline void store_columns(__global T *to, float16 v, int n)
-{
-    float line[16];
-    if (n >= 16) {
-        STOREV16(to, 0, v);
-        return;
-    }
-    vstore16(v, 0, line);
-    for (int i = 0; i < n; i++)
-        STORE(to, i, line[i]);
-}
-
 /* Stores the sums of ROWS x 32, behind which lie those of their gates where it has some, as rows x
  * columns of the result from `row` and `column` on, whose lines are N long. */
 static inline void store_sums(__global T *y, const float *sums, int row, int column, int rows,

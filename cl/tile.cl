@@ -6,27 +6,14 @@
  * COLUMNS numbers, as blocks of 4 x 4 that lie ITEMS_Y and ITEMS_X blocks apart: so neighbours read
  * neighbouring float4 from local memory. Groups number the tiles line by line in one dimension,
  * because some devices have few groups in the others. ALIGNED: rows of x and of the result have a
- * multiple of 4 elements. ACTIVATION as dfx_activation; with GEGLU the second blocks of columns are
- * the gates of the first. */
+ * multiple of 4 elements. With GEGLU the second blocks of columns are the gates of the first. */
+
+#include "epilogue.cl"
 
 #define ITEMS (ITEMS_X * ITEMS_Y)
 #define TILE_ROWS (ITEMS_Y * ROWS)
 #define TILE_COLUMNS (ITEMS_X * COLUMNS)
 #define PARTS (COLUMNS / 4)
-
-#ifndef ACTIVATION
-#define ACTIVATION 0
-#endif
-#define GEGLU (ACTIVATION == 4)
-#if ACTIVATION == 1
-#define ACTIVATE(v) SILU(v)
-#elif ACTIVATION == 2
-#define ACTIVATE(v) GELU(v)
-#elif ACTIVATION == 3
-#define ACTIVATE(v) QUICK_GELU(v)
-#else
-#define ACTIVATE(v) (v)
-#endif
 
 /* In float4. One more from line to line of a: the stores of put_step use more banks. */
 #define PITCH_A (TILE_ROWS / 4 + 1)
@@ -109,7 +96,7 @@ static inline int load_line(void)
 }
 
 /* The group's tile: its first row and first output. */
-#define TILE_OUTPUTS (GEGLU ? TILE_COLUMNS / 2 : TILE_COLUMNS)
+#define TILE_OUTPUTS (GATED ? TILE_COLUMNS / 2 : TILE_COLUMNS)
 
 static inline int first_row(int outputs)
 {
@@ -125,7 +112,7 @@ static inline int first_output(int outputs)
 static inline int column_of(int block, int outputs)
 {
     int first = first_output(outputs);
-    if (GEGLU && block >= ITEMS_X)
+    if (GATED && block >= ITEMS_X)
         return outputs + first + (block - ITEMS_X) * 4;
     return first + block * 4;
 }
@@ -207,6 +194,40 @@ static inline void multiply(float4 c[ROWS][PARTS], __local const float4 *a, __lo
     }
 }
 
+/* From row r of a work-item's to the next one. */
+#define NEXT_ROW(r) ((r) % 4 < 3 ? 1 : 4 * ITEMS_Y - 3)
+
+#ifdef IN_PARTS
+
+static inline void store_tile(float4 c[ROWS][PARTS], EPILOGUE)
+{
+    __global float *to = parts + (size_t)get_group_id(1) * rows * columns;
+#pragma unroll
+    for (int q = 0; q < PARTS; q++) {
+        int column = column_of(get_local_id(0) + q * ITEMS_X, outputs);
+        int row = first_row(outputs) + get_local_id(1) * 4;
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            __global float *at = to + (size_t)row * columns + column;
+            if (row < rows && column + 3 < columns)
+                vstore4(c[r][q], 0, at);
+            else if (row < rows) {
+                if (column < columns)
+                    at[0] = c[r][q].s0;
+                if (column + 1 < columns)
+                    at[1] = c[r][q].s1;
+                if (column + 2 < columns)
+                    at[2] = c[r][q].s2;
+            }
+            row += NEXT_ROW(r);
+        }
+    }
+}
+
+#define STORE_TILE(c) store_tile(c, parts, rows, columns, outputs)
+
+#else
+
 static inline float4 load_bias(__global const float *bias, int column, int columns)
 {
     return (float4)(column < columns ? bias[column] : 0.0f,
@@ -214,16 +235,6 @@ static inline float4 load_bias(__global const float *bias, int column, int colum
                     column + 2 < columns ? bias[column + 2] : 0.0f,
                     column + 3 < columns ? bias[column + 3] : 0.0f);
 }
-
-/* What follows the sums: y = activation(sums + bias + channels) + add, with `outputs` of y for the
- * weight's `columns`, and a line of `channels` for every `image_rows` rows. */
-#define EPILOGUE                                                                                   \
-    __global const float *restrict bias, __global const T *restrict channels,                      \
-        __global const T *restrict add, __global T *restrict y, int rows, int columns,             \
-        int outputs, int image_rows
-
-/* From row r of a work-item's to the next one. */
-#define NEXT_ROW(r) ((r) % 4 < 3 ? 1 : 4 * ITEMS_Y - 3)
 
 static inline void add_offsets(float4 c[ROWS][PARTS], int first, __global const float *bias,
                                __global const T *channels, int rows, int columns, int outputs,
@@ -279,3 +290,7 @@ static inline void store_tile(float4 c[ROWS][PARTS], EPILOGUE)
         }
     }
 }
+
+#define STORE_TILE(c) store_tile(c, bias, channels, add, y, rows, columns, outputs, image_rows)
+
+#endif

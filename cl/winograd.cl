@@ -105,29 +105,6 @@ static inline void spread(float16 *u, int step, const float16 *g)
 
 #endif
 
-/* 16 of n elements, zeros after the last one. */
-static inline float16 load_part(__global const T *from, int n)
-{
-    float room[16];
-    if (n >= 16)
-        return LOADV16(from, 0);
-    for (int i = 0; i < 16; i++)
-        room[i] = i < n ? LOAD(from, i) : 0.0f;
-    return vload16(0, room);
-}
-
-static inline void store_part(__global T *to, float16 v, int n)
-{
-    float room[16];
-    if (n >= 16) {
-        STOREV16(to, 0, v);
-        return;
-    }
-    vstore16(v, 0, room);
-    for (int i = 0; i < n; i++)
-        STORE(to, i, room[i]);
-}
-
 #ifndef ROWS
 
 /* A work-item transforms the IN x IN pixels that a tile sees, of a picture of height x width to which x
@@ -162,7 +139,7 @@ void winograd_input(__global const T *restrict x, __global float *restrict v,
             for (int j = 0; j < IN; j++) {
                 line[j] = 0.0f;
                 if (pixel[j * IN + i])
-                    line[j] = load_part(pixel[j * IN + i] + c, C - c);
+                    line[j] = load_columns(pixel[j * IN + i] + c, C - c);
             }
             forward(part + i, IN, line);
         }
@@ -281,8 +258,8 @@ static inline void transform_back(__global T *y, __global const T *add, __global
                 size_t at = ((size_t)j * OW + i) * O;
                 float16 sum = result[i] + offset;
                 if (add)
-                    sum += load_part(add + at, n);
-                store_part(y + at, sum, n);
+                    sum += load_columns(add + at, n);
+                store_columns(y + at, sum, n);
             }
     }
 }

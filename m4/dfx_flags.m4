@@ -44,7 +44,7 @@ AC_DEFUN([DFX_CPU_FLAGS], [
     m4_foreach_w([dfx_flag], [-ffp-contract=fast -Wno-psabi],
         [DFX_TRY_FLAGS(dfx_flag, [AS_VAR_APPEND([CPU_CFLAGS], [" dfx_flag"])])])
     AC_SUBST([CPU_CFLAGS])
-    dfx_have_avx2=no dfx_have_avx512=no dfx_have_avx512bf16=no dfx_cpu_built=
+    dfx_have_avx2=no dfx_have_avx512=no dfx_have_avx512bf16=no dfx_have_amx=no dfx_cpu_built=
     AS_CASE([$host_cpu], [x86_64], [
         DFX_TRY_FLAGS([-mavx2 -mfma -mf16c],
             [dfx_have_avx2=yes
@@ -57,11 +57,15 @@ AC_DEFUN([DFX_CPU_FLAGS], [
                  ["-mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c"])
              DFX_TRY_FLAGS([-mavx512bf16],
                  [dfx_have_avx512bf16=yes
-                  AS_VAR_APPEND([dfx_cpu_built], [" avx512bf16"])])])
+                  AS_VAR_APPEND([dfx_cpu_built], [" avx512bf16"])
+                  DFX_TRY_FLAGS([-mamx-tile -mamx-bf16],
+                      [dfx_have_amx=yes
+                       AS_VAR_APPEND([dfx_cpu_built], [" amx"])])])])
     ])
     AM_CONDITIONAL([HAVE_AVX2], [test $dfx_have_avx2 = yes])
     AM_CONDITIONAL([HAVE_AVX512], [test $dfx_have_avx512 = yes])
     AM_CONDITIONAL([HAVE_AVX512BF16], [test $dfx_have_avx512bf16 = yes])
+    AM_CONDITIONAL([HAVE_AMX], [test $dfx_have_amx = yes])
 ])
 
 dnl DFX_SANITIZE - --enable-sanitize=LIST, as -fsanitize takes it.

@@ -1,11 +1,16 @@
 #!/bin/sh
-# test_selftest.sh - the OpenCL device against the native CPU: every operator, a kernel that is wrong, a
-# whole model with DFX_DEBUG=check, and the program cache when its files are torn.
+# test_selftest.sh - the native CPU's variants for each instruction set, and the OpenCL device against
+# the native CPU: every operator, a kernel that is wrong, a whole model with DFX_DEBUG=check, and the
+# program cache when its files are torn.
 . "$srcdir/tests/tap.sh"
 
 dfx=${DFX:-./dfx}
 work=$(mktemp -d "${TMPDIR:-/tmp}/dfx-selftest.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
+
+for isa in base avx2 avx512 best; do
+    ok "the native CPU's variants, $isa" env DFX_CPU_ISA=$isa "$dfx" selftest --device cpu
+done
 
 if ! "$dfx" devices | grep -q '^opencl:0 '; then
     skip "selftest" "no OpenCL device"

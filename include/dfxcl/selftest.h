@@ -1,4 +1,4 @@
-/* dfxcl/selftest.h - every operator on a device against the native CPU. */
+/* dfxcl/selftest.h - every operator on a device against the native CPU's plainest variant. */
 #ifndef DFXCL_SELFTEST_H
 #define DFXCL_SELFTEST_H
 
@@ -21,7 +21,8 @@ typedef struct {
 typedef void dfx_selftest_function(void *user, const dfx_selftest_row *row);
 
 /* Runs all cases of the operator named `op` (NULL: every operator) on the device, reports a row for
- * each operator, variant and dtype, and adds up the failed cases in *failed.
+ * each operator, variant and dtype, and adds up the failed cases in *failed. On the native CPU these
+ * are its faster variants, as this processor runs them.
  * small: only the cases of under 20,000 multiplications (for simulators). */
 DFX_API dfx_status dfx_selftest(dfx_device *device, const char *op, int small,
                                 dfx_selftest_function *report, void *user, int *failed);

@@ -25,7 +25,7 @@ typedef struct {
     cl_command_queue queue;
     dfx__program *programs;
     double build_seconds; /* spent compiling so far */
-    enum { DFX__PAIRS_UNTRIED, DFX__PAIRS_WRONG, DFX__PAIRS_RIGHT } pairs; /* cl_probe.c */
+    enum { DFX__UNTRIED, DFX__ABSENT, DFX__PRESENT } feature[DFX__FEATURES]; /* cl_probe.c */
     int keeps_buffers; /* DFX_DEBUG=separate: none is given back, so that none is used again */
 } dfx__cl_device;
 
@@ -56,6 +56,9 @@ const char *dfx__cl_error_name(cl_int error);
 /* What is known of a device; `usable` says whether it can run the library's kernels. */
 void dfx__cl_describe(dfx_device_info *info, cl_platform_id platform, cl_device_id id, int n);
 
+/* Whether the extension stands in the device's list. */
+int dfx__cl_has_extension(cl_device_id id, const char *name);
+
 /* The n-th device over all platforms, -1: the best. */
 dfx_status dfx__cl_find(cl_platform_id *platform, cl_device_id *id, int *number, int n);
 
@@ -80,6 +83,6 @@ dfx_status dfx__cl_gemm(dfx__cl_device *d, const dfx__launch *l);
 int dfx__cl_has_gemm(void);
 
 /* What the device's compiler can do beyond OpenCL C (cl_probe.c). */
-int dfx__cl_has_pairs(dfx_device *d);
+int dfx__cl_has(dfx_device *d, dfx__feature feature);
 
 #endif

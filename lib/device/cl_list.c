@@ -30,8 +30,8 @@ static void platform_text(cl_platform_id id, char *text, size_t size)
     snprintf(text, size, "%.60s, %.60s", name, version);
 }
 
-/* Whether the extension stands in the device's list as a whole word. */
-static int has_extension(cl_device_id id, const char *name)
+/* As a whole word. */
+int dfx__cl_has_extension(cl_device_id id, const char *name)
 {
     size_t bytes = 0, length = strlen(name);
     int found = 0;
@@ -82,7 +82,7 @@ void dfx__cl_describe(dfx_device_info *info, cl_platform_id platform, cl_device_
     info->max_buffer = device_number(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
     info->local_memory = device_number(id, CL_DEVICE_LOCAL_MEM_SIZE);
     info->max_group = (size_t)device_number(id, CL_DEVICE_MAX_WORK_GROUP_SIZE);
-    info->has_f16 = has_extension(id, "cl_khr_fp16");
+    info->has_f16 = dfx__cl_has_extension(id, "cl_khr_fp16");
     const char *why = missing(info, id);
     info->usable = why == NULL;
     snprintf(info->why, sizeof info->why, "%s", why ? why : "");

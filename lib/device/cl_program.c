@@ -50,6 +50,8 @@ static dfx_status append(char **text, const char *more, size_t n)
     return DFX_OK;
 }
 
+enum { MOST_INCLUDES = 4 }; /* of files that include each other */
+
 /* Appends a kernel file, and in the place of a line #include "NAME.cl" that file. */
 static dfx_status append_file(char **text, const char *name, int depth)
 {
@@ -61,7 +63,7 @@ static dfx_status append_file(char **text, const char *name, int depth)
         size_t n = strcspn(line, "\n"), length;
         n += line[n] == '\n';
         const char *from = line + sizeof include - 1;
-        if (depth == 0 && strncmp(line, include, sizeof include - 1) == 0 &&
+        if (depth < MOST_INCLUDES && strncmp(line, include, sizeof include - 1) == 0 &&
             (length = strcspn(from, ".\"\n")) < sizeof inner) {
             memcpy(inner, from, length);
             inner[length] = '\0';

@@ -34,6 +34,13 @@ static int runs_avx512bf16(void)
 }
 #endif
 
+#ifdef DFX_HAVE_AMX
+static int runs_amx(void)
+{
+    return runs_avx512bf16() && dfx__cpu_runs_amx();
+}
+#endif
+
 #ifdef DFX_HAVE_NEON_BF16
 static int runs_neon_bf16(void)
 {
@@ -51,6 +58,9 @@ static const struct {
     const struct dfx__cpu_kernels *kernels;
     int (*runs)(void);
 } choices[] = {
+#ifdef DFX_HAVE_AMX
+    { &dfx__cpu_amx, runs_amx },
+#endif
 #ifdef DFX_HAVE_AVX512BF16
     { &dfx__cpu_avx512bf16, runs_avx512bf16 },
 #endif

@@ -9,7 +9,7 @@
 
 enum {
     DFX__TILE_COLUMNS = 32, /* of a tile and of a panel */
-    DFX__TILE_ROWS = 8      /* the most that any instruction set has */
+    DFX__TILE_ROWS = 16     /* the most that any instruction set has */
 };
 
 /* One instruction set's kernels. All of them take unaligned pointers. */
@@ -37,10 +37,6 @@ struct dfx__cpu_kernels {
     void (*store_tile)(void *out, size_t stride, const void *add, dfx_dtype dtype, const float *acc,
                        int rows, size_t columns);
 
-    /* to[i] = exp(from[i]), within 2 units in the last place; 0 where the result would be denormal.
-     * `to` may be `from`. */
-    void (*exp)(float *to, const float *from, size_t n);
-
     /* dfx__to_f32 and dfx__from_f32 of f32, f16 and bf16, many at a time: the same bits, but for
      * the payload of a NaN. */
     void (*widen)(float *to, const void *from, dfx_dtype dtype, size_t n);
@@ -51,9 +47,9 @@ struct dfx__cpu_kernels {
     const dfx__cpu_winograd *winograd;
 };
 
-/* The best kernels that this processor runs and this library was built with. DFX_CPU_ISA=base, avx2
- * or avx512 in the environment asks for less; what cannot run here is not taken. On 64-bit ARM base
- * is NEON, and above it is neon_bf16. */
+/* The best kernels that this processor runs and this library was built with. DFX_CPU_ISA=base,
+ * avx2, avx512 or avx512bf16 in the environment asks for less; what cannot run here is not taken.
+ * On 64-bit ARM base is NEON, and above it is neon_bf16. */
 const struct dfx__cpu_kernels *dfx__cpu_kernels(void);
 
 /* Whether this processor has a dot product of bf16 pairs, whatever DFX_CPU_ISA asks for. */

@@ -120,12 +120,12 @@ INLINE void block_moments(vector *mean, vector *squares, const void *x, dfx_dtyp
 
 /* Blocks of rows outside and columns inside, so that memory is read in its order. Blocks are joined
  * as by Chan, Golub and LeVeque (1983). */
-INLINE void column_moments_of(float *mean, float *squares, size_t seen, const void *x,
-                              dfx_dtype dtype, size_t stride, size_t rows, size_t n)
+INLINE void column_moments_of(float *mean, float *squares, const void *x, dfx_dtype dtype,
+                              size_t stride, size_t rows, size_t n)
 {
     for (size_t r = 0; r < rows; r += BLOCK) {
-        size_t count = least(rows - r, BLOCK), all = seen + r;
-        float share = (float)count / (float)(all + count);
+        size_t count = least(rows - r, BLOCK);
+        float share = (float)count / (float)(r + count);
         for (size_t i = 0; i < n; i += WIDTH) {
             size_t part = least(n - i, WIDTH), at = r * stride + i;
             vector m, q;
@@ -133,10 +133,10 @@ INLINE void column_moments_of(float *mean, float *squares, size_t seen, const vo
                 block_moments(&m, &q, x, dtype, at, stride, BLOCK, WIDTH);
             else
                 block_moments(&m, &q, x, dtype, at, stride, count, part);
-            if (all > 0) {
+            if (r > 0) {
                 vector before = load_part(mean + i, part), d = m - before;
                 m = before + d * share;
-                q += load_part(squares + i, part) + d * d * ((float)all * share);
+                q += load_part(squares + i, part) + d * d * ((float)r * share);
             }
             store_part(mean + i, m, part);
             store_part(squares + i, q, part);
@@ -144,15 +144,15 @@ INLINE void column_moments_of(float *mean, float *squares, size_t seen, const vo
     }
 }
 
-static void column_moments(float *mean, float *squares, size_t seen, const void *x, dfx_dtype dtype,
+static void column_moments(float *mean, float *squares, const void *x, dfx_dtype dtype,
                            size_t stride, size_t rows, size_t n)
 {
     if (dtype == DFX_F32)
-        column_moments_of(mean, squares, seen, x, DFX_F32, stride, rows, n);
+        column_moments_of(mean, squares, x, DFX_F32, stride, rows, n);
     else if (dtype == DFX_F16)
-        column_moments_of(mean, squares, seen, x, DFX_F16, stride, rows, n);
+        column_moments_of(mean, squares, x, DFX_F16, stride, rows, n);
     else
-        column_moments_of(mean, squares, seen, x, DFX_BF16, stride, rows, n);
+        column_moments_of(mean, squares, x, DFX_BF16, stride, rows, n);
 }
 
 static float total(vector v)

@@ -12,9 +12,9 @@ typedef struct dfx__cpu_math {
     void (*gelu)(float *to, const float *from, size_t n);
     void (*quick_gelu)(float *to, const float *from, size_t n);
 
-    /* Adds rows of n columns, `stride` apart, to the mean and the sum of squared deviations of each
-     * column, in which `seen` rows are already (0: they are set). */
-    void (*column_moments)(float *mean, float *squares, size_t seen, const void *x, dfx_dtype dtype,
+    /* Mean and sum of squared deviations of each of n columns, over rows that are `stride` apart.
+     */
+    void (*column_moments)(float *mean, float *squares, const void *x, dfx_dtype dtype,
                            size_t stride, size_t rows, size_t n);
 
     /* Mean and sum of squared deviations of n >= 1 numbers. */

@@ -65,22 +65,22 @@ static int columns_of(const dfx__panels_job *job, int64_t panel)
     return left < PANEL ? (int)left : PANEL;
 }
 
-static float *tile_of(workspace *w, int sum, int tile)
+static float *tile_of(const struct dfx__cpu_kernels *kernels, workspace *w, int sum, int tile)
 {
-    return w->acc[sum] + tile * ROWS * PANEL;
+    return w->acc[sum] + tile * kernels->rows * PANEL;
 }
 
 /* The accumulators begin as the bias. */
-static void begin(const dfx__panels_job *job, workspace *w, const task *t)
+static void begin(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job, workspace *w,
+                  const task *t)
 {
     for (int s = 0; s < t->sums; s++) {
         float line[PANEL] = { 0 };
         int64_t panel = panel_of(job, t, s);
         if (job->bias)
             memcpy(line, job->bias + panel * PANEL, (size_t)columns_of(job, panel) * sizeof *line);
-        for (int i = 0; i < t->tiles; i++)
-            for (int r = 0; r < ROWS; r++)
-                memcpy(tile_of(w, s, i) + r * PANEL, line, sizeof line);
+        for (int r = 0; r < t->tiles * kernels->rows; r++)
+            memcpy(w->acc[s] + r * PANEL, line, sizeof line);
     }
 }
 
@@ -116,7 +116,7 @@ static void add_block(const struct dfx__cpu_kernels *kernels, const dfx__panels_
             panel = w->panel;
         }
         for (int i = 0; i < t->tiles; i++)
-            kernels->tile(tile_of(w, s, i), w->row + i * kernels->rows, panel, n);
+            kernels->tile(tile_of(kernels, w, s, i), w->row + i * kernels->rows, panel, n);
     }
 }
 
@@ -144,14 +144,9 @@ static void add_pairs(const struct dfx__cpu_kernels *kernels, const dfx__panels_
         int64_t line = (panel_of(job, t, s) * job->taps + tap) * ((job->k + 1) / 2) + k / 2;
         const uint16_t *panel = (const uint16_t *)job->panels + line * PANEL * 2;
         for (int i = 0; i < t->tiles; i++)
-            kernels->tile_pairs(tile_of(w, s, i), w->pairs + i * kernels->rows, panel, (n + 1) / 2);
+            kernels->tile_pairs(tile_of(kernels, w, s, i), w->pairs + i * kernels->rows, panel,
+                                (n + 1) / 2);
     }
-}
-
-/* Row r of a sum. */
-static float *row_of(const struct dfx__cpu_kernels *kernels, workspace *w, int sum, int r)
-{
-    return tile_of(w, sum, r / kernels->rows) + r % kernels->rows * PANEL;
 }
 
 static void add_channels(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
@@ -159,7 +154,7 @@ static void add_channels(const struct dfx__cpu_kernels *kernels, const dfx__pane
 {
     int64_t panel = panel_of(job, t, sum), columns = job->columns * sums_of_panel(job);
     for (int r = 0; r < t->rows; r++) {
-        float line[PANEL] = { 0 }, *to = row_of(kernels, w, sum, r);
+        float line[PANEL] = { 0 }, *to = w->acc[sum] + r * PANEL;
         int64_t at = (t->row + r) / job->image * columns + panel * PANEL;
         kernels->widen(line, (const char *)job->channels + (size_t)at * dfx_dtype_size(job->dtype),
                        job->dtype, (size_t)columns_of(job, panel));
@@ -174,7 +169,7 @@ static void activate(const struct dfx__cpu_kernels *kernels, const dfx__panels_j
                      workspace *w, const task *t, int panel)
 {
     float *sum = w->acc[panel * sums_of_panel(job)], *gate;
-    size_t n = (size_t)t->tiles * ROWS * PANEL;
+    size_t n = (size_t)(t->tiles * kernels->rows * PANEL);
     switch (job->activation) {
     case DFX_IDENTITY:
         break;
@@ -205,7 +200,7 @@ static void store(const struct dfx__cpu_kernels *kernels, const dfx__panels_job 
         int64_t at = (t->row + first) * job->columns + (t->panel + panel) * PANEL;
         kernels->store_tile((char *)job->out + (size_t)at * size, (size_t)job->columns,
                             job->add ? (const char *)job->add + (size_t)at * size : NULL,
-                            job->dtype, tile_of(w, panel * sums_of_panel(job), i),
+                            job->dtype, tile_of(kernels, w, panel * sums_of_panel(job), i),
                             left < kernels->rows ? left : kernels->rows, n);
     }
 }
@@ -214,7 +209,7 @@ static void do_task(const struct dfx__cpu_kernels *kernels, const dfx__panels_jo
                     workspace *w, const task *t)
 {
     int64_t block = job->pairs ? PAIRS : BLOCK;
-    begin(job, w, t);
+    begin(kernels, job, w, t);
     memset(w->pixel, 0, sizeof w->pixel); /* a last tile may have fewer rows */
     for (int tap = 0; tap < job->taps; tap++) {
         job->locate(job, w->pixel, t->row, t->rows, tap);

@@ -223,19 +223,6 @@ static void tile_pairs(float *acc, const uint16_t *const *row, const uint16_t *p
 #define TILE_PACKED_PAIRS NULL
 #endif
 
-static void exp_array(float *to, const float *from, size_t n)
-{
-    size_t i = 0;
-    for (; i + WIDTH <= n; i += WIDTH)
-        *(any_vector *)(to + i) = exp_vector(*(const any_vector *)(from + i));
-    if (i < n) {
-        vector v = { 0 };
-        memcpy(&v, from + i, (n - i) * sizeof *from);
-        v = exp_vector(v);
-        memcpy(to + i, &v, (n - i) * sizeof *to);
-    }
-}
-
 /* Arrays, a vector at a time; the last elements take a detour through a vector of their own. */
 #define WIDEN(name)                                                                                \
     static void name##_array(float *to, const uint16_t *from, size_t n)                            \
@@ -329,6 +316,7 @@ static void store_tile(void *out, size_t stride, const void *add, dfx_dtype dtyp
 }
 
 const struct dfx__cpu_kernels NAME(DFX_ISA) = {
-    TEXT(DFX_ISA), ROWS,  tile,   TILE_PAIRS,       TILE_PACKED_PAIRS,     store_tile,
-    exp_array,     widen, narrow, &MATH(DFX_PARTS), &ATTENTION(DFX_PARTS), &WINOGRAD(DFX_PARTS),
+    TEXT(DFX_ISA),        ROWS,  tile,   TILE_PAIRS,       TILE_PACKED_PAIRS,
+    store_tile,           widen, narrow, &MATH(DFX_PARTS), &ATTENTION(DFX_PARTS),
+    &WINOGRAD(DFX_PARTS),
 };

@@ -95,7 +95,8 @@ static inline halves narrow_bf16(vector from)
 #endif
 }
 
-/* exp(x) = 2^n exp(r), |r| <= ln(2)/2; the polynomial is that of Cephes' expf. */
+/* exp(x) within 2 units in the last place; 0 where the result would be denormal. exp(x) = 2^n
+ * exp(r), |r| <= ln(2)/2; the polynomial is that of Cephes' expf. */
 static inline vector exp_vector(vector x)
 {
     const float round = 0x1.8p23f, lowest = -87.33654f, highest = 88.72283f;

@@ -87,9 +87,9 @@ uint64_t dfx_device_memory_peak(const dfx_device *device)
     return device->peak;
 }
 
-int dfx__has_pairs(dfx_device *d)
+int dfx__has(dfx_device *d, dfx__feature feature)
 {
-    return d->class->has_pairs && d->class->has_pairs(d);
+    return d->class->has && d->class->has(d, feature);
 }
 
 size_t dfx__align(const dfx_device *d, size_t bytes)

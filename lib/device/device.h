@@ -56,6 +56,13 @@ typedef struct {
 /* A launch that is compiled and bound; opaque but to its class. */
 typedef struct dfx__prepared dfx__prepared;
 
+/* What some devices can do beyond OpenCL C. */
+typedef enum {
+    DFX__PAIRS,        /* -DPAIRS: bf16 by x86's dot product */
+    DFX__TENSOR_CORES, /* cl/mma.cl: products of f16 and bf16 on NVIDIA's tensor cores */
+    DFX__FEATURES
+} dfx__feature;
+
 /* What a class of devices does. Work is queued in order; read and finish wait for it. */
 typedef struct {
     dfx_status (*allocate)(dfx__buffer **out, dfx_device *d, size_t bytes);
@@ -69,8 +76,8 @@ typedef struct {
     void (*discard)(dfx__prepared *p);
     dfx_status (*enqueue)(dfx__prepared *p);
     dfx_status (*finish)(dfx_device *d);
-    /* Whether kernels with -DPAIRS (bf16 by x86's dot product) compile and are right; NULL: no. */
-    int (*has_pairs)(dfx_device *d);
+    /* Whether kernels that need a feature compile and are right; NULL: none do. */
+    int (*has)(dfx_device *d, dfx__feature feature);
     void (*close)(dfx_device *d);
 } dfx__device_class;
 
@@ -98,8 +105,8 @@ dfx_status dfx__cl_list(dfx_device_info **list, int *count);
 dfx_status dfx__buffer_new(dfx__buffer **out, dfx_device *d, size_t bytes);
 void dfx__buffer_free(dfx__buffer *b);
 
-/* Whether the device multiplies bf16 in pairs; found out once, by trying. */
-int dfx__has_pairs(dfx_device *d);
+/* Whether the device has a feature; found out once, by trying. */
+int dfx__has(dfx_device *d, dfx__feature feature);
 
 /* Rounds up to the device's alignment. */
 size_t dfx__align(const dfx_device *d, size_t bytes);

@@ -48,7 +48,8 @@ static void infer(dfx_call *c)
         dfx__call_fail(c, "causal attention needs as many queries as keys, not q %s and k %s",
                        dfx__shape_text(a, q->rank, q->dim), dfx__shape_text(b, k->rank, k->dim));
     c->out->spec = *q;
-    c->rounding = q->dtype == DFX_BF16 ? 0x1p-9f : 0; /* of weights, by the variants for pairs */
+    /* of weights, by the variants for pairs and for tensor cores */
+    c->rounding = q->dtype == DFX_BF16 ? 0x1p-9f : q->dtype == DFX_F16 ? 0x1p-12f : 0;
 }
 
 /* The call's sizes. */
@@ -395,9 +396,7 @@ static int fits(const dfx_call *c, const dfx_device *d)
         return 0;
     struct tiling t = tiling(head);
     size_t local = sizeof(float) * (size_t)(t.stage + t.queries * TILED_KEYS);
-    if (local > d->info.local_memory || d->info.max_group < GROUP)
-        return 0;
-    return d->vector_width > 1 ? DFX__LAST : 1; /* a vector kernel is faster where it can run */
+    return local <= d->info.local_memory && d->info.max_group >= GROUP;
 }
 
 static void tiled_launch(const dfx_call *c, dfx__launches *l)
@@ -415,10 +414,44 @@ static void tiled_launch(const dfx_call *c, dfx__launches *l)
               1);
 }
 
+/* OpenCL on tensor cores: see cl/attention_mma.cl. */
+enum { WARP = 32, WARPS = 4, MMA_QUERIES = 16 * WARPS, RESIDENT_HEAD = 160, MMA_COLUMNS = 128 };
+enum { MMA_LOCAL_MEMORY = 45056 }; /* bytes, at most */
+
+static int takes_mma(const dfx_call *c, const dfx_device *d)
+{
+    int64_t head = sizes(c).head;
+    return c->out->spec.dtype != DFX_F32 && d->info.local_memory >= MMA_LOCAL_MEMORY &&
+           head % (head <= RESIDENT_HEAD ? 8 : MMA_COLUMNS) == 0 &&
+           dfx__has(c->sequence->device, DFX__TENSOR_CORES);
+}
+
+static void mma_launch(const dfx_call *c, dfx__launches *l)
+{
+    struct sizes s = sizes(c);
+    dfx__kernel(l, "attention_mma", "attention_mma", "-DHEAD=%d -DWARPS=%d", (int)s.head, WARPS);
+    dfx__arg_out(l);
+    dfx__arg_in(l, Q);
+    dfx__arg_in(l, K);
+    dfx__arg_in(l, V);
+    last_args(c, &s, l);
+    dfx__grid(l, parts(s.tokens, MMA_QUERIES) * WARP * WARPS, s.images * s.heads,
+              s.head <= RESIDENT_HEAD ? 1 : s.head / MMA_COLUMNS, WARP * WARPS, 1, 1);
+}
+
+/* A vector kernel or tensor cores are faster where there are any. */
+static int takes_tiled(const dfx_call *c, const dfx_device *d)
+{
+    if (!fits(c, d))
+        return 0;
+    return d->vector_width > 1 ? DFX__LAST : takes_mma(c, d) ? DFX__ASKED : 1;
+}
+
 static const dfx__variant cl[] = {
     { "dot_bf16", takes_pairs, DFX__PLAIN, dot_scratch, dot_launch, NULL },
     { "vector", takes_vector, DFX__PLAIN, vector_scratch, vector_launch, NULL },
-    { "tiled", fits, DFX__PLAIN, NULL, tiled_launch, NULL },
+    { "mma", takes_mma, DFX__PLAIN, NULL, mma_launch, NULL },
+    { "tiled", takes_tiled, DFX__PLAIN, NULL, tiled_launch, NULL },
     { 0 },
 };
 
@@ -431,6 +464,8 @@ static const dfx__case cases[] = {
     { { "1,131,128", "1,131,128", "1,131,128" }, { 2, 1 }, { 0.125f } },
     { { "1,65,160", "1,300,160", "1,300,160" }, { 1, 0 }, { 0.08f } },
     { { "1,31,512", "1,129,512", "1,129,512" }, { 1, 0 }, { 0.044f } },
+    { { "2,70,128", "2,200,128", "2,200,128" }, { 2, 0 }, { 0.125f } },
+    { { "1,99,512", "1,99,512", "1,99,512" }, { 2, 1 }, { 0.0625f } },
     { { "2,37,15", "2,1,15", "2,1,15" }, { 3, 0 }, { 0.45f } }, /* odd heads, keys, queries */
     { { "1,259,63", "1,387,63", "1,387,63" }, { 3, 0 }, { 0.22f } },
     { { "1,257,69", "1,257,69", "1,257,69" }, { 3, 1 }, { 0.2f } },

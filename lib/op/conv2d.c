@@ -345,8 +345,7 @@ static const dfx__variant cl[] = {
     { "dot_bf16", takes_pairs, DFX__PANELS_PAIRS, NULL, launch_pairs, NULL },
     { "winograd", dfx__winograd_accepts, DFX__PANELS, dfx__winograd_scratch, dfx__winograd_launch,
       NULL },
-    { "vector", takes_vector, DFX__PANELS, NULL, launch_vector, NULL },
-    DFX__TILED_VARIANTS,
+    { "vector", takes_vector, DFX__PANELS, NULL, launch_vector, NULL } DFX__THEN_TILED,
     { "direct", takes_direct, DFX__PANELS, NULL, launch_direct, NULL },
     { "clblast", takes_clblast, DFX__ROWS, NULL, dfx__linear_clblast, NULL },
     { 0 },
@@ -383,6 +382,10 @@ static const dfx__case cases[] = {
       { 0 } },
     { { "1,4,3,64", "w40,64,1,1", "40" }, { 1, 1, 1, 0, 0, 0, 0, DFX_IDENTITY, 8, 6 }, { 0 } },
     { { "1,50,53,256", "w32,256,3,3", "32" }, { 1, 1, 1, 1, 1, 1, 1 }, { 0 } },
+    { { "1,50,53,72", "w64,72,3,3", "64" }, { 1, 1, 1, 1, 1, 1, 1 }, { 0 } },
+    { { "2,9,8,200", "w100,200,3,3", "100", "2,100", "2,9,8,100" },
+      { 1, 1, 1, 1, 1, 1, 1, DFX_SILU },
+      { 0 } },
     { { NULL }, { 0 }, { 0 } },
 };
 

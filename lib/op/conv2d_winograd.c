@@ -99,7 +99,7 @@ static struct plan plan_of(const dfx_call *c)
     p.block = least(p.chunk, block);
     p.v_plane = p.chunk * p.pitch + ROOM;
     p.u_plane = PART * DFX__PANEL + ROOM;
-    p.m_plane = p.block * DFX__PANEL + ROOM;
+    p.m_plane = (p.block + DFX__TILE_ROWS) * DFX__PANEL + ROOM; /* a last tile may overhang */
     p.workers = d->info.units > 0 ? d->info.units : 1;
     return p;
 }

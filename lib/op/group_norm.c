@@ -11,7 +11,10 @@
 enum { X, SCALE, SHIFT };
 enum { GROUPS, WITH_SILU };
 enum { EPS };
-enum { BLOCK = 8 }; /* pixels that the moments take at once, as in the kernel */
+enum {
+    BLOCK = 8,  /* pixels that the moments take at once, as in the kernel */
+    LANES = 128 /* work-items of a group, but on CPUs */
+};
 
 dfx_value *dfx_group_norm(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups, float eps)
 {
@@ -81,35 +84,44 @@ static size_t scratch(const dfx_call *c)
     return s.plan_at + s.plan_bytes;
 }
 
-/* A kernel with `groups` work-groups for each image. Its work-items take as many channels at once
- * as divide them and, on a GPU, leave none of the 64 without work. */
-static void add_kernel(dfx__launches *l, const struct cut *s, const char *name, int64_t groups)
+/* A kernel whose work-items take as many channels at once as divide them. */
+static void add_kernel(dfx__launches *l, const struct cut *s, const char *name)
 {
-    int cpu = l->call->sequence->device->info.is_cpu, lanes = cpu ? 1 : 64;
-    int width = cpu && s->channels % 16 == 0               ? 16
-                : s->channels % (cpu ? 4 : 4 * lanes) == 0 ? 4
-                                                           : 1;
+    int cpu = l->call->sequence->device->info.is_cpu;
+    int width = cpu && s->channels % 16 == 0 ? 16 : s->channels % 4 == 0 ? 4 : 1;
     dfx__kernel(l, "group_norm", name,
                 width == 1
                     ? "-DWITH_SILU=%d -DLANES=%d -DWIDTH=%d -DVEC=float -DLOADV=LOAD -DSTOREV=STORE"
                     : "-DWITH_SILU=%d -DLANES=%d -DWIDTH=%d -DVEC=float%d -DLOADV=LOADV%d "
                       "-DSTOREV=STOREV%d",
-                (int)l->call->i[WITH_SILU], lanes, width, width, width, width);
-    dfx__grid(l, groups * lanes, s->images, 1, lanes, 1, 1);
+                (int)l->call->i[WITH_SILU], cpu ? 1 : LANES, width, width, width, width);
+}
+
+/* The work-items for `parts` of each image: one for all channels on a CPU, else for some of them.
+ */
+static void add_grid(dfx__launches *l, const struct cut *s, int64_t parts)
+{
+    int cpu = l->call->sequence->device->info.is_cpu, lanes = cpu ? 1 : LANES;
+    int64_t columns = cpu ? 1 : s->channels % 4 == 0 ? s->channels / 4 : s->channels;
+    dfx__grid(l, parts * columns, s->images, 1, lanes, 1, 1);
 }
 
 static void launch(const dfx_call *c, dfx__launches *l)
 {
     struct cut s = cut(c);
-    add_kernel(l, &s, "moments", s.ranges);
+    add_kernel(l, &s, "moments");
+    add_grid(l, &s, s.ranges);
     dfx__arg_int(l, s.pixels);
     dfx__arg_int(l, s.channels);
+    dfx__arg_int(l, s.ranges);
     dfx__arg_int(l, s.range);
     dfx__arg_int(l, c->sequence->device->info.is_cpu ? BLOCK : s.range);
     dfx__arg_in(l, X);
     dfx__arg_scratch(l, 0, s.plan_at);
 
-    add_kernel(l, &s, "finish", c->i[GROUPS]);
+    add_kernel(l, &s, "finish");
+    int lanes = c->sequence->device->info.is_cpu ? 1 : LANES;
+    dfx__grid(l, c->i[GROUPS] * lanes, s.images, 1, lanes, 1, 1);
     dfx__arg_int(l, s.pixels);
     dfx__arg_int(l, s.channels / c->i[GROUPS]);
     dfx__arg_int(l, s.ranges);
@@ -120,7 +132,8 @@ static void launch(const dfx_call *c, dfx__launches *l)
     dfx__arg_in(l, SHIFT);
     dfx__arg_scratch(l, s.plan_at, s.plan_bytes);
 
-    add_kernel(l, &s, "apply", (s.pixels + BLOCK - 1) / BLOCK);
+    add_kernel(l, &s, "apply");
+    add_grid(l, &s, (s.pixels + BLOCK - 1) / BLOCK);
     dfx__arg_int(l, s.pixels);
     dfx__arg_int(l, s.channels);
     dfx__arg_in(l, X);
@@ -168,7 +181,7 @@ static void run(const dfx_call *c, const dfx__host *h)
         int64_t image = r / s.ranges * s.pixels, begin = r % s.ranges * s.range;
         int64_t end = begin + s.range < s.pixels ? begin + s.range : s.pixels;
         float *mean = partial + r * 2 * s.channels;
-        math->column_moments(mean, mean + s.channels, 0, x + (image + begin) * pixel, dtype,
+        math->column_moments(mean, mean + s.channels, x + (image + begin) * pixel, dtype,
                              (size_t)s.channels, (size_t)(end - begin), (size_t)s.channels);
     }
 #pragma omp parallel for

@@ -178,7 +178,7 @@ static void launch_vector(const dfx_call *c, dfx__launches *l)
 
 int dfx__takes_pairs(const dfx_call *c)
 {
-    return c->out->spec.dtype == DFX_BF16 && dfx__has_pairs(c->sequence->device);
+    return c->out->spec.dtype == DFX_BF16 && dfx__has(c->sequence->device, DFX__PAIRS);
 }
 
 static int takes_pairs(const dfx_call *c, const dfx_device *d)
@@ -209,8 +209,7 @@ static int takes_clblast(const dfx_call *c, const dfx_device *d)
 
 static const dfx__variant cl[] = {
     { "dot_bf16", takes_pairs, DFX__PANELS_PAIRS, NULL, launch_pairs, NULL },
-    { "vector", takes_vector, DFX__PANELS, NULL, launch_vector, NULL },
-    DFX__TILED_VARIANTS,
+    { "vector", takes_vector, DFX__PANELS, NULL, launch_vector, NULL } DFX__THEN_TILED,
     { "direct", takes_direct, DFX__PANELS, NULL, launch_direct, NULL },
     { "clblast", takes_clblast, DFX__ROWS, NULL, dfx__linear_clblast, NULL },
     { 0 },
@@ -224,6 +223,8 @@ static const dfx__case cases[] = {
     { { "3,7,9,33", "w65,33" }, { 0 }, { 0 } },
     { { "129,300", "w130,300", "130" }, { 0 }, { 0 } },
     { { "2,9,40", "w33,40", "33", "2,33", "2,9,33" }, { DFX_IDENTITY }, { 0 } },
+    { { "2,77,600", "w130,600", "130", "2,130", "2,77,130" }, { DFX_GELU }, { 0 } },
+    { { "1,150,264", "w320,264", "320", NULL, "1,150,160" }, { DFX_GEGLU }, { 0 } },
     { { "3,77", "w96,77", NULL, "3,96" }, { DFX_SILU }, { 0 } },
     { { "1,31,33", "w70,33", "70", NULL, "1,31,70" }, { DFX_GELU }, { 0 } },
     { { "2,13,48", "w65,48", "65" }, { DFX_QUICK_GELU }, { 0 } },

@@ -1,38 +1,71 @@
-/* tiled.c - launches of the tiled kernels, cl/linear_tiled.cl and cl/conv2d_tiled.cl, and which
- * size of tiles suits a device and a call. */
+/* tiled.c - launches of the kernels in tiles, cl/linear_tiled.cl and cl/conv2d_tiled.cl for any
+ * device and cl/linear_mma.cl and cl/conv2d_mma.cl for tensor cores, and which size of tiles suits
+ * a device and a call. */
 #include "op/tiled.h"
 
 #include "op/conv2d.h"
 #include "op/linear.h"
 #include "op/oplist.h"
 
-/* Options of cl/tile.cl: work-items of a group, numbers of a work-item, elements of a step. */
+#include <stdio.h>
+
+/* A kernel and its options. */
 struct tier {
-    int items_x, items_y, rows, columns, depth;
+    const char *kind, *options;
+    int items_x, items_y;    /* of a group */
+    int rows, columns, step; /* of a tile, and elements of the sum that it takes at once */
+    int local_memory;        /* bytes */
+    int in_parts;
 };
 
-enum { SMALL, MIDDLE, LARGE, HUGE };
+/* Bytes of local memory: two lines of floats with 4 of padding for each element of a step; stages
+ * of lines of 32 halves. */
+#define TILED(x, y, row, column, depth, parts)                                                     \
+    {                                                                                              \
+        "tiled",                                                                                   \
+            "-DITEMS_X=" #x " -DITEMS_Y=" #y " -DROWS=" #row " -DCOLUMNS=" #column                 \
+            " -DDEPTH=" #depth,                                                                    \
+            x, y, y *row, x *column, depth, 4 * depth *(x * column + y * row + 4), parts           \
+    }
+#define MMA(x, y, blocks, stages, parts)                                                           \
+    {                                                                                              \
+        "mma", "-DWARPS_X=" #x " -DWARPS_Y=" #y " -DBLOCKS=" #blocks " -DSTAGES=" #stages,         \
+            32 * x *y, 1, 16 * y *blocks, 32 * x, 32, 64 * stages *(16 * y * blocks + 32 * x),     \
+            parts                                                                                  \
+    }
+
+#define TIER(name, scratch) TIER_##name,
+enum { DFX__TILED(TIER) TIERS };
 
 /* 32 x 32 for devices with groups of 64 and for small calls, 64 x 64 for phones, 128 x 64, and
  * 128 x 128, which has the fewest loads for each product but needs 100 registers: Intel's compiler
  * puts some of them into memory, and no query tells. */
-static const struct tier tiers[] = {
-    [SMALL] = { 8, 8, 4, 4, 8 },
-    [MIDDLE] = { 16, 16, 4, 4, 16 },
-    [LARGE] = { 16, 16, 8, 4, 16 },
-    [HUGE] = { 16, 16, 8, 8, 8 },
+static const struct tier tiers[TIERS] = {
+    [TIER_tiled_small] = TILED(8, 8, 4, 4, 8, 0),
+    [TIER_tiled_middle] = TILED(16, 16, 4, 4, 16, 0),
+    [TIER_tiled_parts] = TILED(16, 16, 4, 4, 16, 1),
+    [TIER_tiled_large] = TILED(16, 16, 8, 4, 16, 0),
+    [TIER_tiled_huge] = TILED(16, 16, 8, 8, 8, 0),
+    [TIER_mma_large] = MMA(4, 2, 4, 3, 0),
+    [TIER_mma_middle] = MMA(2, 2, 2, 4, 0),
+    [TIER_mma_parts] = MMA(2, 2, 2, 4, 1),
 };
 
 /* With DFX_GEGLU, where a work-item has columns of both halves. */
-static const struct tier gated_tiers[] = {
-    [SMALL] = { 8, 8, 4, 8, 8 },
-    [MIDDLE] = { 8, 16, 4, 8, 16 },
-    [LARGE] = { 16, 16, 4, 8, 16 },
-    [HUGE] = { 16, 16, 8, 8, 8 },
+static const struct tier gated_tiers[TIERS] = {
+    [TIER_tiled_small] = TILED(8, 8, 4, 8, 8, 0),
+    [TIER_tiled_middle] = TILED(8, 16, 4, 8, 16, 0),
+    [TIER_tiled_large] = TILED(16, 16, 4, 8, 16, 0),
 };
 
-/* Local memory of devices whose work-items have 80 registers and more: phones have 32 KiB. */
-enum { DESKTOP_LOCAL_MEMORY = 48 << 10 };
+enum {
+    DESKTOP_LOCAL_MEMORY = 48 << 10, /* of devices whose work-items have 80 registers and more;
+                                        phones have 32 KiB */
+    MOST_PARTS = 16,
+    LEAST_STEPS = 8,        /* of a part */
+    GROUPS_OF_A_UNIT = 2,   /* that keep it busy */
+    MOST_SCRATCH = 64 << 20 /* bytes of sums in parts */
+};
 
 static int is_gated(const dfx_call *c)
 {
@@ -41,85 +74,161 @@ static int is_gated(const dfx_call *c)
 
 static const struct tier *tier_of(const dfx_call *c, int n)
 {
-    return is_gated(c) ? &gated_tiers[n] : &tiers[n];
+    return is_gated(c) && gated_tiers[n].kind ? &gated_tiers[n] : &tiers[n];
+}
+
+static int is_mma(const struct tier *t)
+{
+    return *t->kind == 'm';
+}
+
+/* Outputs of the tiles: sums in parts are not gated yet. */
+static int64_t outputs_of(const dfx_call *c, const struct tier *t)
+{
+    return t->in_parts ? c->in[WEIGHT]->spec.dim[0] : dfx__channels(&c->out->spec);
 }
 
 /* Groups in the direction of the outputs, and of the rows. */
 static int64_t tiles_across(const dfx_call *c, const struct tier *t)
 {
-    int outputs = t->items_x * t->columns / (is_gated(c) ? 2 : 1);
-    return (dfx__channels(&c->out->spec) + outputs - 1) / outputs;
+    int64_t outputs = outputs_of(c, t);
+    int64_t each = is_gated(c) && !t->in_parts ? t->columns / 2 : t->columns;
+    return (outputs + each - 1) / each;
 }
 
-static int64_t tiles_down(const dfx_call *c, const struct tier *t)
+static int64_t tiles(const dfx_call *c, const struct tier *t)
 {
-    int rows = t->items_y * t->rows;
-    return (dfx__rows(&c->out->spec) + rows - 1) / rows;
+    return tiles_across(c, t) * ((dfx__rows(&c->out->spec) + t->rows - 1) / t->rows);
 }
 
-/* Whether the device has what a group needs; as the kernels, with 4 numbers of padding for each
- * line of the step. */
-static int fits(const dfx_device *d, const struct tier *t)
+/* Parts of each sum: so many that the groups are enough for the device. */
+static int64_t parts(const dfx_call *c, const struct tier *t)
 {
-    int line = t->items_x * t->columns + t->items_y * t->rows + 4;
-    return (size_t)(t->items_x * t->items_y) <= d->info.max_group &&
-           sizeof(float) * (size_t)(t->depth * line) <= d->info.local_memory;
+    const dfx_spec *w = &c->in[WEIGHT]->spec;
+    int64_t taps = w->rank == 4 ? w->dim[2] * w->dim[3] : 1;
+    int64_t steps = taps * ((w->dim[1] + t->step - 1) / t->step), all = tiles(c, t);
+    int64_t wanted = (GROUPS_OF_A_UNIT * c->sequence->device->info.units + all - 1) / all;
+    int64_t most = steps / LEAST_STEPS < MOST_PARTS ? steps / LEAST_STEPS : MOST_PARTS;
+    return wanted < 2 || most < 2 ? 2 : wanted < most ? wanted : most;
 }
 
-/* Whether a tier is worth trying: the device has the registers, and the call work for all of it. */
+static size_t scratch_of(const dfx_call *c, int n)
+{
+    const struct tier *t = tier_of(c, n);
+    int64_t sums = dfx__rows(&c->out->spec) * c->in[WEIGHT]->spec.dim[0];
+    return sizeof(float) * (size_t)(parts(c, t) * sums);
+}
+
+/* Whether the device has what a group needs, and the call what the kernel takes. */
+static int is_possible(const dfx_call *c, const dfx_device *d, int n)
+{
+    const struct tier *t = tier_of(c, n);
+    if (c->op == &dfx__conv2d && c->i[GROUPS] != 1)
+        return 0;
+    if ((size_t)(t->items_x * t->items_y) > d->info.max_group ||
+        (size_t)t->local_memory > d->info.local_memory)
+        return 0;
+    if (t->in_parts && scratch_of(c, n) > MOST_SCRATCH)
+        return 0;
+    return !is_mma(t) ||
+           (c->out->spec.dtype != DFX_F32 && dfx__channels(&c->in[X]->spec) % 8 == 0 &&
+            dfx__channels(&c->out->spec) % 2 == 0 &&
+            dfx__has(c->sequence->device, DFX__TENSOR_CORES));
+}
+
+/* Whether a tier is worth trying: the device has the registers, and the call work for all of it, or
+ * in parts not. */
 static int suits(const dfx_call *c, const dfx_device *d, int n)
 {
     const struct tier *t = tier_of(c, n);
-    return fits(d, t) && (n <= MIDDLE || d->info.local_memory >= DESKTOP_LOCAL_MEMORY) &&
-           tiles_across(c, t) * tiles_down(c, t) >= d->info.units;
-}
-
-static int takes(const dfx_call *c, const dfx_device *d, int n)
-{
-    if ((c->op == &dfx__conv2d && c->i[GROUPS] != 1) || !fits(d, tier_of(c, n)))
+    int64_t all = tiles(c, t);
+    if (!is_possible(c, d, n))
         return 0;
-    if (d->vector_width > 1) /* the vector kernels are faster, and one size is compiled sooner */
-        return n == SMALL ? DFX__LAST : 0;
-    return suits(c, d, n) || (n == SMALL && !suits(c, d, MIDDLE)) ? 1 : DFX__ASKED;
+    if (t->in_parts)
+        return all < GROUPS_OF_A_UNIT * d->info.units;
+    if (is_mma(t))
+        return n == TIER_mma_middle || all >= d->info.units;
+    if (n == TIER_tiled_small)
+        return !suits(c, d, TIER_tiled_middle);
+    return (n == TIER_tiled_middle || d->info.local_memory >= DESKTOP_LOCAL_MEMORY) &&
+           all >= d->info.units;
 }
 
-/* Rows of x and of the result begin at multiples of 4 elements. */
-static int is_aligned(const dfx_call *c)
+/* Where there are tensor cores nothing else is worth trying. On devices with vectors the vector
+ * kernels are faster, and one size is compiled sooner. */
+static int accepts(const dfx_call *c, const dfx_device *d, int n)
 {
-    return dfx__channels(&c->in[X]->spec) % 4 == 0 && dfx__channels(&c->out->spec) % 4 == 0;
+    if (!is_possible(c, d, n))
+        return 0;
+    if (d->vector_width > 1)
+        return n == TIER_tiled_small ? DFX__LAST : 0;
+    if (!is_mma(tier_of(c, n)) && is_possible(c, d, TIER_mma_middle))
+        return DFX__ASKED;
+    return suits(c, d, n) ? 1 : DFX__ASKED;
 }
 
-static void common_launch(const dfx_call *c, dfx__launches *l, const struct tier *t,
-                          const char *program)
+/* The option that says how rows of x and of the result are aligned. */
+static const char *alignment(const dfx_call *c, const struct tier *t)
 {
-    dfx__kernel(l, program, program,
-                "-DITEMS_X=%d -DITEMS_Y=%d -DROWS=%d -DCOLUMNS=%d -DDEPTH=%d -DACTIVATION=%d%s",
-                t->items_x, t->items_y, t->rows, t->columns, t->depth, (int)dfx__activation(c),
-                is_aligned(c) ? " -DALIGNED" : "");
-    dfx__grid(l, tiles_across(c, t) * tiles_down(c, t) * t->items_x, t->items_y, 1, t->items_x,
-              t->items_y, 1);
-    dfx__arg_in(l, X);
-    dfx__arg_in(l, WEIGHT);
+    int64_t inputs = dfx__channels(&c->in[X]->spec), outputs = dfx__channels(&c->out->spec);
+    if (is_mma(t))
+        return outputs % 2 ? " -DODD" : "";
+    return inputs % 4 == 0 && outputs % 4 == 0 ? " -DALIGNED" : "";
+}
+
+static void arg_epilogue(dfx__launches *l)
+{
     dfx__arg_in(l, BIAS);
     dfx__arg_in(l, CHANNELS);
     dfx__arg_in(l, ADD);
     dfx__arg_out(l);
+}
+
+static void arg_sizes(const dfx_call *c, dfx__launches *l, int64_t outputs)
+{
     dfx__arg_int(l, dfx__rows(&c->out->spec));
     dfx__arg_int(l, c->in[WEIGHT]->spec.dim[0]);
-    dfx__arg_int(l, dfx__channels(&c->out->spec));
-    dfx__arg_int(l, dfx__image_rows(c));
+    dfx__arg_int(l, outputs);
 }
 
-static void launch_linear(const dfx_call *c, dfx__launches *l, const struct tier *t)
+static void launch_tiles(const dfx_call *c, dfx__launches *l, const struct tier *t, const char *op)
 {
-    common_launch(c, l, t, "linear_tiled");
-    dfx__arg_int(l, dfx__channels(&c->in[X]->spec));
+    static const char *const programs[][2] = { { "linear_tiled", "conv2d_tiled" },
+                                               { "linear_mma", "conv2d_mma" } };
+    const char *program = programs[is_mma(t)][*op == 'c'];
+    if (t->in_parts)
+        dfx__kernel(l, program, program, "%s%s -DIN_PARTS", t->options, alignment(c, t));
+    else
+        dfx__kernel(l, program, program, "%s%s -DACTIVATION=%d", t->options, alignment(c, t),
+                    (int)dfx__activation(c));
+    int64_t count = t->in_parts ? parts(c, t) : 1;
+    dfx__grid(l, tiles(c, t) * t->items_x, count * t->items_y, 1, t->items_x, t->items_y, 1);
+    dfx__arg_in(l, X);
+    dfx__arg_in(l, WEIGHT);
+    if (t->in_parts)
+        dfx__arg_scratch(l, 0, c->variant->scratch(c));
+    else
+        arg_epilogue(l);
+    arg_sizes(c, l, outputs_of(c, t));
+    if (!t->in_parts)
+        dfx__arg_int(l, dfx__image_rows(c));
 }
 
-static void launch_conv2d(const dfx_call *c, dfx__launches *l, const struct tier *t)
+static void launch_sum(const dfx_call *c, dfx__launches *l, const struct tier *t)
+{
+    const dfx_spec *out = &c->out->spec;
+    dfx__kernel(l, "add_parts", "add_parts", "-DACTIVATION=%d", (int)dfx__activation(c));
+    dfx__grid(l, dfx__rows(out) * dfx__channels(out), 1, 1, 64, 1, 1);
+    dfx__arg_scratch(l, 0, c->variant->scratch(c));
+    arg_epilogue(l);
+    arg_sizes(c, l, dfx__channels(out));
+    dfx__arg_int(l, dfx__image_rows(c));
+    dfx__arg_int(l, parts(c, t));
+}
+
+static void arg_window(const dfx_call *c, dfx__launches *l)
 {
     const dfx_spec *x = &c->in[X]->spec, *w = &c->in[WEIGHT]->spec, *out = &c->out->spec;
-    common_launch(c, l, t, "conv2d_tiled");
     for (int k = 1; k < 4; k++)
         dfx__arg_int(l, x->dim[k]);
     dfx__arg_int(l, dfx__conv2d_height(c));
@@ -136,48 +245,35 @@ static void launch_conv2d(const dfx_call *c, dfx__launches *l, const struct tier
 
 static void launch(const dfx_call *c, dfx__launches *l, int n)
 {
-    if (c->op == &dfx__conv2d && !dfx__conv2d_is_linear(c))
-        launch_conv2d(c, l, tier_of(c, n));
-    else
-        launch_linear(c, l, tier_of(c, n));
+    const struct tier *t = tier_of(c, n);
+    if (c->op == &dfx__conv2d && !dfx__conv2d_is_linear(c)) {
+        launch_tiles(c, l, t, "conv2d");
+        arg_window(c, l);
+    } else {
+        launch_tiles(c, l, t, "linear");
+        dfx__arg_int(l, dfx__channels(&c->in[X]->spec));
+    }
+    if (t->in_parts)
+        launch_sum(c, l, t);
 }
 
-int dfx__takes_tiled_small(const dfx_call *c, const dfx_device *d)
+#define DEFINE(name, scratch)                                                                      \
+    int dfx__tiled_accepts_##name(const dfx_call *c, const dfx_device *d)                          \
+    {                                                                                              \
+        return accepts(c, d, TIER_##name);                                                         \
+    }                                                                                              \
+    void dfx__tiled_launch_##name(const dfx_call *c, dfx__launches *l)                             \
+    {                                                                                              \
+        launch(c, l, TIER_##name);                                                                 \
+    }
+DFX__TILED(DEFINE)
+
+size_t dfx__tiled_scratch_mma_parts(const dfx_call *c)
 {
-    return takes(c, d, SMALL);
+    return scratch_of(c, TIER_mma_parts);
 }
 
-int dfx__takes_tiled_middle(const dfx_call *c, const dfx_device *d)
+size_t dfx__tiled_scratch_tiled_parts(const dfx_call *c)
 {
-    return takes(c, d, MIDDLE);
-}
-
-int dfx__takes_tiled_large(const dfx_call *c, const dfx_device *d)
-{
-    return takes(c, d, LARGE);
-}
-
-int dfx__takes_tiled_huge(const dfx_call *c, const dfx_device *d)
-{
-    return takes(c, d, HUGE);
-}
-
-void dfx__tiled_small(const dfx_call *c, dfx__launches *l)
-{
-    launch(c, l, SMALL);
-}
-
-void dfx__tiled_middle(const dfx_call *c, dfx__launches *l)
-{
-    launch(c, l, MIDDLE);
-}
-
-void dfx__tiled_large(const dfx_call *c, dfx__launches *l)
-{
-    launch(c, l, LARGE);
-}
-
-void dfx__tiled_huge(const dfx_call *c, dfx__launches *l)
-{
-    launch(c, l, HUGE);
+    return scratch_of(c, TIER_tiled_parts);
 }

@@ -84,7 +84,7 @@ static dfx_status compare_results(const dfx_call *c, const dfx__host *h, double 
 
 dfx_status dfx__check_call(const dfx_call *c, double *worst, size_t *where)
 {
-    const dfx__variant *cpu = dfx__variant_native(c);
+    const dfx__variant *cpu = dfx__variant_reference(c->op);
     void *in[DFX__MAX_INPUTS] = { NULL };
     size_t scratch = cpu->scratch ? cpu->scratch(c) : 0;
     dfx__host h = { { NULL },

@@ -29,7 +29,7 @@ enum {
     DFX__MAX_INTS = 10,
     DFX__MAX_FLOATS = 2,
     DFX__MAX_PARTS = 4,
-    DFX__MAX_WAYS = 8,
+    DFX__MAX_WAYS = 12,
     DFX__MAX_DEPTH = 16
 };
 
@@ -138,8 +138,7 @@ struct dfx_sequence {
     int arenas;
     int check, time, separate; /* DFX_DEBUG */
     int runs;                  /* begun so far */
-    const struct dfx__variant
-        *forced; /* by the selftest: the variant of every call that it takes */
+    const struct dfx__variant *forced; /* by the selftest: of every call that it accepts */
     dfx_sequence_info info;
 };
 
@@ -165,8 +164,8 @@ int dfx__variant_list(const dfx__variant **way, const dfx_call *c);
 /* The first of them, or NULL. */
 const dfx__variant *dfx__variant_choose(const dfx_call *c);
 
-/* The variant with which the native CPU checks a call of any device; nothing is measured. */
-const dfx__variant *dfx__variant_native(const dfx_call *c);
+/* The variant with which the native CPU checks the others and any device: the plainest. */
+const dfx__variant *dfx__variant_reference(const dfx_op *op);
 
 /* Chooses the variants of all calls that have none: of several the fastest, as it was measured on
  * this device now or before (tune.c). NULL stays where there is none. */

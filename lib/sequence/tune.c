@@ -13,8 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Smaller calls take the first way: there are many of them, and little to gain. */
-static const double least_flops = 2e8;
+/* Smaller calls take the first way: there are many of them, and little to gain. On devices other
+ * than CPUs even small ones matter, because they leave most of it idle. */
+static const double least_flops = 2e8, least_flops_gpu = 5e6;
 
 /* A later way has to be faster than an earlier one by this, or noise would choose. */
 static const double margin = 0.90;
@@ -39,12 +40,14 @@ struct tuner {
 };
 
 /* DFX_TUNE: "off" takes the first way, "all" measures the smallest calls too. */
-static double read_setting(void)
+static double read_setting(const dfx_device *d)
 {
     const char *text = getenv("DFX_TUNE");
     if (text && strcmp(text, "off") == 0)
         return INFINITY;
-    return text && strcmp(text, "all") == 0 ? 0 : least_flops;
+    if (text && strcmp(text, "all") == 0)
+        return 0;
+    return d->info.is_cpu || d->is_native ? least_flops : least_flops_gpu;
 }
 
 static double flops(const dfx_call *c)
@@ -178,8 +181,8 @@ static dfx_status run_round(struct tuner *t, dfx_sequence *trial, double *second
     return DFX_OK;
 }
 
-/* The best of a few runs of each way. The very first does not count on OpenCL devices, some of whose
- * drivers compile when a kernel is first run. */
+/* The best of a few runs of each way. The very first does not count on OpenCL devices, some of
+ * whose drivers compile when a kernel is first run. */
 static dfx_status time_ways(struct tuner *t, dfx_sequence *trial, double *seconds)
 {
     for (int k = 0; k < trial->calls; k++) {
@@ -260,7 +263,7 @@ static dfx_status choose_measured(struct tuner *t, dfx_call *c, const dfx__varia
 
 dfx_status dfx__tune(dfx_sequence *s)
 {
-    struct tuner t = { .s = s, .least_flops = read_setting() };
+    struct tuner t = { .s = s, .least_flops = read_setting(s->device) };
     dfx_status status = DFX_OK;
     for (int k = 0; k < s->calls && status == DFX_OK; k++) {
         const dfx__variant *way[DFX__MAX_WAYS];

@@ -19,17 +19,14 @@ static int asked_for(const dfx_op *op, const dfx__variant *v)
     return 0;
 }
 
-/* The ways that accept a call, the first in order first; those that are the last resort only when
- * there are no others, and one of them. One that is asked for by name is alone. */
-static int list_ways(const dfx__variant **way, const dfx_call *c, const dfx__variant *all,
-                     int is_native)
+int dfx__variant_list(const dfx__variant **way, const dfx_call *c)
 {
     const dfx_sequence *s = c->sequence;
     const dfx__variant *last = NULL;
-    int ways = 0, forced = s->forced && !is_native;
-    for (const dfx__variant *v = all; is_native || v->name; v++) {
+    int ways = 0, is_native = s->device->is_native;
+    for (const dfx__variant *v = is_native ? c->op->cpu : c->op->cl; is_native || v->name; v++) {
         int taken = v->accepts ? v->accepts(c, s->device) : 1;
-        if (taken && (forced ? v == s->forced : asked_for(c->op, v))) {
+        if (taken && (s->forced ? v == s->forced : asked_for(c->op, v))) {
             way[0] = v;
             return 1;
         }
@@ -45,20 +42,16 @@ static int list_ways(const dfx__variant **way, const dfx_call *c, const dfx__var
     return ways;
 }
 
-int dfx__variant_list(const dfx__variant **way, const dfx_call *c)
-{
-    int is_native = c->sequence->device->is_native;
-    return list_ways(way, c, is_native ? c->op->cpu : c->op->cl, is_native);
-}
-
 const dfx__variant *dfx__variant_choose(const dfx_call *c)
 {
     const dfx__variant *way[DFX__MAX_WAYS];
     return dfx__variant_list(way, c) ? way[0] : NULL;
 }
 
-const dfx__variant *dfx__variant_native(const dfx_call *c)
+const dfx__variant *dfx__variant_reference(const dfx_op *op)
 {
-    const dfx__variant *way[DFX__MAX_WAYS];
-    return list_ways(way, c, c->op->cpu, 1) ? way[0] : NULL;
+    const dfx__variant *v = op->cpu;
+    while (v->accepts)
+        v++;
+    return v;
 }

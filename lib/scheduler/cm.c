@@ -1,5 +1,6 @@
 /* cm.c - multistep sampling of consistency models (Song et al. 2023, algorithm 1). */
-#include "scheduler/scheduler.h"
+#include "scheduler/edm.h"
+#include "scheduler/sigma_solver.h"
 
 #include "core/status.h"
 
@@ -11,12 +12,9 @@ static dfx_status init(dfx_scheduler *s)
     c->clip_sample = c->clip_denoised;
     c->clip_sample_range = 1;
     if (!(c->sigma_min < c->sigma_max)) /* either may be null */
-        return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "scheduler %s: sigma_min must be a number below sigma_max",
-                         s->type->class_name);
+        return dfx__refuse(s, "sigma_min must be a number below sigma_max");
     if (c->num_train_timesteps < 2)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: num_train_timesteps must be 2 or more",
-                         s->type->class_name);
+        return dfx__refuse(s, "num_train_timesteps must be 2 or more");
     return DFX_OK;
 }
 
@@ -24,15 +22,14 @@ static dfx_status init(dfx_scheduler *s)
 static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
 {
     const dfx__scheduler_config *c = &s->config;
-    double most = pow(c->sigma_max, 1 / c->rho), least = pow(c->sigma_min, 1 / c->rho);
     double *taken = out->extra; /* falling */
     int stride = c->num_train_timesteps / s->steps;
     if (s->custom_timesteps)
         DFX__TRY(dfx__take_timesteps(s, taken));
     for (int i = 0; i < s->steps; i++) {
         double t = s->custom_timesteps ? taken[s->steps - 1 - i] : (double)i * stride;
-        double ramp = t / (c->num_train_timesteps - 1);
-        out->sigmas[i] = pow(most + ramp * (least - most), c->rho);
+        double part = t / (c->num_train_timesteps - 1);
+        out->sigmas[i] = dfx__karras(c->sigma_max, c->sigma_min, c->rho, part);
         out->timesteps[i] = 1000 * 0.25 * log(out->sigmas[i] + 1e-44);
     }
     out->calls = s->steps;
@@ -69,18 +66,6 @@ static dfx_status step(dfx_scheduler *s, int i, const float *model_output, float
     return DFX_OK;
 }
 
-static void noise_level(const dfx_scheduler *s, int i, float *alpha, float *sigma)
-{
-    *alpha = 1;
-    *sigma = s->sigmas[i];
-}
-
-static float input_divisor(const dfx_scheduler *s, int i)
-{
-    float data = (float)s->config.sigma_data;
-    return sqrtf(s->sigmas[i] * s->sigmas[i] + data * data);
-}
-
 static float perfect_output(const dfx_scheduler *s, int i, float x0, float x)
 {
     float skip, out;
@@ -104,7 +89,7 @@ const dfx__scheduler_type dfx__cm = {
     .init = init,
     .plan = plan,
     .step = step,
-    .noise_level = noise_level,
-    .input_divisor = input_divisor,
+    .noise_level = dfx__sigma_noise_level,
+    .input_divisor = dfx__edm_input_divisor,
     .perfect_output = perfect_output,
 };

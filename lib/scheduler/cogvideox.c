@@ -15,7 +15,7 @@ static int is_double(const dfx__scheduler_config *c)
 
 double dfx__cogvideox_round(const dfx_scheduler *s, double v)
 {
-    return is_double(&s->config) ? v : (float)v;
+    return dfx__rounded(v, !is_double(&s->config));
 }
 
 /* scaled_linear's, as dfx__make_alphas has them in float. */
@@ -38,19 +38,6 @@ static void shift(const dfx_scheduler *s, double *a, double scale)
     }
 }
 
-/* The last one becomes 0 (Lin et al. 2024, algorithm 1). */
-static void rescale(const dfx_scheduler *s, double *a)
-{
-    double first = dfx__cogvideox_round(s, sqrt(a[0]));
-    double last = dfx__cogvideox_round(s, sqrt(a[s->train - 1]));
-    double scale = dfx__cogvideox_round(s, first / dfx__cogvideox_round(s, first - last));
-    for (int i = 0; i < s->train; i++) {
-        double root = dfx__cogvideox_round(s, sqrt(a[i]));
-        root = dfx__cogvideox_round(s, dfx__cogvideox_round(s, root - last) * scale);
-        a[i] = dfx__cogvideox_round(s, root * root);
-    }
-}
-
 dfx_status dfx__cogvideox_init(dfx_scheduler *s)
 {
     dfx__scheduler_config *c = &s->config;
@@ -68,10 +55,12 @@ dfx_status dfx__cogvideox_init(dfx_scheduler *s)
     if (is_double(c))
         cumulate(c, a, s->train);
     shift(s, a, c->snr_shift_scale);
-    if (zero_snr)
-        rescale(s, a);
-    for (int i = 0; i < s->train; i++)
+    double first = a[0], last = a[s->train - 1];
+    for (int i = 0; i < s->train; i++) {
+        if (zero_snr)
+            a[i] = dfx__rescale_alpha(a[i], first, last, !is_double(c));
         s->alphas_cumprod[i] = (float)a[i];
+    }
     return DFX_OK;
 }
 

@@ -18,7 +18,7 @@ static dfx_status init(dfx_scheduler *s)
     if (c->final_sigmas_type != DFX__FINAL_ZERO) /* NaN, or no end of halving, in diffusers */
         return dfx__refuse(s, "final_sigmas_type 'sigma_min' leaves no noise for the last step; "
                               "choose 'zero'");
-    return dfx__init_edm(s);
+    return dfx__check_sigma_range(s);
 }
 
 static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)

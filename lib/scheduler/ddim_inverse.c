@@ -8,10 +8,8 @@
 static dfx_status init(dfx_scheduler *s)
 {
     if (s->config.timestep_spacing == DFX__LINSPACE)
-        return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "scheduler %s: does not take timestep_spacing 'linspace', but leading and "
-                         "trailing",
-                         s->type->class_name);
+        return dfx__refuse(s, "does not take timestep_spacing 'linspace', but leading and "
+                              "trailing");
     return dfx__make_alphas(s);
 }
 
@@ -28,17 +26,11 @@ static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
     double *t = out->timesteps;
     out->calls = dfx__space_timesteps(s, s->config.num_train_timesteps, s->steps, t);
     DFX__TRY(dfx__check_timesteps(s, out));
-    for (int i = 0, k = out->calls - 1; i < k; i++, k--) {
-        double first = t[i];
-        t[i] = t[k];
-        t[k] = first;
-    }
+    dfx__reverse(t, out->calls);
     int before_first = (int)t[0] - s->config.num_train_timesteps / s->steps;
     if (s->config.prediction_type == DFX__SAMPLE && dfx__alpha_before(s, before_first) == 1)
-        return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "scheduler %s: with prediction_type=sample the first step needs "
-                         "set_alpha_to_one=false",
-                         s->type->class_name);
+        return dfx__refuse(s, "with prediction_type=sample the first step needs "
+                              "set_alpha_to_one=false");
     return DFX_OK;
 }
 

@@ -9,11 +9,8 @@
 static dfx_status init(dfx_scheduler *s)
 {
     if (s->config.variance_type == DFX__FIXED_LARGE_LOG) /* there it is the root of a logarithm */
-        return dfx__fail(
-            DFX_ERROR_ARGUMENT,
-            "scheduler %s: variance_type=fixed_large_log gives no numbers in diffusers "
-            "either; the same variance is variance_type=fixed_large",
-            s->type->class_name);
+        return dfx__refuse(s, "variance_type=fixed_large_log gives no numbers in diffusers "
+                              "either; the same variance is variance_type=fixed_large");
     return dfx__make_alphas(s);
 }
 
@@ -49,10 +46,8 @@ static dfx_status check_learned(const dfx_scheduler *s, const float *output, siz
     for (size_t b = 0; b < batch && s->config.variance_type == DFX__LEARNED; b++)
         for (size_t k = 0; k < n; k++)
             if (output[(2 * b + 1) * n + k] < 0)
-                return dfx__fail(DFX_ERROR_ARGUMENT,
-                                 "scheduler %s: the model's variance is negative: is it "
-                                 "variance_type=learned_range?",
-                                 s->type->class_name);
+                return dfx__refuse(s, "the model's variance is negative: is it "
+                                      "variance_type=learned_range?");
     return DFX_OK;
 }
 

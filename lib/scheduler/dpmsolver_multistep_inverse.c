@@ -22,11 +22,7 @@ static void select_timesteps(const dfx_scheduler *s, dfx__schedule *out, int las
     out->calls = n;
     if (c->timestep_spacing == DFX__TRAILING) {
         out->calls = dfx__space_timesteps(s, last, n, t);
-        for (int i = 0; i < out->calls / 2; i++) {
-            double swapped = t[i];
-            t[i] = t[out->calls - 1 - i];
-            t[out->calls - 1 - i] = swapped;
-        }
+        dfx__reverse(t, out->calls);
     }
     for (int i = 0; i < n && c->timestep_spacing == DFX__LINSPACE; i++)
         t[i] = dfx__linspace(0, last - 1, n + 1, i);

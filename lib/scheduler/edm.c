@@ -6,22 +6,7 @@
 
 #include <math.h>
 
-dfx_status dfx__init_edm(dfx_scheduler *s)
-{
-    const dfx__scheduler_config *c = &s->config;
-    if (c->sigma_min > 0 && c->sigma_max > c->sigma_min)
-        return DFX_OK;
-    return dfx__fail(DFX_ERROR_ARGUMENT,
-                     "scheduler %s: sigma_max must be above sigma_min, and sigma_min above 0",
-                     s->type->class_name);
-}
-
-static double karras(double most, double least, double rho, double part)
-{
-    double most_root = pow(most, 1 / rho), least_root = pow(least, 1 / rho);
-    return pow(most_root + part * (least_root - most_root), rho);
-}
-
+/* The same as dfx__karras, whose roots are mixed in f32. */
 static float karras_f32(double most, double least, double rho, float part)
 {
     double most_root = pow(most, 1 / rho), least_root = pow(least, 1 / rho);
@@ -42,7 +27,7 @@ void dfx__plan_edm(dfx_scheduler *s, dfx__schedule *out, int f32)
                 karras_f32(c->sigma_max, c->sigma_min, c->rho, dfx__linspace_f32(0, 1, n, i));
         else
             out->sigmas[i] =
-                (float)karras(c->sigma_max, c->sigma_min, c->rho, dfx__linspace(0, 1, n, i));
+                (float)dfx__karras(c->sigma_max, c->sigma_min, c->rho, dfx__linspace(0, 1, n, i));
     out->calls = out->sigma_count = n;
     s->init_noise_sigma = (float)sqrt(c->sigma_max * c->sigma_max + 1);
 }

@@ -7,7 +7,6 @@
 /* s->steps falling sigmas by sigma_schedule; init_noise_sigma follows from sigma_max.
  *   f32  karras in f32, as some classes have it */
 void dfx__plan_edm(dfx_scheduler *s, dfx__schedule *out, int f32);
-dfx_status dfx__init_edm(dfx_scheduler *s); /* checks that sigma_max is above sigma_min */
 
 /* x0 of a sample at sigma, from the model's output. */
 float dfx__edm_x0(const dfx__scheduler_config *c, float sigma, float x, float output);

@@ -13,7 +13,7 @@ static dfx_status init(dfx_scheduler *s)
     DFX__TRY(dfx__dpm_check(s));
     if (c->algorithm_type == DFX__SDE_DPMSOLVER_PP && c->solver_order == 3)
         return dfx__refuse(s, "algorithm_type sde-dpmsolver++ has no solver_order 3");
-    return dfx__init_edm(s);
+    return dfx__check_sigma_range(s);
 }
 
 static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)

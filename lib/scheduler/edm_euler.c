@@ -46,7 +46,7 @@ const dfx__scheduler_type dfx__edm_euler = {
     .call_keys = "s_churn=0,s_tmin=0,s_tmax=Infinity,s_noise=1",
     .predictions = 1 << DFX__EPSILON | 1 << DFX__V_PREDICTION,
     .any_steps = 1,
-    .init = dfx__init_edm,
+    .init = dfx__check_sigma_range,
     .plan = plan,
     .step = step,
     .noise_level = dfx__sigma_noise_level,

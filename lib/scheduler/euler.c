@@ -23,10 +23,8 @@ static dfx_status check_custom(const dfx_scheduler *s)
 {
     const dfx__scheduler_config *c = &s->config;
     if (s->custom_sigmas && s->steps < 2)
-        return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "scheduler %s: needs two sigmas of the caller's or "
-                         "more, the last one is where the last step ends",
-                         s->type->class_name);
+        return dfx__refuse(s, "needs two sigmas of the caller's or "
+                              "more, the last one is where the last step ends");
     DFX__TRY(dfx__check_custom_ramps(s));
     return dfx__check_custom(s, is_continuous(c), "timestep_type=continuous and v_prediction");
 }

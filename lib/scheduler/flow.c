@@ -5,38 +5,35 @@
 
 #include <math.h>
 
-static double rounded(double x, int single)
-{
-    return single ? (float)x : x;
-}
-
 double dfx__shift_sigma(double shift, double sigma, int single)
 {
-    double more = rounded(rounded(shift - 1, single) * sigma, single);
-    return rounded(rounded(rounded(shift, single) * sigma, single) / rounded(1 + more, single),
-                   single);
+    double more = dfx__rounded(dfx__rounded(shift - 1, single) * sigma, single);
+    return dfx__rounded(dfx__rounded(dfx__rounded(shift, single) * sigma, single) /
+                            dfx__rounded(1 + more, single),
+                        single);
 }
 
 double dfx__shift_by_mu(const dfx__scheduler_config *c, double sigma, int single)
 {
     double shift = c->time_shift_type == DFX__SHIFT_EXPONENTIAL ? exp(c->mu) : c->mu;
-    double odds = rounded(rounded(1 / sigma, single) - 1, single);
-    shift = rounded(shift, single);
-    return rounded(shift / rounded(shift + odds, single), single);
+    double odds = dfx__rounded(dfx__rounded(1 / sigma, single) - 1, single);
+    shift = dfx__rounded(shift, single);
+    return dfx__rounded(shift / dfx__rounded(shift + odds, single), single);
 }
 
 dfx_status dfx__stretch_sigmas(const dfx__scheduler_config *c, double *sigmas, int n, int single)
 {
     if (!(c->shift_terminal > 0)) /* so for null, and 0 is null to Python */
         return DFX_OK;
-    double left = rounded(1 - sigmas[n - 1], single);
-    double scale = rounded(left / rounded(1 - c->shift_terminal, single), single);
+    double left = dfx__rounded(1 - sigmas[n - 1], single);
+    double scale = dfx__rounded(left / dfx__rounded(1 - c->shift_terminal, single), single);
     if (left == 0)
         return dfx__fail(DFX_ERROR_ARGUMENT,
                          "shift_terminal cannot stretch a schedule that ends at sigma 1: take more "
                          "than one step");
     for (int i = 0; i < n; i++)
-        sigmas[i] = rounded(1 - rounded(rounded(1 - sigmas[i], single) / scale, single), single);
+        sigmas[i] = dfx__rounded(
+            1 - dfx__rounded(dfx__rounded(1 - sigmas[i], single) / scale, single), single);
     return DFX_OK;
 }
 
@@ -84,10 +81,8 @@ dfx_status dfx__plan_flow(dfx_scheduler *s, dfx__schedule *out)
 {
     const dfx__scheduler_config *c = &s->config;
     if (c->use_dynamic_shifting && isnan(c->mu))
-        return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "scheduler %s: use_dynamic_shifting needs mu, which pipelines compute "
-                         "from the picture's size: give mu=X",
-                         s->type->class_name);
+        return dfx__refuse(s, "use_dynamic_shifting needs mu, which pipelines compute "
+                              "from the picture's size: give mu=X");
     start_sigmas(s, out->sigmas);
     DFX__TRY(shift_sigmas(s, out->sigmas));
     out->calls = s->steps;

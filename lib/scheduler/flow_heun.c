@@ -1,6 +1,7 @@
 /* flow_heun.c - Heun's method on the ODE of flow matching: two calls of the model in each step but
  * the last one (Karras et al. 2022, algorithm 2, for the sigmas of flow matching). */
 #include "scheduler/flow.h"
+#include "scheduler/sigma_solver.h"
 
 #include "core/status.h"
 
@@ -9,15 +10,8 @@
 /* t0 t1 t1 t2 t2 ...: where a step ends the model is called twice. */
 static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
 {
-    int n = s->steps;
     DFX__TRY(dfx__plan_flow(s, out));
-    out->calls = 2 * n - 1;
-    out->sigma_count = 2 * n;
-    out->sigmas[2 * n - 1] = out->sigmas[n];
-    for (int i = n - 1; i > 0; i--) {
-        out->timesteps[2 * i] = out->timesteps[2 * i - 1] = out->timesteps[i];
-        out->sigmas[2 * i] = out->sigmas[2 * i - 1] = out->sigmas[i];
-    }
+    dfx__halve_steps(out, out->timesteps + 1);
     return DFX_OK;
 }
 

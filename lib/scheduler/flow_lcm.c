@@ -6,10 +6,8 @@
 static dfx_status init(dfx_scheduler *s)
 {
     if (s->config.scale_factors.count > 0)
-        return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "scheduler %s: scale_factors makes the sample larger from step to step, "
-                         "which this library does not do: it must be null",
-                         s->type->class_name);
+        return dfx__refuse(s, "scale_factors makes the sample larger from step to step, "
+                              "which this library does not do: it must be null");
     return dfx__init_flow(s);
 }
 

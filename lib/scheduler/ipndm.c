@@ -18,8 +18,7 @@ static float alpha_of(float beta)
 static dfx_status init(dfx_scheduler *s)
 {
     if (s->config.trained_betas.count == 1)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: trained_betas must be two or more",
-                         s->type->class_name);
+        return dfx__refuse(s, "trained_betas must be two or more");
     return DFX_OK;
 }
 

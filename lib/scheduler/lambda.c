@@ -41,13 +41,6 @@ void dfx__lambda_noise_level(const dfx_scheduler *s, int i, float *alpha, float 
     *sigma = l.sigma;
 }
 
-dfx_status dfx__refuse(const dfx_scheduler *s, const char *wrong)
-{
-    if (!wrong)
-        return DFX_OK;
-    return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: %s", s->type->class_name, wrong);
-}
-
 dfx_status dfx__init_lambda(dfx_scheduler *s, int integrates_x0, const char *instead)
 {
     if (!integrates_x0 && s->config.prediction_type == DFX__FLOW_PREDICTION)

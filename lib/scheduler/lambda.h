@@ -22,8 +22,6 @@ dfx__level dfx__output_level(const dfx_scheduler *s, int i);
 /* For rows. */
 void dfx__lambda_noise_level(const dfx_scheduler *s, int i, float *alpha, float *sigma);
 
-/* Fails with that reason; NULL: does not. */
-dfx_status dfx__refuse(const dfx_scheduler *s, const char *wrong);
 /* The tables of a solver that integrates x0, or else the noise; `instead` are the keys of x0. */
 dfx_status dfx__init_lambda(dfx_scheduler *s, int integrates_x0, const char *instead);
 /* DFX_ERROR_ARGUMENT when the call gives a mu that the keys make no use of. */

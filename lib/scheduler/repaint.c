@@ -20,8 +20,7 @@ struct known {
 static dfx_status init(dfx_scheduler *s)
 {
     if (s->config.eta > 1)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: eta must be a number from 0 to 1",
-                         s->type->class_name);
+        return dfx__refuse(s, "eta must be a number from 0 to 1");
     s->config.clip_sample_range = s->config.set_alpha_to_one = 1; /* no keys of this class */
     s->own = dfx__alloc(1, sizeof(struct known));
     if (!s->own)
@@ -41,9 +40,7 @@ dfx_status dfx_scheduler_set_inpaint(dfx_scheduler *s, const float *picture, con
                                      size_t elements)
 {
     if (s->type != &dfx__repaint)
-        return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "scheduler %s: takes no picture to inpaint, RePaintScheduler does",
-                         s->type->class_name);
+        return dfx__refuse(s, "takes no picture to inpaint, RePaintScheduler does");
     struct known *known = s->own;
     float *copy = dfx__alloc(elements, 2 * sizeof *copy);
     if (!copy)

@@ -73,16 +73,27 @@ static void cumulate(float *alphas_cumprod, const float *betas, int count)
     }
 }
 
-/* Betas whose last cumulative alpha is 0 (Lin et al. 2024, algorithm 1). `a` is room for `count`.
- */
+double dfx__rounded(double x, int single)
+{
+    return single ? (float)x : x;
+}
+
+double dfx__rescale_alpha(double a, double first, double last, int single)
+{
+    double top = dfx__rounded(sqrt(first), single), below = dfx__rounded(sqrt(last), single);
+    double scale = dfx__rounded(top / dfx__rounded(top - below, single), single);
+    double root = dfx__rounded(dfx__rounded(sqrt(a), single) - below, single);
+    root = dfx__rounded(root * scale, single);
+    return dfx__rounded(root * root, single);
+}
+
+/* Betas whose last cumulative alpha is 0. `a` is room for `count`. */
 static void rescale_zero_snr(float *betas, float *a, int count)
 {
     cumulate(a, betas, count);
-    float first = sqrtf(a[0]), last = sqrtf(a[count - 1]);
-    for (int i = 0; i < count; i++) {
-        float root = (sqrtf(a[i]) - last) * (first / (first - last));
-        a[i] = root * root;
-    }
+    float first = a[0], last = a[count - 1];
+    for (int i = 0; i < count; i++)
+        a[i] = (float)dfx__rescale_alpha(a[i], first, last, 1);
     for (int i = count - 1; i > 0; i--)
         betas[i] = 1 - a[i] / a[i - 1];
     betas[0] = 1 - a[0];
@@ -174,6 +185,15 @@ void dfx__round_all(double *t, int count)
 {
     for (int i = 0; i < count; i++)
         t[i] = rint(t[i]);
+}
+
+void dfx__reverse(double *t, int count)
+{
+    for (int i = 0, k = count - 1; i < k; i++, k--) {
+        double first = t[i];
+        t[i] = t[k];
+        t[k] = first;
+    }
 }
 
 dfx_status dfx__take_timesteps(const dfx_scheduler *s, double *t)

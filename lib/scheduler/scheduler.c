@@ -153,8 +153,7 @@ dfx_status dfx_scheduler_set_custom(dfx_scheduler *s, const float *timesteps, co
         wrong = "takes no sigmas of the caller's: choose another scheduler, or a number of steps";
     else if (timesteps && sigmas && !(takes & DFX__BOTH_LISTS))
         wrong = "takes timesteps or sigmas of the caller's, not both";
-    if (wrong)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: %s", s->type->class_name, wrong);
+    DFX__TRY(dfx__refuse(s, wrong));
     if (n < 1 || n > DFX__MAX_TRAIN_TIMESTEPS)
         return dfx__fail(DFX_ERROR_ARGUMENT, "a custom schedule of %d: must be from 1 to %d", n,
                          DFX__MAX_TRAIN_TIMESTEPS);
@@ -262,6 +261,13 @@ void dfx_scheduler_add_noise(const dfx_scheduler *s, int i, const float *x0, con
     s->type->noise_level(s, i, &alpha, &sigma);
     for (size_t k = 0; k < batch * n; k++)
         out[k] = alpha * x0[k] + sigma * noise[k];
+}
+
+dfx_status dfx__refuse(const dfx_scheduler *s, const char *wrong)
+{
+    if (!wrong)
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: %s", s->type->class_name, wrong);
 }
 
 dfx_status dfx__reserve(dfx_scheduler *s, int count)

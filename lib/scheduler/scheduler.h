@@ -239,6 +239,11 @@ void dfx__scheduler_config_free(dfx__scheduler_config *c);
 
 /* betas, and alphas_cumprod from them. */
 dfx_status dfx__make_alphas(dfx_scheduler *s);
+/* A cumulative alpha moved so that the last one is 0 and the first one stays (Lin et al. 2024,
+ * algorithm 1). single: in f32. */
+double dfx__rescale_alpha(double a, double first, double last, int single);
+/* x, of f32's precision where single is set: where a class computes in double or in f32. */
+double dfx__rounded(double x, int single);
 /* alphas_cumprod at timestep t, where t < 0 counts from the end as in Python. */
 float dfx__alpha_at(const dfx_scheduler *s, int t);
 /* The same of a step's end, where t < 0 means final_alpha_cumprod. */
@@ -259,6 +264,7 @@ float dfx__linspace_f32(float from, float to, int count, int i);
  *   points  how many points linspace and leading make of that; the highest s->steps are kept */
 int dfx__space_timesteps(const dfx_scheduler *s, int last, int points, double *t);
 void dfx__round_all(double *t, int count); /* half to even */
+void dfx__reverse(double *t, int count);
 
 /* The caller's timesteps, cut to whole ones; DFX_ERROR_ARGUMENT unless they fall, from below
  * num_train_timesteps. */
@@ -290,6 +296,9 @@ double dfx__last_sigma(const dfx_scheduler *s); /* by final_sigmas_type */
 
 double dfx__linspace(double from, double to, int n, int i); /* numpy.linspace(from, to, n)[i] */
 
+/* DFX_ERROR_ARGUMENT unless 0 < sigma_min < sigma_max; for the rows of classes without betas. */
+dfx_status dfx__check_sigma_range(dfx_scheduler *s);
+
 /* The way of spacing sigmas that the keys choose; with several of them diffusers' first one. */
 typedef enum {
     DFX__NO_RAMP,
@@ -300,6 +309,9 @@ typedef enum {
     DFX__FLOW         /* flow matching: even steps of sigma = 1 - alpha, shifted */
 } dfx__ramp;
 dfx__ramp dfx__which_ramp(const dfx__scheduler_config *c);
+/* The sigma at `part`, 0 to 1, of the way from the most to the least (Karras et al. 2022, formula
+ * 5). */
+double dfx__karras(double most, double least, double rho, double part);
 /* n falling sigmas. All but lu and flow go from sigma_max (else `first`) to sigma_min (else
  * `last`). */
 void dfx__ramp_sigmas(const dfx_scheduler *s, dfx__ramp ramp, double first, double last, int n,
@@ -341,6 +353,8 @@ float dfx__perfect_output(const dfx_scheduler *s, int i, float x0, float x);
 
 /* scheduler.c */
 
+/* DFX_ERROR_ARGUMENT with that reason; NULL: DFX_OK. */
+dfx_status dfx__refuse(const dfx_scheduler *s, const char *wrong);
 /* Makes the first `count` buffers hold a sample each. */
 dfx_status dfx__reserve(dfx_scheduler *s, int count);
 /* Moves the first `count` buffers up by one, the last one first: buffer[0] is free for a new one.

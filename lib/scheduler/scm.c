@@ -16,19 +16,16 @@ static dfx_status init(dfx_scheduler *s)
 static dfx_status check(const dfx_scheduler *s)
 {
     const dfx__scheduler_config *c = &s->config;
-    const char *name = s->type->class_name;
     if (s->custom_timesteps && s->steps < 2)
-        return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "scheduler %s: needs two timesteps of the caller's or more, the last one "
-                         "is where the last step ends",
-                         name);
+        return dfx__refuse(s, "needs two timesteps of the caller's or more, the last one is where "
+                              "the last step ends");
     if (!s->custom_timesteps && isnan(c->max_timesteps))
-        return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: max_timesteps must be a number", name);
+        return dfx__refuse(s, "max_timesteps must be a number");
     if (!s->custom_timesteps && !isnan(c->intermediate_timesteps) && s->steps != 2)
         return dfx__fail(DFX_ERROR_ARGUMENT,
                          "scheduler %s: intermediate_timesteps is for 2 steps, not %d: "
                          "intermediate_timesteps=null spaces them evenly",
-                         name, s->steps);
+                         s->type->class_name, s->steps);
     return DFX_OK;
 }
 

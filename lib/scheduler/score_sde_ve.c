@@ -7,16 +7,6 @@
 
 #include <math.h>
 
-static dfx_status init(dfx_scheduler *s)
-{
-    const dfx__scheduler_config *c = &s->config;
-    if (!(c->sigma_min > 0 && c->sigma_min < c->sigma_max)) /* either may be null */
-        return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "scheduler %s: sigma_min must be a number above 0 and below sigma_max",
-                         s->type->class_name);
-    return DFX_OK;
-}
-
 /* s->extra has the ladder of sigmas between which predictions step, rising. */
 static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
 {
@@ -63,10 +53,8 @@ static dfx_status correct(const dfx_scheduler *s, const float *score, float *x, 
     const float *drawn = s->buffer[0];
     double norm = mean_norm(score, batch, n);
     if (norm == 0)
-        return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "scheduler %s: a correction needs a score other than 0: check the model, "
-                         "or choose correct_steps=0",
-                         s->type->class_name);
+        return dfx__refuse(s, "a correction needs a score other than 0: check the model, "
+                              "or choose correct_steps=0");
     double part = s->config.snr * mean_norm(drawn, batch, n) / norm, size = 2 * part * part;
     dfx__mix(x, 1, x, (float)size, score, batch * n);
     dfx__mix(x, 1, x, (float)sqrt(2 * size), drawn, batch * n);
@@ -122,7 +110,7 @@ const dfx__scheduler_type dfx__score_sde_ve = {
             "correct_steps=1,",
     .call_keys = "",
     .any_steps = 1,
-    .init = init,
+    .init = dfx__check_sigma_range,
     .plan = plan,
     .step = step,
     .noise_level = noise_level,

@@ -86,6 +86,14 @@ double dfx__linspace(double from, double to, int n, int i)
     return n > 1 && i == n - 1 ? to : n > 1 ? i * ((to - from) / (n - 1)) + from : from;
 }
 
+dfx_status dfx__check_sigma_range(dfx_scheduler *s)
+{
+    const dfx__scheduler_config *c = &s->config;
+    int in_range = c->sigma_min > 0 && c->sigma_max > c->sigma_min; /* either may be null */
+    return dfx__refuse(s, in_range ? NULL
+                                   : "sigma_min must be above 0, and sigma_max above sigma_min");
+}
+
 dfx__ramp dfx__which_ramp(const dfx__scheduler_config *c)
 {
     if (c->use_karras_sigmas)
@@ -112,6 +120,12 @@ static double lu_sigma(const dfx_scheduler *s, double part)
     return exp(most + part * (least - most));
 }
 
+double dfx__karras(double most, double least, double rho, double part)
+{
+    double most_root = pow(most, 1 / rho), least_root = pow(least, 1 / rho);
+    return pow(most_root + part * (least_root - most_root), rho);
+}
+
 void dfx__ramp_sigmas(const dfx_scheduler *s, dfx__ramp ramp, double first, double last, int n,
                       double *sigmas)
 {
@@ -119,11 +133,10 @@ void dfx__ramp_sigmas(const dfx_scheduler *s, dfx__ramp ramp, double first, doub
     const double rho = 7, a = 0.6;
     double most = isnan(c->sigma_max) ? first : c->sigma_max;
     double least = isnan(c->sigma_min) ? last : c->sigma_min;
-    double most_root = pow(most, 1 / rho), least_root = pow(least, 1 / rho);
     for (int i = 0; i < n; i++) {
         double part = dfx__linspace(0, 1, n, i);
         if (ramp == DFX__KARRAS)
-            sigmas[i] = pow(most_root + part * (least_root - most_root), rho);
+            sigmas[i] = dfx__karras(most, least, rho, part);
         else if (ramp == DFX__LU)
             sigmas[i] = lu_sigma(s, part);
         else if (ramp == DFX__EXPONENTIAL)

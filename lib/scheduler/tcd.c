@@ -11,8 +11,7 @@
 static dfx_status init(dfx_scheduler *s)
 {
     if (s->config.eta > 1)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: eta must be a number from 0 to 1",
-                         s->type->class_name);
+        return dfx__refuse(s, "eta must be a number from 0 to 1");
     s->config.clip_sample = s->config.thresholding = 0; /* without effect in diffusers */
     return dfx__make_alphas(s);
 }

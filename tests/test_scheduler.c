@@ -333,6 +333,38 @@ static void test_sigmoid(void)
     dfx_tensors_free(t);
 }
 
+/* The lists of Align Your Steps, and a choice that names one. */
+static void test_ays(void)
+{
+    static const char *const names[] = { "StableDiffusionTimesteps", "StableDiffusionSigmas",
+                                         "StableDiffusionXLTimesteps", "StableDiffusionXLSigmas",
+                                         "StableDiffusionVideoSigmas" };
+    dfx_tensors *t;
+    if (!ok(dfx_tensors_open(&t, data("schedulers/EulerDiscreteScheduler.safetensors")) == DFX_OK,
+            "opens"))
+        return;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const dfx_tensor *want = dfx_tensors_find(t, names[i]);
+        int count = 0, found, sigmas = strstr(names[i], "Sigmas") != NULL;
+        const float *list = dfx_scheduler_ays(names[i], &count);
+        ok(list && count == want->spec.dim[0] &&
+               memcmp(list, want->data, (size_t)count * sizeof *list) == 0,
+           "%s is diffusers' list", names[i]);
+        char choice[64];
+        dfx_scheduler *s;
+        snprintf(choice, sizeof choice, "euler,%s=%s", sigmas ? "sigmas" : "timesteps", names[i]);
+        ok(dfx_scheduler_open(&s, NULL, choice) == DFX_OK &&
+               dfx_scheduler_set_timesteps(s, 10) == DFX_OK && dfx_scheduler_calls(s) == 10,
+           "%s", choice);
+        const float *got = sigmas ? dfx_scheduler_sigmas(s, &found) : dfx_scheduler_timesteps(s);
+        ok(memcmp(got, list, (size_t)count * sizeof *list) == 0, "the scheduler has them");
+        dfx_scheduler_free(s);
+    }
+    int count;
+    ok(!dfx_scheduler_ays("none", &count), "no other list");
+    dfx_tensors_free(t);
+}
+
 static void test_order(void)
 {
     dfx_scheduler *s;
@@ -408,6 +440,7 @@ int main(void)
            !dfx_scheduler_describe_key("euler", -1, &(dfx_scheduler_key){ 0 }),
        "no keys of an unknown class, nor before the first");
     test_sigmoid();
+    test_ays();
     test_order();
     test_negative_variance();
     test_inpaint();

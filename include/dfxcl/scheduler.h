@@ -67,7 +67,8 @@ typedef struct {
  * ignores. Returns 0 when there is no key of that index, or no such class. */
 DFX_API int dfx_scheduler_describe_key(const char *name, int index, dfx_scheduler_key *out);
 
-/* Prepares n steps. Errors: DFX_ERROR_ARGUMENT (n < 1, or more than the training timesteps). */
+/* Prepares n steps; where the choice lists timesteps or sigmas, those, of which there must be n.
+ * Errors: DFX_ERROR_ARGUMENT (n < 1, or more than the training timesteps). */
 DFX_API dfx_status dfx_scheduler_set_timesteps(dfx_scheduler *s, int n);
 
 /* Prepares the caller's own schedule, as diffusers' set_timesteps(timesteps=..., sigmas=...): n
@@ -76,6 +77,13 @@ DFX_API dfx_status dfx_scheduler_set_timesteps(dfx_scheduler *s, int n);
  * Errors: DFX_ERROR_ARGUMENT (the class or its config takes no such list). */
 DFX_API dfx_status dfx_scheduler_set_custom(dfx_scheduler *s, const float *timesteps,
                                             const float *sigmas, int n);
+
+/* A list of "Align Your Steps" (Sabour et al. 2024), 10 steps that were optimised for a model, by
+ * its name in diffusers' AysSchedules: StableDiffusionTimesteps, StableDiffusionSigmas,
+ * StableDiffusionXLTimesteps, StableDiffusionXLSigmas or StableDiffusionVideoSigmas. Sigmas end
+ * with 0, the last step's end. *count values; NULL: no such name. A choice takes the names as well:
+ * "dpmpp_2m,timesteps=StableDiffusionXLTimesteps". */
+DFX_API const float *dfx_scheduler_ays(const char *name, int *count);
 
 /* Gives RePaintScheduler, the one class that takes it, the picture to complete; before the first
  * step. Both lists are copied, and hold until others are given.

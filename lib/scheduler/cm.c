@@ -84,7 +84,7 @@ const dfx__scheduler_type dfx__cm = {
     .when = "consistency models of pixels; 1 or 2 steps, or timesteps of one's own",
     .keys = "num_train_timesteps=40,sigma_min=0.002,sigma_max=80,sigma_data=0.5,s_noise=1,rho=7,"
             "clip_denoised=true,",
-    .call_keys = "",
+    .call_keys = DFX__TIMESTEPS_KEY,
     .custom = DFX__TIMESTEPS,
     .init = init,
     .plan = plan,

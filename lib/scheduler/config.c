@@ -18,6 +18,7 @@ enum kind {
     MAYBE,    /* the same, or -1 for null */
     LIST,     /* dfx__floats: a list of numbers in a range, or null */
     STEPS,    /* the same of whole numbers */
+    SCHEDULE, /* the same as LIST, or the name of one of dfx_scheduler_ays */
     REFUSED   /* what only Python can hold: null alone */
 };
 
@@ -155,6 +156,10 @@ static const struct key keys[] = {
     { "timestep_scaling", NUMBER, AT(timestep_scaling), 0, 1e6, NULL,
       "scales timesteps in the boundary condition" },
     /* of the call */
+    { "timesteps", SCHEDULE, AT(timesteps), 0, 1e6, NULL,
+      "the timesteps themselves, or the name of an Align Your Steps list" },
+    { "sigmas", SCHEDULE, AT(sigmas), 0, 1e6, NULL,
+      "the sigmas themselves, or the name of an Align Your Steps list" },
     { "mu", OPTIONAL, AT(mu), -100, 100, NULL, "the shift of use_dynamic_shifting" },
     { "eta", NUMBER, AT(eta), 0, 1e3, NULL, "how much noise steps add: 0 none, 1 all of DDPM's" },
     { "use_clipped_model_output", FLAG, AT(use_clipped_model_output), 0, 1, NULL,
@@ -244,7 +249,7 @@ static dfx_status set_flag(const struct key *key, int *to, json_object *value)
 static dfx_status fail_list(const struct key *key)
 {
     return dfx__fail(DFX_ERROR_FORMAT, "%s must be a list of %d to %d %s", key->name,
-                     key->kind == LIST, DFX__MAX_TRAIN_TIMESTEPS,
+                     key->kind != STEPS, DFX__MAX_TRAIN_TIMESTEPS,
                      key->kind == STEPS ? "whole numbers" : "numbers");
 }
 
@@ -267,7 +272,7 @@ static dfx_status set_list(const struct key *key, dfx__floats *to, json_object *
 {
     int array = json_object_is_type(value, json_type_array);
     size_t count = array ? json_object_array_length(value) : 0;
-    if (value && (!array || count > DFX__MAX_TRAIN_TIMESTEPS || (count == 0 && key->kind == LIST)))
+    if (value && (!array || count > DFX__MAX_TRAIN_TIMESTEPS || (count == 0 && key->kind != STEPS)))
         return fail_list(key);
     float *values = count ? dfx__alloc(count, sizeof *values) : NULL;
     if (count && !values)
@@ -279,6 +284,26 @@ static dfx_status set_list(const struct key *key, dfx__floats *to, json_object *
     }
     free(to->values);
     *to = (dfx__floats){ values, (int)count };
+    return DFX_OK;
+}
+
+static dfx_status set_schedule(const struct key *key, dfx__floats *to, json_object *value)
+{
+    if (!json_object_is_type(value, json_type_string))
+        return set_list(key, to, value);
+    int count;
+    const float *list = dfx_scheduler_ays(json_object_get_string(value), &count);
+    if (!list)
+        return dfx__fail(DFX_ERROR_FORMAT,
+                         "%s must be a list of numbers or a name of diffusers' AysSchedules, such "
+                         "as StableDiffusionXLTimesteps",
+                         key->name);
+    float *values = dfx__alloc((size_t)count, sizeof *values);
+    if (!values)
+        return dfx__no_memory();
+    memcpy(values, list, (size_t)count * sizeof *values);
+    free(to->values);
+    *to = (dfx__floats){ values, count };
     return DFX_OK;
 }
 
@@ -296,6 +321,8 @@ static dfx_status set_key(dfx__scheduler_config *c, const struct key *key, json_
     case LIST:
     case STEPS:
         return set_list(key, to, value);
+    case SCHEDULE:
+        return set_schedule(key, to, value);
     case REFUSED:
         if (!value)
             return DFX_OK;
@@ -313,11 +340,9 @@ static dfx_status set_key(dfx__scheduler_config *c, const struct key *key, json_
     return set_number(key, to, value);
 }
 
-enum { ITEM_BYTES = sizeof((dfx_scheduler_key *)0)->name };
-
-/* One "key=value" of a list with commas. */
+/* One "key=value" of a list with commas; a value can be a list of numbers. */
 struct item {
-    char key[ITEM_BYTES], value[ITEM_BYTES];
+    char key[sizeof((dfx_scheduler_key *)0)->name], value[4096];
 };
 
 /* Where an item ends: at a comma that stands in no brackets. */
@@ -337,7 +362,8 @@ static int next_item(const char **text, struct item *item)
         return 0;
     *text = end + (*end == ',');
     equals = memchr(from, '=', (size_t)(end - from));
-    if (!equals || equals == from || equals - from >= ITEM_BYTES || end - equals > ITEM_BYTES)
+    if (!equals || equals == from || equals - from >= (ptrdiff_t)sizeof item->key ||
+        end - equals > (ptrdiff_t)sizeof item->value)
         return -1;
     memcpy(item->key, from, (size_t)(equals - from));
     item->key[equals - from] = 0;
@@ -481,4 +507,6 @@ void dfx__scheduler_config_free(dfx__scheduler_config *c)
     free(c->trained_betas.values);
     free(c->disable_corrector.values);
     free(c->scale_factors.values);
+    free(c->timesteps.values);
+    free(c->sigmas.values);
 }

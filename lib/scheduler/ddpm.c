@@ -104,7 +104,7 @@ const dfx__scheduler_type dfx__ddpm = {
     .keys = DFX__BETA_KEYS DFX__THRESHOLD_KEYS
     "variance_type=fixed_small,clip_sample=true,clip_sample_range=1,timestep_spacing=leading,"
     "rescale_betas_zero_snr=false,",
-    .call_keys = "",
+    .call_keys = DFX__TIMESTEPS_KEY,
     .predictions = 1 << DFX__EPSILON | 1 << DFX__SAMPLE | 1 << DFX__V_PREDICTION,
     .custom = DFX__TIMESTEPS,
     .variance = DFX__TAKES_VARIANCE,

@@ -40,7 +40,7 @@ const dfx__scheduler_type dfx__dpmsolver_multistep = {
     "euler_at_final=false,use_lu_lambdas=false,final_sigmas_type=zero,"
     "lambda_min_clipped=-Infinity,timestep_spacing=linspace,rescale_betas_zero_snr=false,"
     "variance_type=null,",
-    .call_keys = "mu=null",
+    .call_keys = DFX__TIMESTEPS_KEY "mu=null",
     .predictions = DFX__LAMBDA_PREDICTIONS,
     .algorithms = 1 << DFX__DPMSOLVER | 1 << DFX__DPMSOLVER_PP | 1 << DFX__SDE_DPMSOLVER |
                   1 << DFX__SDE_DPMSOLVER_PP | 1 << DFX__DEIS,

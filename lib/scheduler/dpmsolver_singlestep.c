@@ -94,7 +94,7 @@ const dfx__scheduler_type dfx__dpmsolver_singlestep = {
         DFX__THRESHOLD_KEYS DFX__SIGMA_KEYS DFX__FLOW_SIGMA_KEYS DFX__DYNAMIC_KEYS
     "solver_order=2,algorithm_type=dpmsolver++,solver_type=midpoint,lower_order_final=false,"
     "final_sigmas_type=zero,lambda_min_clipped=-Infinity,variance_type=null,",
-    .call_keys = "mu=null",
+    .call_keys = DFX__TIMESTEPS_KEY "mu=null",
     .predictions = DFX__LAMBDA_PREDICTIONS,
     .algorithms =
         1 << DFX__DPMSOLVER | 1 << DFX__DPMSOLVER_PP | 1 << DFX__SDE_DPMSOLVER_PP | 1 << DFX__DEIS,

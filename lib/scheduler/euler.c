@@ -90,7 +90,7 @@ const dfx__scheduler_type dfx__euler = {
     .keys = DFX__BETA_KEYS DFX__SIGMA_KEYS
     "interpolation_type=linear,timestep_spacing=linspace,timestep_type=discrete,"
     "rescale_betas_zero_snr=false,final_sigmas_type=zero,",
-    .call_keys = "s_churn=0,s_tmin=0,s_tmax=Infinity,s_noise=1",
+    .call_keys = DFX__TIMESTEPS_KEY DFX__SIGMAS_KEY "s_churn=0,s_tmin=0,s_tmax=Infinity,s_noise=1",
     .predictions =
         1 << DFX__EPSILON | 1 << DFX__SAMPLE | 1 << DFX__V_PREDICTION | 1 << DFX__ORIGINAL_SAMPLE,
     .custom = DFX__TIMESTEPS | DFX__SIGMAS,

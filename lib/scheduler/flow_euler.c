@@ -23,7 +23,7 @@ const dfx__scheduler_type dfx__flow_euler = {
     .names = names,
     .when = "the usual one of flow-matching models (Stable Diffusion 3, Flux); 20 to 50 steps",
     .keys = DFX__FLOW_KEYS "stochastic_sampling=false,",
-    .call_keys = "mu=null",
+    .call_keys = DFX__TIMESTEPS_KEY DFX__SIGMAS_KEY "mu=null",
     .custom = DFX__TIMESTEPS | DFX__SIGMAS | DFX__BOTH_LISTS,
     .any_steps = 1,
     .init = dfx__init_flow,

@@ -21,7 +21,7 @@ const dfx__scheduler_type dfx__flow_lcm = {
     .names = names,
     .when = "flow-matching models that were distilled to few steps; 1 to 8 steps",
     .keys = DFX__FLOW_KEYS "scale_factors=null,upscale_mode=bicubic,",
-    .call_keys = "mu=null",
+    .call_keys = DFX__TIMESTEPS_KEY DFX__SIGMAS_KEY "mu=null",
     .custom = DFX__TIMESTEPS | DFX__SIGMAS | DFX__BOTH_LISTS,
     .any_steps = 1,
     .init = init,

@@ -42,7 +42,7 @@ const dfx__scheduler_type dfx__flow_map = {
     .names = names,
     .when = "flow-map models (AnyFlow), which take any number of steps from 1 on",
     .keys = "num_train_timesteps=1000,shift=1,",
-    .call_keys = "",
+    .call_keys = DFX__TIMESTEPS_KEY DFX__SIGMAS_KEY,
     .custom = DFX__TIMESTEPS | DFX__SIGMAS | DFX__BOTH_LISTS,
     .any_steps = 1,
     .init = dfx__init_flow,

@@ -56,7 +56,7 @@ const dfx__scheduler_type dfx__heun = {
     .when = "precise at 2 n - 1 calls of the model; Shap-E",
     .keys = DFX__BETA_KEYS_FROM("0.00085", "0.012") DFX__SIGMA_KEYS
     "clip_sample=false,clip_sample_range=1,timestep_spacing=linspace,",
-    .call_keys = "",
+    .call_keys = DFX__TIMESTEPS_KEY,
     .predictions = 1 << DFX__EPSILON | 1 << DFX__SAMPLE | 1 << DFX__V_PREDICTION,
     .custom = DFX__TIMESTEPS,
     .init = dfx__make_sigmas,

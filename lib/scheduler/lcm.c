@@ -41,7 +41,7 @@ const dfx__scheduler_type dfx__lcm = {
     .names = names,
     .when = "latent consistency models and LCM LoRAs; 2 to 8 steps, guidance 1 to 2",
     .keys = DFX__DISTILLED_KEYS,
-    .call_keys = "strength=1",
+    .call_keys = DFX__TIMESTEPS_KEY "strength=1",
     .predictions = 1 << DFX__EPSILON | 1 << DFX__SAMPLE | 1 << DFX__V_PREDICTION,
     .custom = DFX__TIMESTEPS,
     .init = dfx__make_alphas,

@@ -118,8 +118,26 @@ static dfx_status start(dfx_scheduler *s, int n)
     return dfx__make_schedule(s);
 }
 
+/* n steps of the lists that the choice has. */
+static dfx_status take_lists(dfx_scheduler *s, int n)
+{
+    const dfx__floats *timesteps = &s->config.timesteps, *sigmas = &s->config.sigmas;
+    int count = timesteps->values ? timesteps->count : sigmas->count;
+    if (timesteps->values && sigmas->values && timesteps->count != sigmas->count)
+        return dfx__refuse(s, "timesteps and sigmas must be as many");
+    DFX__TRY(dfx_scheduler_set_custom(s, timesteps->values, sigmas->values, count));
+    if (s->steps == n)
+        return DFX_OK;
+    s->calls = s->sigma_count = 0;
+    return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: %s lists %d steps, not %d: ask for %d",
+                     s->type->class_name, timesteps->values ? "timesteps" : "sigmas", s->steps, n,
+                     s->steps);
+}
+
 dfx_status dfx_scheduler_set_timesteps(dfx_scheduler *s, int n)
 {
+    if (s->config.timesteps.values || s->config.sigmas.values)
+        return take_lists(s, n);
     int most = s->type->any_steps ? DFX__MAX_TRAIN_TIMESTEPS : s->config.num_train_timesteps;
     s->calls = s->sigma_count = s->taken = 0;
     if (n < 1 || n > most)

@@ -114,6 +114,7 @@ typedef struct {
     double eta, s_churn, s_tmin, s_tmax, s_noise, strength;
     double max_timesteps, intermediate_timesteps;
     int use_clipped_model_output, order, jump_length, jump_n_sample;
+    dfx__floats timesteps, sigmas;
 } dfx__scheduler_config;
 
 /* What a class plans. The lists have room for DFX__ROOM(steps); dfx__reserve_schedule makes more.
@@ -229,6 +230,9 @@ void dfx__scheduler_config_free(dfx__scheduler_config *c);
     "steps_offset=0,"
 #define DFX__BETA_KEYS DFX__BETA_KEYS_FROM("0.0001", "0.02")
 #define DFX__SD_BETA_KEYS DFX__NOISE_KEYS("0.00085", "0.012", "scaled_linear") "steps_offset=0,"
+/* Of the call, for rows whose `custom` takes such lists. */
+#define DFX__TIMESTEPS_KEY "timesteps=null,"
+#define DFX__SIGMAS_KEY "sigmas=null,"
 #define DFX__THRESHOLD_KEYS                                                                        \
     "thresholding=false,dynamic_thresholding_ratio=0.995,sample_max_value=1,"
 #define DFX__SIGMA_KEYS                                                                            \

@@ -82,7 +82,7 @@ const dfx__scheduler_type dfx__scm = {
     .names = names,
     .when = "Sana Sprint; 2 steps, or with intermediate_timesteps=null 1 to 4",
     .keys = "num_train_timesteps=1000,prediction_type=trigflow,sigma_data=0.5,",
-    .call_keys = "max_timesteps=1.5708,intermediate_timesteps=1.3",
+    .call_keys = DFX__TIMESTEPS_KEY "max_timesteps=1.5708,intermediate_timesteps=1.3",
     .predictions = 1 << DFX__TRIGFLOW,
     .custom = DFX__TIMESTEPS,
     .init = init,

@@ -50,7 +50,7 @@ const dfx__scheduler_type dfx__tcd = {
     .names = names,
     .when = "TCD and Hyper-SD LoRAs; 2 to 8 steps or more, the less eta the less noise",
     .keys = DFX__DISTILLED_KEYS,
-    .call_keys = "strength=1,eta=0.3",
+    .call_keys = DFX__TIMESTEPS_KEY "strength=1,eta=0.3",
     .predictions = 1 << DFX__EPSILON | 1 << DFX__SAMPLE | 1 << DFX__V_PREDICTION,
     .custom = DFX__TIMESTEPS,
     .init = init,

@@ -200,7 +200,7 @@ const dfx__scheduler_type dfx__unipc_multistep = {
     "solver_order=2,predict_x0=true,solver_type=bh2,lower_order_final=true,disable_corrector=[],"
     "solver_p=null,timestep_spacing=linspace,final_sigmas_type=zero,rescale_betas_zero_snr=false,"
     "shift_terminal=null,",
-    .call_keys = "mu=null",
+    .call_keys = DFX__SIGMAS_KEY "mu=null",
     .predictions = DFX__LAMBDA_PREDICTIONS,
     .custom = DFX__SIGMAS,
     .init = init,

@@ -1,6 +1,10 @@
 """Schedulers over sigmas of one step: Euler, Heun, the second-order ones and their like."""
 
+import diffusers
+import numpy as np
 from common import RAMPS, SD, SPACINGS, TRAINED, ZERO_SNR, Class, run_seeded
+
+AYS = diffusers.schedulers.AysSchedules
 
 
 def over_sigmas():
@@ -44,7 +48,13 @@ def euler():
     yield dict(SD, sigmas=[14.6, 6.3, 2.5, 0.9, 0.1, 0.0])
     yield dict(SD, sigmas=[9.0, 1.5, 0.25], use_karras_sigmas=True, timestep_spacing="leading")
     yield dict(continuous, sigmas=[14.0, 3.0, 0.5, 0.0], prediction_type="v_prediction")
+    for name, values in AYS.items():
+        yield dict(SD, **{"timesteps" if name.endswith("Timesteps") else "sigmas": values})
 
+
+def ays_lists(tensors):
+    for name, values in AYS.items():
+        tensors[name] = np.array(values, np.float32)
 
 
 def euler_ancestral():
@@ -88,7 +98,7 @@ def dpmsolver_sde():
 CLASSES = {
     "DPMSolverSDEScheduler": Class(dpmsolver_sde, steps=run_seeded, exact=True),
     "EulerAncestralDiscreteScheduler": Class(euler_ancestral),
-    "EulerDiscreteScheduler": Class(euler),
+    "EulerDiscreteScheduler": Class(euler, extra=ays_lists),
     "HeunDiscreteScheduler": Class(heun),
     "KDPM2AncestralDiscreteScheduler": Class(kdpm2, exact=True),
     "KDPM2DiscreteScheduler": Class(kdpm2),

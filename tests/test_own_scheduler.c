@@ -1,4 +1,4 @@
-/* test_own_scheduler.c - docs/schedulers.md's scheduler draws what the built-in Euler draws, and
+/* test_own_scheduler.c - docs/schedulers.md's scheduler draws what the built-in DDIM draws, and
  * steps with a perfect model end at the sample. */
 #include "tap.h"
 
@@ -14,7 +14,7 @@ static dfx_result *draw_picture(dfx_pipeline *p, const char *scheduler, const ch
     dfx_generate_options o = DFX_GENERATE_DEFAULT;
     dfx_result *r;
     o.prompt = "a red apple";
-    o.steps = 7;
+    o.steps = 8; /* of 125 timesteps */
     o.scheduler = scheduler;
     if (dfx_pipeline_generate(&r, p, &o) != DFX_OK)
         printf("# %s\n", dfx_error());
@@ -39,16 +39,17 @@ static void test_pipeline(dfx_scheduler *s)
     const char *used = "";
     if (!ok(dfx_pipeline_open(&p, data("tiny"), &options) == DFX_OK, "the tiny model opens"))
         return;
-    dfx_result *built_in = draw_picture(p, "euler,timestep_spacing=trailing", &used);
+    dfx_result *built_in = draw_picture(
+        p, "ddim,timestep_spacing=trailing,clip_sample=false,set_alpha_to_one=true", &used);
     dfx_pipeline_set_scheduler(p, s);
     dfx_result *own = draw_picture(p, NULL, &used);
-    ok(strcmp(used, "MyEuler") == 0, "the run's settings name it");
-    dfx_result *named = draw_picture(p, "ddim", &used);
+    ok(strcmp(used, "MyDDIM") == 0, "the run's settings name it");
+    dfx_result *named = draw_picture(p, "euler", &used);
     dfx_pipeline_set_scheduler(p, NULL);
     dfx_result *usual = draw_picture(p, NULL, &used);
     if (ok(built_in && own && named && usual, "all draw")) {
         double same = largest_difference(built_in, own);
-        ok(same < 1e-5, "it draws the built-in Euler's picture (%.0e)", same);
+        ok(same < 1e-5, "it draws the built-in DDIM's picture (%.0e)", same);
         ok(largest_difference(named, own) > 1e-3, "a run may name another one");
         ok(strcmp(used, "PNDMScheduler") == 0, "NULL brings the model's back");
     }
@@ -59,11 +60,17 @@ static void test_pipeline(dfx_scheduler *s)
     dfx_pipeline_free(p);
 }
 
+static void halve(void *user, int i, const float *x, float *out, size_t batch, size_t n)
+{
+    for (size_t k = 0; k < batch * n; k++)
+        out[k] = x[k] / 2;
+}
+
 static void test_functions(dfx_scheduler *s)
 {
-    float x[2] = { 1, -1 }, output[2] = { 0 };
+    float x[2] = { 1, -1 }, output[2] = { 0 }, room[1001];
     int count;
-    ok(strcmp(dfx_scheduler_class(s), "MyEuler") == 0 && dfx_scheduler_calls(s) == 0 &&
+    ok(strcmp(dfx_scheduler_class(s), "MyDDIM") == 0 && dfx_scheduler_calls(s) == 0 &&
            !dfx_scheduler_sigmas(s, &count),
        "a new one has no schedule");
     ok(dfx_scheduler_set_timesteps(s, 1001) == DFX_ERROR_ARGUMENT, "refused: %s", dfx_error());
@@ -72,9 +79,15 @@ static void test_functions(dfx_scheduler *s)
            dfx_scheduler_step(s, 0, output, x, 1, 2, NULL, NULL) == DFX_OK &&
            dfx_scheduler_step(s, 0, output, x, 1, 2, NULL, NULL) == DFX_ERROR_ARGUMENT,
        "its steps are in order");
-    dfx_scheduler_functions missing = my_euler_functions;
-    missing.step = NULL;
-    ok(dfx_scheduler_new(&s, &missing, NULL) == DFX_ERROR_ARGUMENT && !s, "refused: %s",
+    dfx_scheduler_functions changed = my_ddim;
+    changed.scale_model_input = halve;
+    dfx_scheduler_new(&s, &changed, room);
+    dfx_scheduler_set_timesteps(s, 2);
+    dfx_scheduler_scale_model_input(s, 1, x, output, 1, 2);
+    ok(output[0] == x[0] / 2 && output[1] == x[1] / 2, "it may scale what the model takes");
+    dfx_scheduler_free(s);
+    changed.step = NULL;
+    ok(dfx_scheduler_new(&s, &changed, NULL) == DFX_ERROR_ARGUMENT && !s, "refused: %s",
        dfx_error());
 }
 
@@ -169,9 +182,9 @@ static void test_check(dfx_scheduler *own)
 
 int main(void)
 {
-    struct my_euler e;
+    float left[1001];
     dfx_scheduler *s;
-    if (!ok(dfx_scheduler_new(&s, &my_euler_functions, &e) == DFX_OK, "the page's scheduler"))
+    if (!ok(dfx_scheduler_new(&s, &my_ddim, left) == DFX_OK, "the page's scheduler"))
         return done();
     test_functions(s);
     test_pipeline(s);

@@ -24,11 +24,12 @@ enum {
 
 static const int step_counts[] = { 2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 56, 80, 100 };
 
-/* Where a class has these keys they are set so: the same noise levels for all, no step ends above
- * level 0 or bends samples. */
+/* Where a class has these keys they are set so: the same noise levels for all, any number of steps,
+ * no step ends above level 0 or bends samples. */
 static const char *const settings[] = {
-    "beta_schedule=linear", "beta_start=0.0001",   "beta_end=0.02",
-    "clip_sample=false",    "clip_denoised=false", "set_alpha_to_one=true",
+    "beta_schedule=linear",   "beta_start=0.0001",           "beta_end=0.02",
+    "clip_sample=false",      "clip_denoised=false",         "set_alpha_to_one=true",
+    "set_alpha_to_zero=true", "intermediate_timesteps=null",
 };
 
 static const double centre[CENTRES][2] = { { 1, 0 },       { 0.3, 0.9 }, { -0.8, 0.7 },
@@ -149,13 +150,15 @@ static void draw(void *user, float *out, size_t n)
     dfx_rng_normal(&noise->rng, out, n);
 }
 
-/* All calls on x [n, 2]; *drawn: whether any of them drew noise. */
+/* All calls on x [n, 2]; *drawn: whether any of them drew noise, or took it from the Brownian
+ * motion that the state of a run is. */
 static dfx_status run_steps(dfx_scheduler *s, float *x, size_t n, int *drawn)
 {
-    struct noise noise = { .drawn = 0 };
+    struct noise noise = { .drawn = s->type->state_size > 0 };
     dfx_status status = DFX_OK;
     float *output = malloc(2 * n * sizeof *output);
     dfx_rng_seed(&noise.rng, 2);
+    dfx_scheduler_set_generator(s, &noise.rng);
     for (int i = 0; i < dfx_scheduler_calls(s) && status == DFX_OK && output; i++) {
         float alpha, sigma;
         model_level(s, i, &alpha, &sigma);
@@ -168,6 +171,7 @@ static dfx_status run_steps(dfx_scheduler *s, float *x, size_t n, int *drawn)
         status = dfx_scheduler_step(s, i, output, x, n, 2, draw, &noise);
     }
     free(output);
+    dfx_scheduler_set_generator(s, NULL);
     *drawn = noise.drawn;
     return status;
 }
@@ -225,6 +229,9 @@ static double distance_along(const float *x, size_t n, double angle, double *roo
 static double distance_of(const float *x, size_t n)
 {
     double sum = 0, *room = malloc(n * sizeof *room);
+    for (size_t i = 0; i < 2 * n; i++)
+        if (!isfinite(x[i]))
+            sum = NAN;
     for (int i = 0; i < DIRECTIONS && room; i++)
         sum += distance_along(x, n, M_PI * i / DIRECTIONS, room);
     free(room);

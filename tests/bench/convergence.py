@@ -4,13 +4,14 @@
     tests/bench/convergence.py build/tests/bench/bench_schedulers [--picture FILE.png] [--table]
 
 Run it with a Python that has matplotlib, after `make bench`. The program measures every scheduler
-of the library. A panel takes those that draw noise, or are of flow matching, or are neither: a new
-scheduler needs no line here. --table prints the errors as well.
+of the library. Which panel a scheduler is drawn in follows from what was measured (noise, order,
+calls a step); only those of distilled models are named. --table prints the errors as well.
 """
 
 import argparse
 import io
 import json
+import math
 import pathlib
 import subprocess
 
@@ -25,12 +26,19 @@ KARRAS = ",use_karras_sigmas=true"
 CALLS = (2, 200)
 ERRORS = (1e-4, 2)
 MARKERS = "osD^v<>Pp*hX"
+DISTILLED = ("cm", "flow_lcm", "lcm", "scm", "tcd")
 PANELS = (
-    ("ode", "Without noise, spaced as the class does", "error of the sample"),
-    ("karras", "Without noise, use_karras_sigmas=true", "error of the sample"),
-    ("flow", "Flow matching, without noise", "error of the sample"),
-    ("noise", "With noise drawn in the steps", "distance of the distributions"),
+    ("first", "First order"),
+    ("twice", "Two and more calls a step"),
+    ("past", "Over past outputs, spaced as the class does"),
+    ("past karras", "Over past outputs, use_karras_sigmas=true"),
+    ("noise", "With noise, spaced as the class does"),
+    ("noise karras", "With noise, use_karras_sigmas=true"),
+    ("flow", "Flow matching"),
+    ("distilled", "With noise, for distilled models"),
 )
+MIXED = ("first", "twice", "distilled")  # panels with both spacings: Karras's dashed
+DISTANCES = ("noise", "noise karras", "distilled")
 
 
 def measure(program):
@@ -48,12 +56,25 @@ def value(point):
     return point.get("error", point.get("distance"))
 
 
+def order_of(result):
+    """How steeply the error falls from 28 calls on."""
+    late = [p for p in result["points"] if p["calls"] >= 28]
+    first, last = late[0], late[-1]
+    return math.log(value(first) / value(last)) / math.log(last["calls"] / first["calls"])
+
+
 def panel_of(result):
-    if any("distance" in point for point in result["points"]):
-        return "noise"
+    karras = " karras" if result["name"].endswith(KARRAS) else ""
+    last = result["points"][-1]
+    if result["name"].replace(KARRAS, "") in DISTILLED:
+        return "distilled"
+    if "distance" in last:
+        return "noise" + karras
     if result["flow"]:
-        return "flow" if not result["name"].endswith(KARRAS) else None
-    return "karras" if result["name"].endswith(KARRAS) else "ode"
+        return "flow" if not karras else None
+    if last["calls"] > last["steps"] + 1:
+        return "twice"
+    return "first" if order_of(result) < 1.3 else "past" + karras
 
 
 def at_calls(result, calls):
@@ -63,15 +84,14 @@ def at_calls(result, calls):
 
 
 def label(panel, result):
-    name = result["name"]
-    return name.replace(KARRAS, "") if panel == "karras" else name.replace(KARRAS, ", karras")
+    return result["name"].replace(KARRAS, ", karras" if panel in MIXED else "")
 
 
 def draw_lines(axes, panel, results, style):
     for result in sorted(results, key=lambda r: at_calls(r, 30)):
         name = result["name"].replace(KARRAS, "")
         colour, marker = style[name]
-        dashed = panel == "noise" and name != result["name"]
+        dashed = panel in MIXED and name != result["name"]
         axes.plot([p["calls"] for p in result["points"]], [value(p) for p in result["points"]],
                   color=colour, marker=marker, markersize=4, linewidth=1.3,
                   linestyle="--" if dashed else "-", label=label(panel, result))
@@ -88,25 +108,33 @@ def draw_orders(axes):
                       fontsize=8, ha="right", va="bottom")
 
 
+def styles(results):
+    """A colour and a marker for each name, other ones for those of a panel and its karras one."""
+    colours, panels, style = plt.get_cmap("tab10").colors, {}, {}
+    for result in results:
+        name, panel = result["name"].replace(KARRAS, ""), panel_of(result)
+        if panel and name not in style:
+            i = panels[panel] = panels.get(panel, -1) + 1
+            style[name] = (colours[i % len(colours)], MARKERS[i % len(MARKERS)])
+    return style
+
+
 def draw(results, path):
     exact = next(r["distance"] for r in results if "points" not in r)
     results = [r for r in results if r.get("points")]
-    names = list(dict.fromkeys(r["name"].replace(KARRAS, "") for r in results))
-    colours = plt.get_cmap("tab20").colors
-    order = [*range(0, 20, 2), *range(1, 20, 2)]
-    style = {name: (colours[order[i % 20]], MARKERS[i % len(MARKERS)])
-             for i, name in enumerate(names)}
-    figure, grid = plt.subplots(2, 2, figsize=(15, 11), layout="constrained")
-    for axes, (panel, title, what) in zip(grid.flat, PANELS):
+    style = styles(results)
+    figure, grid = plt.subplots(4, 2, figsize=(14, 19), layout="constrained")
+    for axes, (panel, title) in zip(grid.flat, PANELS):
         draw_lines(axes, panel, [r for r in results if panel_of(r) == panel], style)
-        if panel == "noise":
+        what = "distance of the distributions" if panel in DISTANCES else "error of the sample"
+        if panel in DISTANCES:
             axes.axhline(exact, color="0.4", linewidth=0.9, linestyle=":")
             axes.annotate("as many exact samples", (CALLS[0], exact), color="0.4", fontsize=8,
                           va="bottom")
         else:
             draw_orders(axes)
         axes.set(xscale="log", yscale="log", xlim=CALLS, xlabel="calls of the model", ylabel=what,
-                 title=title, ylim=ERRORS if panel != "noise" else (exact / 2, ERRORS[1]))
+                 title=title, ylim=ERRORS if panel not in DISTANCES else (exact / 2, ERRORS[1]))
         ticks = (2, 3, 5, 10, 20, 30, 50, 100, 200)
         axes.set_xticks(ticks, labels=map(str, ticks))
         axes.set_xticks([], minor=True)

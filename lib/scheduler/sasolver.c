@@ -142,7 +142,7 @@ static dfx_status step(dfx_scheduler *s, int i, const float *model_output, float
 }
 
 static const dfx_scheduler_name names[] = {
-    { "sa_solver", "" },
+    { "sa_solver", "algorithm_type=data_prediction" },
     { NULL, NULL },
 };
 

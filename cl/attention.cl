@@ -144,18 +144,26 @@ static inline void tile(float16 *to, __global const float *panel, const float16 
         to[r] = sum[r];
 }
 
-/* 2^x for x <= 0 within 1.6e-7 of it; exactly 0 below -127. NaN stays NaN. */
+/* 2^x for x <= 0 within 1.6e-7 of it, for what is rounded to bf16 1.1e-4; exactly 0 below -127. NaN
+ * stays NaN. */
 static inline float16 power_of_2(float16 x)
 {
     const float round = 0x1.8p23f; /* a number added to it is rounded to its lowest bits */
     x = select(x, (float16)(-127.0f), x < -127.0f);
     float16 n = x + round;
+#ifdef PAIRS
+    float16 f = x - (n - round), p = 0x1.c2a218p-5f;
+    p = fma(p, f, (float16)0x1.f00c4ep-3f);
+    p = fma(p, f, (float16)0x1.62f5fap-1f);
+    p = fma(p, f, (float16)1.0f);
+#else
     float16 f = x - (n - round), p = 0x1.5bba14p-10f;
     p = fma(p, f, (float16)0x1.3cea88p-7f);
     p = fma(p, f, (float16)0x1.c6b752p-5f);
     p = fma(p, f, (float16)0x1.ebf9bcp-3f);
     p = fma(p, f, (float16)0x1.62e42ap-1f);
     p = fma(p, f, (float16)1.0f);
+#endif
     return as_float16(as_uint16(p) + (as_uint16(n) << 23));
 }
 
@@ -192,26 +200,23 @@ static inline uint16 pair(float16 low, float16 high)
     return (as_uint16(low) + 0x8000u) >> 16 | ((as_uint16(high) + 0x8000u) & 0xffff0000u);
 }
 
-/* Scores times `scale` of one half of the queries become weights, in pairs those of keys 2 p and
- * 2 p + 1 row p. Returns the factor for earlier sums. `count` is even. Weights are summed as they
- * are rounded. */
+/* Scores times `scale` > 0 of one half of the queries become weights, in pairs those of keys 2 p and
+ * 2 p + 1 row p. Returns the factor for earlier sums. `count` is even. */
 static inline float16 soften(float16 *scores, float16 *most, float16 *total, float scale, int count)
 {
-    float16 m = *most, m1 = m, sum = 0, sum1 = 0;
+    float16 m = scores[0], m1 = m, sum = 0, sum1 = 0;
     for (int key = 0; key < count; key += 2) {
-        float16 x = scores[2 * key] * scale, x1 = scores[2 * key + 2] * scale;
+        float16 x = scores[2 * key], x1 = scores[2 * key + 2];
         m = select(m, x, x > m);
         m1 = select(m1, x1, x1 > m1);
     }
-    m = select(m, m1, m1 > m);
+    m = select(m, m1, m1 > m) * scale;
+    m = select(m, *most, *most > m);
     for (int key = 0; key < count; key += 2) {
         float16 p = power_of_2(fma(scores[2 * key], (float16)scale, -m));
         float16 p1 = power_of_2(fma(scores[2 * key + 2], (float16)scale, -m));
 #ifdef PAIRS
-        uint16 both = pair(p, p1);
-        scores[key] = as_float16(both);
-        p = as_float16(both << 16);
-        p1 = as_float16(both & 0xffff0000u);
+        scores[key] = as_float16(pair(p, p1));
 #else
         scores[2 * key] = p;
         scores[2 * key + 2] = p1;
@@ -294,7 +299,7 @@ void attention(__global T *out, __global const T *q, __global const float *keys,
         int block = min(KEYS, last - key);
         float rest = scale * M_LOG2E_F; /* weights are powers of 2 */
         score(scores, queries, keys + (size_t)key * LENGTH, block);
-        if (block % 2 || (causal && key + block > first)) {
+        if (block % 2 || (causal && key + block > first) || !(scale > 0)) {
             mask(scores, rest, causal ? first - key : block, block);
             rest = 1;
         }

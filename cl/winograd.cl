@@ -279,9 +279,9 @@ WORK_GROUP(1, 1, 1)
 void winograd_blocks(__global const float *restrict v, __global const W *restrict w,
                      __global const float *restrict bias, __global const T *restrict channels,
                      __global const T *restrict add, __global T *restrict y,
-                     __global float *restrict room, volatile __global int *next, int C, int OH, int OW, int O, int across,
-                     int down, int first, int tiles, int block, int v_plane, int u_plane,
-                     int m_plane, int pitch, int tasks)
+                     __global float *restrict room, volatile __global int *next, int C, int OH,
+                     int OW, int O, int across, int down, int first, int tiles, int block,
+                     int v_plane, int u_plane, int m_plane, int pitch, int tasks)
 {
     int panels = (O + 31) / 32;
     __global float *u = room + (size_t)get_global_id(0) * PLANES * (u_plane + m_plane);

@@ -225,19 +225,38 @@ static inline vector larger(vector a, vector b)
 #endif
 }
 
-/* 2^x for x <= 0 within 1.6e-7 of it; exactly 0 below -127. NaN stays NaN. */
-static inline vector power_of_2(vector x)
+/* 2^f for |f| <= 1/2, within 1.6e-7 of it, or, for what is rounded to bf16, 1.1e-4; exactly 1 for
+ * 0, as the lowest power of 2 below needs it. */
+static inline vector power_of_fraction(vector f, int rough)
 {
-    const float round = 0x1.8p23f; /* a number added to it is rounded to its lowest bits */
-    x = larger((vector){ 0 } - 127, x);
-    vector n = x + round;
-    vector f = x - (n - round);
-    vector p = f * 0x1.5bba14p-10f + 0x1.3cea88p-7f;
+    vector p;
+    if (rough) {
+        p = f * 0x1.c2a218p-5f + 0x1.f00c4ep-3f;
+        p = p * f + 0x1.62f5fap-1f;
+        return p * f + 1.0f;
+    }
+    p = f * 0x1.5bba14p-10f + 0x1.3cea88p-7f;
     p = p * f + 0x1.c6b752p-5f;
     p = p * f + 0x1.ebf9bcp-3f;
     p = p * f + 0x1.62e42ap-1f;
-    p = p * f + 1.0f;
+    return p * f + 1.0f;
+}
+
+/* 2^x for x <= 0; exactly 0 where it is far below. NaN stays NaN. */
+static inline vector power_of_2(vector x, int rough)
+{
+#if defined __AVX512F__
+    x = larger((vector){ 0 } - 1000, x);
+    vector n = (vector)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT);
+    vector p = power_of_fraction(x - n, rough);
+    return (vector)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+    const float round = 0x1.8p23f; /* a number added to it is rounded to its lowest bits */
+    x = larger((vector){ 0 } - 127, x);
+    vector n = x + round;
+    vector p = power_of_fraction(x - (n - round), rough);
     return (vector)((words)p + ((words)n << 23));
+#endif
 }
 
 /* What a task works in: lines of its room. */
@@ -318,26 +337,24 @@ static inline words pair(words low, words high)
     return (low + 0x8000) >> 16 | ((high + 0x8000) & 0xffff0000);
 }
 
-/* Scores times `factor` become weights, in pairs those of keys 2 p and 2 p + 1 line p, and earlier
- * sums are rescaled to them. `count` is even. Weights are added as they are rounded. */
+/* Scores times `factor` > 0 become weights, in pairs those of keys 2 p and 2 p + 1 line p, and
+ * earlier sums are rescaled to them. `count` is even. */
 static inline void soften(line *scores, block *b, int head, float factor, int count, int pairs)
 {
     for (int q = 0; q < LINE; q += WIDTH) {
         vector *most = (vector *)(b->most[0] + q), *total = (vector *)(b->total[0] + q);
-        vector m0 = *most, m1 = m0, sum0 = { 0 }, sum1 = { 0 };
+        vector m0 = *(const vector *)(scores[0] + q), m1 = m0, sum0 = { 0 }, sum1 = { 0 };
         for (int key = 0; key < count; key += 2) {
-            m0 = larger(*(const vector *)(scores[key] + q) * factor, m0);
-            m1 = larger(*(const vector *)(scores[key + 1] + q) * factor, m1);
+            m0 = larger(*(const vector *)(scores[key] + q), m0);
+            m1 = larger(*(const vector *)(scores[key + 1] + q), m1);
         }
-        m0 = larger(m1, m0);
+        m0 = larger(larger(m1, m0) * factor, *most);
         for (int key = 0; key < count; key += 2) {
             vector *x0 = (vector *)(scores[key] + q), *x1 = (vector *)(scores[key + 1] + q);
-            vector p0 = power_of_2(*x0 * factor - m0), p1 = power_of_2(*x1 * factor - m0);
+            vector p0 = power_of_2(*x0 * factor - m0, pairs);
+            vector p1 = power_of_2(*x1 * factor - m0, pairs);
             if (pairs) {
-                words both = pair((words)p0, (words)p1);
-                *(words *)(scores[key / 2] + q) = both;
-                p0 = (vector)(both << 16);
-                p1 = (vector)(both & 0xffff0000);
+                *(words *)(scores[key / 2] + q) = pair((words)p0, (words)p1);
             } else {
                 *x0 = p0;
                 *x1 = p1;
@@ -345,7 +362,7 @@ static inline void soften(line *scores, block *b, int head, float factor, int co
             sum0 += p0;
             sum1 += p1;
         }
-        vector change = power_of_2(*most - m0);
+        vector change = power_of_2(*most - m0, 0);
         *most = m0;
         *total = *total * change + (sum0 + sum1);
         for (int i = 0; i < head; i++)
@@ -360,7 +377,7 @@ static void add_keys(const dfx__attention_task *t, line *scores, block *b, int64
     int step = h->pairs ? 2 : 1;
     float factor = t->scale * 1.44269504f; /* weights are powers of 2 */
     score(h, scores, b, key, count);
-    if (count % 2 || b->first < key + count - 1) {
+    if (count % 2 || b->first < key + count - 1 || !(factor > 0)) {
         mask(scores, factor, b->first - key, count);
         factor = 1;
     }

@@ -1,5 +1,7 @@
-/* cmd_inspect.c - dfx inspect: the settings in a picture, the components of a model. */
+/* cmd_inspect.c - dfx inspect: the settings in a picture, the components of a model, the keys of a
+ * scheduler. */
 #include "cmd.h"
+#include "inspect_scheduler.h"
 #include "print.h"
 
 #include <errno.h>
@@ -26,7 +28,8 @@ static const struct option options[] = {
 static const struct positional positionals[] = {
     { "FILE.png|MODEL", offsetof(struct settings, path), 1,
       "a picture made by dfx generate (- is standard\n"
-      "input), a model's folder or a component's" },
+      "input), a model's folder or a component's, or a\n"
+      "scheduler_config.json" },
     { .name = NULL },
 };
 
@@ -61,12 +64,56 @@ static int inspect_picture(const struct settings *s)
 /* One component of a model; what fails to load is said in its place. */
 struct component {
     const char *name, *class, *folder;
-    int64_t parameters; /* -1 for what has none, such as a scheduler */
+    int64_t parameters;     /* -1 for what has none */
+    json_object *scheduler; /* the config of one */
     char *problem;
 };
 
-/* Opens the component where it is a model, which is where it has a config.json. Returns EXIT_FAILED
- * for a broken one; a class that is not supported is no failure here. */
+/* Reads a JSON object; NULL with a message when it is none, of that kind of file. */
+static json_object *read_object(const char *path, const char *kind)
+{
+    struct stat status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) != 0) {
+        cmd_fail_with(EXIT_FAILED, "%s: %s", path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return NULL;
+    }
+    json_object *object = NULL;
+    if (S_ISREG(status.st_mode) && status.st_size <= INDEX_BYTES)
+        object = json_object_from_fd_ex(fd, JSON_DEPTH);
+    close(fd);
+    if (!json_object_is_type(object, json_type_object)) {
+        cmd_fail_with(EXIT_FAILED, "%s: not a JSON object of a %s", path, kind);
+        json_object_put(object);
+        return NULL;
+    }
+    return object;
+}
+
+/* A component without weights: a scheduler has its config, others have nothing to tell. */
+static int open_scheduler(struct component *c)
+{
+    int code = EXIT_DONE;
+    char *path = scheduler_config_path(c->folder);
+    if (!path)
+        return EXIT_DONE;
+    c->problem = scheduler_problem(path, &code);
+    if (!c->problem && !(c->scheduler = read_object(path, "scheduler")))
+        code = EXIT_FAILED;
+    free(path);
+    return code;
+}
+
+static void close_component(struct component *c)
+{
+    json_object_put(c->scheduler);
+    free(c->problem);
+}
+
+/* Opens the component: a model, which has a config.json, or a scheduler. Returns EXIT_FAILED for a
+ * broken one; a class that is not supported is no failure here. */
 static int open_component(struct component *c)
 {
     dfx_model *model;
@@ -77,7 +124,7 @@ static int open_component(struct component *c)
     int is_model = access(config, F_OK) == 0;
     free(config);
     if (!is_model)
-        return EXIT_DONE;
+        return open_scheduler(c);
     dfx_status status = dfx_model_open(&model, c->folder);
     if (status != DFX_OK) {
         c->problem = strdup(dfx_error());
@@ -90,8 +137,7 @@ static int open_component(struct component *c)
 
 static void print_component(const struct component *c)
 {
-    print_text(c->name, 0);
-    printf("%*s ", strlen(c->name) < NAME_WIDTH ? NAME_WIDTH - (int)strlen(c->name) : 0, "");
+    print_column(c->name, NAME_WIDTH);
     print_text(c->class, 0);
     if (c->problem) {
         fputs("  ", stdout);
@@ -100,6 +146,8 @@ static void print_component(const struct component *c)
     if (c->parameters >= 0)
         printf("  %" PRId64 " parameters", c->parameters);
     putchar('\n');
+    if (c->scheduler)
+        print_scheduler_keys(c->scheduler);
 }
 
 static json_object *component_json(const struct component *c)
@@ -111,6 +159,8 @@ static json_object *component_json(const struct component *c)
         json_object_object_add(o, "parameters", json_object_new_int64(c->parameters));
     if (c->problem)
         json_object_object_add(o, "problem", json_object_new_string(c->problem));
+    if (c->scheduler)
+        json_object_object_add(o, "keys", scheduler_keys_json(c->scheduler));
     return o;
 }
 
@@ -137,7 +187,7 @@ static int list_component(const struct settings *s, const char *name, const char
         json_object_array_add(array, component_json(&c));
     else
         print_component(&c);
-    free(c.problem);
+    close_component(&c);
     free(folder);
     return code;
 }
@@ -156,32 +206,9 @@ static int list_components(const struct settings *s, json_object *index, json_ob
     return code;
 }
 
-/* Reads model_index.json; NULL with a message when it is not what it should be. */
-static json_object *read_index(const char *path)
-{
-    struct stat status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &status) != 0) {
-        cmd_fail_with(EXIT_FAILED, "%s: %s", path, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return NULL;
-    }
-    json_object *index = NULL;
-    if (S_ISREG(status.st_mode) && status.st_size <= INDEX_BYTES)
-        index = json_object_from_fd_ex(fd, JSON_DEPTH);
-    close(fd);
-    if (!json_object_is_type(index, json_type_object)) {
-        cmd_fail_with(EXIT_FAILED, "%s: not a JSON object of a model's components", path);
-        json_object_put(index);
-        return NULL;
-    }
-    return index;
-}
-
 static int inspect_pipeline(const struct settings *s, const char *index_path)
 {
-    json_object *index = read_index(index_path);
+    json_object *index = read_object(index_path, "model's components");
     if (!index)
         return EXIT_FAILED;
     json_object *class = json_object_object_get(index, "_class_name");
@@ -203,6 +230,28 @@ static int inspect_pipeline(const struct settings *s, const char *index_path)
     return code;
 }
 
+static int inspect_scheduler(const struct settings *s)
+{
+    int code;
+    char *path = scheduler_config_path(s->path), *problem = scheduler_problem(path, &code);
+    struct component c = { .name = s->path, .parameters = -1 };
+    if (problem)
+        code = cmd_fail_with(EXIT_FAILED, "%s", problem);
+    else if (!(c.scheduler = read_object(path, "scheduler")))
+        code = EXIT_FAILED;
+    free(problem);
+    free(path);
+    if (code != EXIT_DONE)
+        return code;
+    c.class = json_object_get_string(json_object_object_get(c.scheduler, "_class_name"));
+    if (s->json)
+        code = print_json(component_json(&c));
+    else
+        print_component(&c);
+    close_component(&c);
+    return code;
+}
+
 static int inspect_model(const struct settings *s)
 {
     dfx_model *model;
@@ -221,27 +270,40 @@ static int inspect_model(const struct settings *s)
     return code;
 }
 
+static int ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text);
+    return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
+}
+
 static int run(void *settings)
 {
     const struct settings *s = settings;
     struct stat status;
-    char *index;
     if (strcmp(s->path, "-") == 0)
         return inspect_picture(s);
     if (stat(s->path, &status) != 0)
         return cmd_fail_with(EXIT_FAILED, "%s: %s", s->path, strerror(errno));
     if (!S_ISDIR(status.st_mode))
-        return inspect_picture(s);
+        return ends_with(s->path, ".json") ? inspect_scheduler(s) : inspect_picture(s);
+    char *index = NULL, *scheduler = NULL;
+    int code = EXIT_FAILED;
     if (asprintf(&index, "%s/model_index.json", s->path) < 0)
         return cmd_fail_with(EXIT_FAILED, "out of memory");
-    int code = access(index, F_OK) == 0 ? inspect_pipeline(s, index) : inspect_model(s);
+    if (access(index, F_OK) == 0)
+        code = inspect_pipeline(s, index);
+    else if ((scheduler = scheduler_config_path(s->path)))
+        code = inspect_scheduler(s);
+    else
+        code = inspect_model(s);
+    free(scheduler);
     free(index);
     return code;
 }
 
 const struct command cmd_inspect = {
     .name = "inspect",
-    .summary = "print the settings stored in a picture, or the components of a model",
+    .summary = "print a picture's settings, a model's components, a scheduler's keys",
     .example = "  dfx inspect red-apple-42.png\n"
                "  dfx inspect share/models/emoji\n",
     .options = options,

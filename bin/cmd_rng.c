@@ -9,16 +9,19 @@
 
 struct settings {
     struct option_uint64 seed;
-    const char *shape, *out;
+    const char *shape, *out, *dtype;
 };
 
-static const struct settings defaults;
+static const struct settings defaults = { .dtype = "f32" };
 
 #define AT(field) offsetof(struct settings, field)
 static const struct option options[] = {
-    { "seed", OPTION_UINT64, AT(seed), "S", "the generator's seed", 0, 0 },
+    { "seed", OPTION_UINT64, AT(seed), "S", "the generator's seed, from -2^63 to 2^64 - 1", 0, 0 },
     { "shape", OPTION_STRING, AT(shape), "1,4,8,8", "the tensor's shape", 0, 0 },
-    { "out", OPTION_STRING, AT(out), "N.safetensors", "receives the tensor \"noise\", f32", 0, 0 },
+    { "out", OPTION_STRING, AT(out), "N.safetensors",
+      "receives the tensor \"noise\"; - is standard output", 0, 0 },
+    { "dtype", OPTION_STRING, AT(dtype), "f32|f16|bf16",
+      "the type that torch draws in (default f32)", 0, 0 },
     { .name = NULL },
 };
 #undef AT
@@ -31,7 +34,6 @@ static const struct positional positionals[] = { { .name = NULL } };
 static int parse_shape(dfx_spec *spec, size_t *count, const char *text)
 {
     int64_t values = 1;
-    *spec = (dfx_spec){ .dtype = DFX_F32 };
     for (const char *at = text;; at++) {
         char *end;
         errno = 0;
@@ -54,7 +56,7 @@ static int parse_shape(dfx_spec *spec, size_t *count, const char *text)
     return EXIT_DONE;
 }
 
-static dfx_status write_noise(const char *path, const dfx_spec *spec, const float *noise)
+static dfx_status write_noise(const char *path, const dfx_spec *spec, const void *noise)
 {
     dfx_tensors *t;
     dfx_status status = dfx_tensors_new(&t);
@@ -69,25 +71,28 @@ static dfx_status write_noise(const char *path, const dfx_spec *spec, const floa
 static int run(void *settings)
 {
     const struct settings *s = settings;
-    dfx_spec spec;
+    dfx_spec spec = { 0 };
     size_t count = 0;
     if (!s->seed.given || !s->shape || !s->out)
         return cmd_fail_with(EXIT_USAGE, "--%s is missing; `dfx rng --help` shows the usage",
                              !s->seed.given ? "seed"
                              : !s->shape    ? "shape"
                                             : "out");
+    if (dfx_dtype_parse(&spec.dtype, s->dtype) != DFX_OK || spec.dtype > DFX_BF16)
+        return cmd_fail_with(EXIT_USAGE, "--dtype: \"%s\" must be f32, f16 or bf16", s->dtype);
     int code = parse_shape(&spec, &count, s->shape);
     if (code == EXIT_DONE)
         code = output_check(s->out);
     if (code != EXIT_DONE)
         return code;
-    float *noise = malloc(count * sizeof *noise);
+    void *noise = malloc(count * dfx_dtype_size(spec.dtype));
     if (!noise)
         return cmd_fail_with(EXIT_FAILED, "--shape: no memory for %zu values", count);
     dfx_rng rng;
     dfx_rng_seed(&rng, s->seed.value);
-    dfx_rng_normal(&rng, noise, count);
-    dfx_status status = write_noise(s->out, &spec, noise);
+    dfx_status status = dfx_rng_normal_as(&rng, spec.dtype, noise, count);
+    if (status == DFX_OK)
+        status = write_noise(s->out, &spec, noise);
     free(noise);
     return status == DFX_OK ? EXIT_DONE : cmd_fail(status);
 }

@@ -2,6 +2,7 @@
  * outputs. */
 #include "cmd.h"
 #include "output.h"
+#include "print.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 
 struct settings {
     const char *config, *scheduler, *out, *sample, *outputs, *noise;
-    int steps;
+    int steps, list, json;
     float mu; /* NaN: not given */
 };
 
@@ -23,10 +24,11 @@ static const struct option options[] = {
       "a class or short name instead of the config's,\nand keys that replace the config's", 0, 0 },
     { "steps", OPTION_INT, AT(steps), "N", "inference steps", 1, 100000 },
     { "mu", OPTION_FLOAT, AT(mu), "X",
-      "the shift of a dynamic-shifting schedule, which\npipelines compute", -10, 10 },
+      "the shift of a dynamic-shifting schedule, which\npipelines compute", -100, 100 },
     { "out", OPTION_STRING, AT(out), "T.safetensors",
       "receives timesteps, sigmas, init_noise_sigma, and\n"
-      "sample.0000 ... after each step; without it the\nschedule is printed",
+      "sample.0000 ... after each step; - is standard\n"
+      "output; without it the schedule is printed",
       0, 0 },
     { "sample", OPTION_STRING, AT(sample), "X.safetensors",
       "\"sample\": runs step() on it, over all calls", 0, 0 },
@@ -34,11 +36,44 @@ static const struct option options[] = {
       "\"output.0000\" ...: the model's outputs", 0, 0 },
     { "noise", OPTION_STRING, AT(noise), "N.safetensors",
       "\"noise.0000\" ...: what a stochastic scheduler\ndraws, numbered by the step", 0, 0 },
+    { "list", OPTION_FLAG, AT(list), NULL, "show every scheduler, its short names and its use", 0,
+      0 },
+    { "json", OPTION_FLAG, AT(json), NULL, "print JSON, of --list or of the schedule", 0, 0 },
     { .name = NULL },
 };
 #undef AT
 
 static const struct positional positionals[] = { { .name = NULL } };
+
+static json_object *list_json(const dfx_scheduler_info *info)
+{
+    json_object *o = json_object_new_object(), *names = json_object_new_object();
+    for (const dfx_scheduler_name *n = info->names; n->name; n++)
+        json_object_object_add(names, n->name, json_object_new_string(n->keys));
+    json_object_object_add(o, "class", json_object_new_string(info->class_name));
+    json_object_object_add(o, "names", names);
+    json_object_object_add(o, "when", json_object_new_string(info->when));
+    json_object_object_add(o, "keys", json_object_new_string(info->keys));
+    json_object_object_add(o, "call_keys", json_object_new_string(info->call_keys));
+    return o;
+}
+
+static int print_list(int json)
+{
+    dfx_scheduler_info info;
+    json_object *array = json ? json_object_new_array() : NULL;
+    for (int i = 0; dfx_scheduler_describe(i, &info); i++) {
+        if (json) {
+            json_object_array_add(array, list_json(&info));
+            continue;
+        }
+        printf("%s (", info.class_name);
+        for (const dfx_scheduler_name *n = info.names; n->name; n++)
+            printf("%s%s", n == info.names ? "" : ", ", n->name);
+        printf(")\n    %s\n", info.when);
+    }
+    return json ? print_json(array) : EXIT_DONE;
+}
 
 /* mu is a key of a choice, for which the class must be named. */
 static int open_scheduler(dfx_scheduler **out, const struct settings *s)
@@ -60,6 +95,33 @@ static int open_scheduler(dfx_scheduler **out, const struct settings *s)
     status = dfx_scheduler_open(out, s->config, choice);
     free(choice);
     return status == DFX_OK ? EXIT_DONE : cmd_fail(status);
+}
+
+static json_object *floats_json(const float *values, int count)
+{
+    json_object *array = json_object_new_array();
+    char text[32];
+    for (int i = 0; i < count; i++) {
+        snprintf(text, sizeof text, "%.9g", values[i]);
+        json_object_array_add(array, json_object_new_double_s(values[i], text));
+    }
+    return array;
+}
+
+static int print_schedule_json(const dfx_scheduler *scheduler)
+{
+    int count;
+    const float *sigmas = dfx_scheduler_sigmas(scheduler, &count);
+    json_object *o = json_object_new_object();
+    json_object_object_add(o, "class", json_object_new_string(dfx_scheduler_class(scheduler)));
+    json_object_object_add(o, "init_noise_sigma",
+                           json_object_new_double(dfx_scheduler_init_noise_sigma(scheduler)));
+    json_object_object_add(
+        o, "timesteps",
+        floats_json(dfx_scheduler_timesteps(scheduler), dfx_scheduler_calls(scheduler)));
+    if (sigmas)
+        json_object_object_add(o, "sigmas", floats_json(sigmas, count));
+    return print_json(o);
 }
 
 static void print_schedule(const dfx_scheduler *scheduler)
@@ -103,17 +165,21 @@ struct inputs {
     dfx_tensors *sample, *outputs, *noise;
     const struct settings *settings;
     const dfx_spec *spec; /* of the sample, and of every other tensor */
+    int parts;            /* of an output: 2 with a learned variance in more channels */
     int step, missing;    /* missing: the noise of this step */
 };
 
-/* The tensor when it is f32 and of the sample's shape, else NULL. */
-static const float *find(const struct inputs *in, const dfx_tensors *t, const char *name)
+/* Tensor NAME.STEP when it is f32 and of the sample's shape with `parts` times the channels, else
+ * NULL. */
+static const float *find(const struct inputs *in, const dfx_tensors *t, const char *name, int parts)
 {
-    const dfx_tensor *tensor = dfx_tensors_find(t, name);
+    char numbered[32];
+    snprintf(numbered, sizeof numbered, "%s.%04d", name, in->step);
+    const dfx_tensor *tensor = t ? dfx_tensors_find(t, numbered) : NULL;
     if (!tensor || tensor->spec.dtype != DFX_F32 || tensor->spec.rank != in->spec->rank)
         return NULL;
     for (int d = 0; d < in->spec->rank; d++)
-        if (tensor->spec.dim[d] != in->spec->dim[d])
+        if (tensor->spec.dim[d] != in->spec->dim[d] * (d == 1 ? parts : 1))
             return NULL;
     return tensor->data;
 }
@@ -121,9 +187,7 @@ static const float *find(const struct inputs *in, const dfx_tensors *t, const ch
 static void take_noise(void *user, float *out, size_t n)
 {
     struct inputs *in = user;
-    char name[32];
-    snprintf(name, sizeof name, "noise.%04d", in->step);
-    const float *noise = find(in, in->noise, name);
+    const float *noise = find(in, in->noise, "noise", 1);
     in->missing = !noise;
     if (noise)
         memcpy(out, noise, n * sizeof *out);
@@ -131,24 +195,31 @@ static void take_noise(void *user, float *out, size_t n)
         memset(out, 0, n * sizeof *out);
 }
 
-static int fail_missing(const char *path, const char *name, int step)
+static int fail_missing(const char *path, const char *name, int step, int parts)
 {
-    return cmd_fail_with(EXIT_FAILED, "%s: must have %s.%04d in f32 and the sample's shape", path,
-                         name, step);
+    return cmd_fail_with(EXIT_FAILED, "%s: must have %s.%04d in f32 and the sample's shape%s", path,
+                         name, step, parts == 2 ? " with twice its channels" : "");
+}
+
+static int fail_noise(const struct inputs *in, const dfx_scheduler *scheduler)
+{
+    if (in->noise)
+        return fail_missing(in->settings->noise, "noise", in->step, 1);
+    return cmd_fail_with(EXIT_USAGE, "--noise is missing: %s draws noise in step %d",
+                         dfx_scheduler_class(scheduler), in->step);
 }
 
 static int step_once(struct inputs *in, dfx_scheduler *scheduler, dfx_tensors *out, float *x,
                      size_t batch, size_t n)
 {
     char name[32];
-    snprintf(name, sizeof name, "output.%04d", in->step);
-    const float *output = find(in, in->outputs, name);
+    const float *output = find(in, in->outputs, "output", in->parts);
     if (!output)
-        return fail_missing(in->settings->outputs, "output", in->step);
-    dfx_status status = dfx_scheduler_step(scheduler, in->step, output, x, batch, n,
-                                           in->noise ? take_noise : NULL, in);
+        return fail_missing(in->settings->outputs, "output", in->step, in->parts);
+    dfx_status status =
+        dfx_scheduler_step(scheduler, in->step, output, x, batch, n, take_noise, in);
     if (status == DFX_OK && in->missing)
-        return fail_missing(in->settings->noise, "noise", in->step);
+        return fail_noise(in, scheduler);
     snprintf(name, sizeof name, "sample.%04d", in->step);
     if (status == DFX_OK)
         status = dfx_tensors_add(out, name, in->spec, x);
@@ -167,6 +238,7 @@ static int run_steps(struct inputs *in, dfx_scheduler *scheduler, dfx_tensors *o
         return cmd_fail_with(EXIT_FAILED, "out of memory");
     memcpy(x, sample->data, sample->bytes);
     in->spec = &sample->spec;
+    in->parts = dfx_scheduler_output_parts(scheduler);
     int code = EXIT_DONE;
     for (; in->step < dfx_scheduler_calls(scheduler) && code == EXIT_DONE; in->step++)
         code = step_once(in, scheduler, out, x, batch, n);
@@ -210,9 +282,13 @@ static int run(void *settings)
 {
     const struct settings *s = settings;
     dfx_scheduler *scheduler;
+    if (s->list)
+        return print_list(s->json);
     if (!s->steps || (!s->config && !s->scheduler))
         return cmd_fail_with(EXIT_USAGE, "--%s is missing; `dfx schedule --help` shows the usage",
                              s->steps ? "config" : "steps");
+    if (s->json && s->out)
+        return cmd_fail_with(EXIT_USAGE, "--json prints the schedule, which --out writes: choose");
     if (!s->sample != !s->outputs || (s->noise && !s->sample) || (s->sample && !s->out))
         return cmd_fail_with(EXIT_USAGE, "--sample and --outputs go together, with --out, and "
                                          "--noise only with them");
@@ -224,6 +300,8 @@ static int run(void *settings)
         code = cmd_fail(status);
     else if (s->out)
         code = write_schedule(s, scheduler);
+    else if (s->json)
+        code = print_schedule_json(scheduler);
     else
         print_schedule(scheduler);
     dfx_scheduler_free(scheduler);

@@ -96,7 +96,7 @@ static int set_uint64(const struct option *o, const char *text, struct option_ui
     value->given = 1;
     if (end == text || *end || isspace((unsigned char)*text))
         return cmd_fail_with(EXIT_USAGE, "--%s: \"%s\" is not a whole number", o->name, text);
-    if (errno)
+    if (errno || (*text == '-' && -value->value > (uint64_t)1 << 63))
         return cmd_fail_with(EXIT_USAGE, "--%s: %s does not fit in 64 bits", o->name, text);
     return OPTIONS_RUN;
 }

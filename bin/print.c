@@ -4,6 +4,7 @@
 #include "cmd.h"
 
 #include <stdio.h>
+#include <string.h>
 
 int print_json(json_object *object)
 {
@@ -43,4 +44,10 @@ void print_text(const char *text, int indent)
             putchar(*c);
         }
     }
+}
+
+void print_column(const char *text, int width)
+{
+    print_text(text, 0);
+    printf("%*s ", strlen(text) < (size_t)width ? width - (int)strlen(text) : 0, "");
 }

@@ -17,4 +17,7 @@ const char *print_size(char text[SIZE_TEXT], uint64_t bytes);
  * are indented by `indent`. */
 void print_text(const char *text, int indent);
 
+/* The same in one line, with spaces behind it up to `width` bytes, and one more. */
+void print_column(const char *text, int width);
+
 #endif

@@ -64,7 +64,7 @@ test_usage()
     ok "option before the command" fails 2 "--steps: no such option" --steps 2
     ok "version" prints '^dfx [0-9]' --version
     ok "help" prints 'commands:' --help
-    for command in generate devices selftest inspect forward; do
+    for command in generate devices selftest inspect forward tokenize schedule rng; do
         ok "$command --help" prints '^example:' $command --help
     done
     ok "unknown option" fails 2 "--stpes: no such option; did you mean --steps" generate a --stpes 2
@@ -91,6 +91,8 @@ test_usage()
 test_wrong_settings()
 {
     ok "odd width" fails 2 ".*idth" generate a --width 129
+    ok "schedulers" prints 'EulerDiscreteScheduler (euler' schedule --list
+    ok "schedulers as JSON" prints '"class": *"DDIMScheduler"' schedule --list --json
     ok "unknown scheduler" fails 2 "--scheduler: " generate a --scheduler bogus
     ok "unknown device" fails 2 ".*gpu9" generate a --device gpu9
     ok "missing device" fails 1 ".*[oO]pen[cC][lL]" generate a --device opencl:99
@@ -191,6 +193,155 @@ test_tensors()
     ok "writes nothing" test ! -e f.safetensors
 }
 
+# drawn SEED SHAPE DTYPE FILE: the noise is written to FILE, with nothing on stdout or stderr.
+drawn()
+{
+    "$dfx" rng --seed "$1" --shape "$2" --dtype "$3" --out "$4" >out.txt 2>err.txt &&
+        test ! -s out.txt && test ! -s err.txt
+}
+
+# holds FILE SHAPE DTYPE TYPE VALUES: the file has that noise; od's TYPE of its last bytes.
+holds()
+{
+    grep -aq "\"noise\":{\"dtype\":\"$3\",\"shape\":\\[$2\\]" "$1" || return 1
+    got=$(tail -c "${4%% *}" "$1" | od -An -t"${4##* }")
+    echo "$got"
+    echo "$got" | grep -q "$5"
+}
+
+test_rng()
+{
+    ok "noise" drawn 42 3 f32 n.safetensors
+    # torch.randn(3, generator=torch.Generator().manual_seed(42))
+    ok "is torch's" holds n.safetensors 3 F32 "12 f4" '0\.3366.* 0\.1288.* 0\.2344'
+    ok "of a shape" drawn 42 1,2,3,4 bf16 s.safetensors
+    ok "in bf16" holds s.safetensors 1,2,3,4 BF16 "48 x2" '3ff7 3fbe 3f67'
+    ok "a seed over 32 bits" drawn 4294967338 3 f32 m.safetensors
+    ok "has the noise of its low 32" cmp n.safetensors m.safetensors
+    ok "a negative seed" drawn -4294967254 3 f32 m.safetensors
+    ok "counts from 2^64" cmp n.safetensors m.safetensors
+    "$dfx" rng --seed 42 --shape 3 --out - >m.safetensors
+    ok "noise on stdout" cmp n.safetensors m.safetensors
+    ok "no seed" fails 2 "--seed is missing" rng --shape 3 --out n.safetensors
+    ok "no shape" fails 2 "--shape is missing" rng --seed 3 --out n.safetensors
+    ok "no file" fails 2 "--out is missing" rng --seed 3 --shape 3
+    for shape in 0 1,0 -1 1, ,1 1x2 1,,2 "" 1,1,1,1,1,1 99999999999999999999 65536,65536; do
+        ok "shape $shape" fails 2 "--shape: " rng --seed 3 --shape "$shape" --out n.safetensors
+    done
+    ok "dtype" fails 2 "--dtype: " rng --seed 3 --shape 3 --dtype f64 --out n.safetensors
+    ok "seed under 64 bits" fails 2 "--seed: " rng --seed=-9223372036854775809 --shape 3 --out n
+    ok "seed that is no number" fails 2 "--seed: " rng --seed 1.5 --shape 3 --out n
+    ok "noise into no folder" fails 1 "no/n: cannot" rng --seed 3 --shape 3 --out no/n
+}
+
+# ones FILE NAME...: a safetensors file of tensors [1, 2] of ones.
+ones()
+{
+    file=$1
+    shift
+    header=
+    end=0
+    for name in "$@"; do
+        header="$header${header:+,}\"$name\":{\"dtype\":\"F32\",\"shape\":[1,2]"
+        header="$header,\"data_offsets\":[$end,$((end + 8))]}"
+        end=$((end + 8))
+    done
+    {
+        printf "\\$(printf %o $((${#header} + 2)))\\0\\0\\0\\0\\0\\0\\0{%s}" "$header"
+        while test $end -gt 0; do
+            printf '\0\0\200\77'
+            end=$((end - 4))
+        done
+    } >"$file"
+}
+
+# has FILE NAME...: a safetensors file with these tensors and no others.
+has()
+{
+    tr '{' '\n' <"$1" | sed -n 's/.*"\([a-z_]*[.0-9]*\)":$/\1/p' | sort >names.txt
+    shift
+    cat names.txt
+    test "$(tr '\n' ' ' <names.txt)" = "$* "
+}
+
+test_schedule()
+{
+    mkdir c
+    flow='"_class_name":"FlowMatchEulerDiscreteScheduler","use_dynamic_shifting":'
+    echo "{$flow false}" >c/scheduler_config.json
+    echo "{$flow true}" >dynamic.json
+    echo '{"_class_name":"FlaxEulerDiscreteScheduler","skip_prk_steps":true}' >euler.json
+    echo '{"_class_name":"DDIMScheduler","eta":1}' >ddim.json
+    ones x.safetensors sample
+    ones e.safetensors output.0000 output.0001
+    ones n.safetensors noise.0000
+    run="--sample x.safetensors --outputs e.safetensors"
+    ok "a schedule's table" prints '^   1  *499.5  3.433' schedule --config euler.json --steps 3
+    ok "a folder's config" prints '^FlowMatchEuler' schedule --config c --steps 3
+    ok "mu" prints '^   1  *750.63' schedule --config dynamic.json --mu 1.1 --steps 3
+    ok "mu beside a class" prints '^   1  *750.63' schedule --config dynamic.json --mu 1.1 --steps 3 \
+        --scheduler FlowMatchEulerDiscreteScheduler
+    ok "no mu" fails 2 ".*needs mu" schedule --config dynamic.json --steps 3
+    ok "mu for a class without" fails 2 ".*'mu'" schedule --config euler.json --mu 1 --steps 3
+    ok "another class" prints '^DDIMScheduler' schedule --config euler.json --steps 3 \
+        --scheduler DDIMScheduler
+    ok "a schedule as JSON" prints '"init_noise_sigma": 1' schedule --config c --steps 3 --json
+    ok "a schedule's file" "$dfx" schedule --config c --steps 2 --out o.safetensors
+    ok "has its tensors" has o.safetensors init_noise_sigma sigmas timesteps
+    ok "one without sigmas" "$dfx" schedule --config ddim.json --steps 2 --out o.safetensors
+    ok "has none" has o.safetensors init_noise_sigma timesteps
+    ok "a schedule's steps" "$dfx" schedule --config c --steps 2 --out o.safetensors $run
+    ok "have their tensors" has o.safetensors init_noise_sigma sample.0000 sample.0001 sigmas \
+        timesteps
+    "$dfx" schedule --config c --steps 2 --out - $run >p.safetensors
+    ok "and go to stdout" cmp o.safetensors p.safetensors
+    ok "a stochastic step" "$dfx" schedule --config c --steps 1 --out o.safetensors $run \
+        --scheduler flow_lcm --noise n.safetensors
+    for option in "--steps 2" "--config c" "--config c --steps 2 --sample x.safetensors" \
+        "--config c --steps 2 --outputs e.safetensors" "--config c --steps 2 $run" \
+        "--config c --steps 2 --noise n.safetensors" "--config c --steps 0" \
+        "--config c --steps 2 --json --out o.safetensors"; do
+        ok "schedule $option" fails 2 "--" schedule $option
+    done
+    out="--out no.safetensors"
+    ok "no noise" fails 2 "--noise is missing: FlowMatchLCM.* step 0" schedule --steps 2 \
+        --scheduler flow_lcm $run $out
+    ok "noise of another step" fails 1 "n.safetensors: must have noise.0001" schedule --steps 2 \
+        --scheduler flow_lcm $run $out --noise n.safetensors
+    ok "too few outputs" fails 1 "e.safetensors: must have output.0002" schedule --steps 3 \
+        --config c $run $out
+    ok "outputs without variance" fails 1 "e.safetensors: .*twice its channels" schedule \
+        --steps 2 --scheduler dpmpp_2m,variance_type=learned $run $out
+    ok "no sample" fails 1 'e.safetensors: .*"sample"' schedule --steps 2 --config c $out \
+        --sample e.safetensors --outputs e.safetensors
+    ok "a schedule of no file" fails 1 "no.json: " schedule --config no.json --steps 2
+    ok "of an unknown class" fails 1 ".*'bogus'" schedule --scheduler bogus --steps 2
+    ok "of an unknown key" fails 2 ".*'bogus'" schedule --scheduler ddim,bogus=1 --steps 2
+    ok "nothing is left of what failed" test ! -e no.safetensors
+}
+
+test_inspect_scheduler()
+{
+    cat >keys.json <<END
+{"_class_name":"EulerDiscreteScheduler","skip_prk_steps":true,"beta_end":0.012,"odd":[1,2],
+ "lambda_min_clipped":-Infinity,"timestep_spacing":"leading"}
+END
+    ok "a key's purpose" prints 'beta_end  *0.012  *beta of the last timestep$' inspect keys.json
+    ok "a key that is ignored" prints 'skip_prk_steps  *true  *ignored$' inspect keys.json
+    ok "a list that is ignored" prints 'odd  *\[2 values\]  *ignored$' inspect keys.json
+    ok "infinity" prints 'lambda_min_clipped  *-Infinity  *ignored$' inspect keys.json
+    ok "a key's default" prints 'steps_offset  *0 .*(default)$' inspect keys.json
+    ok "keys as JSON" prints '"ignored": true' inspect --json keys.json
+    ok "keys of a folder" prints 'shift  *1  *.*(default)$' inspect c
+    ok "keys within a model" prints 'steps_offset  *[0-9]' inspect "$DFX_MODEL"
+    echo '{"_class_name":"Bogus"}' >bogus.json
+    echo '{"_class_name":"DDIMScheduler","eta":1,"beta_end":"x"}' >wrong.json
+    echo '{' >broken.json
+    ok "an unknown class" fails 1 "bogus.json: .*'Bogus'" inspect bogus.json
+    ok "a wrong value" fails 1 "wrong.json: beta_end" inspect wrong.json
+    ok "what is no JSON" fails 1 "broken.json:" inspect broken.json
+}
+
 # Waits until the run in the background is in its steps, then presses Ctrl-C.
 interrupt()
 {
@@ -214,6 +365,9 @@ test_wrong_settings
 test_information
 test_generate
 test_tensors
+test_rng
+test_schedule
+test_inspect_scheduler
 ok "Ctrl-C ends a run with 130" interrupt
 ok "and leaves no file, whole or not" empty i
 done_testing

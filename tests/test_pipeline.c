@@ -13,13 +13,15 @@
 /* The runs of tests/gen/pipelines.py with the tiny model. */
 static const struct scenario {
     const char *name, *scheduler, *prompt, *negative;
+    int calls;
     float guidance;
     int batch, width, height, given; /* given: by latents, which set the size */
 } scenarios[] = {
-    { "pndm", NULL, "a red apple", "a cat", 2.5f, 1, 0, 0, 1 },
-    { "ddim", "ddim,clip_sample=false", "a red apple", NULL, 1, 2, 104, 72, 0 },
-    { "euler", "EulerDiscreteScheduler", NULL, NULL, 2.5f, 2, 56, 40, 0 },
-    { "dpm", "DPMSolverMultistepScheduler", "a red apple", "", 2.5f, 1, 0, 0, 1 },
+    { "pndm", NULL, "a red apple", "a cat", STEPS + 1, 2.5f, 1, 0, 0, 1 },
+    { "ddim", "ddim,clip_sample=false", "a red apple", NULL, STEPS, 1, 2, 104, 72, 0 },
+    { "euler", "EulerDiscreteScheduler", NULL, NULL, STEPS, 2.5f, 2, 56, 40, 0 },
+    { "dpm", "DPMSolverMultistepScheduler", "a red apple", "", STEPS, 2.5f, 1, 0, 0, 1 },
+    { "sde", "dpmpp_sde", "a red apple", NULL, 2 * STEPS - 1, 1, 1, 64, 64, 0 },
 };
 
 static char logged[1024];
@@ -149,8 +151,7 @@ static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct 
     dfx_status status = dfx_pipeline_generate(&r, p, &o);
     if (!ok(status == DFX_OK, "%s on %s: %s", c->name, id, status ? dfx_error() : "runs"))
         return;
-    ok(w.in_order && w.calls == (c->scheduler ? STEPS + 1 : STEPS + 2), "%s: %d calls in order",
-       c->name, w.calls);
+    ok(w.in_order && w.calls == c->calls + 1, "%s: %d calls in order", c->name, w.calls);
     ok(w.compared == 5 && w.worst_norm < 1e-3 && w.worst_one < 1e-3,
        "%s: the latents of %d steps (%.0e, at most %.0e)", c->name, w.compared, w.worst_norm,
        w.worst_one);
@@ -266,6 +267,7 @@ static void test_bad_settings(dfx_pipeline *p)
     REFUSED(guidance_scale, INFINITY, "guidance");
     REFUSED(guidance_scale, NAN, "guidance");
     REFUSED(scheduler, "ddim,beta_start=x", "beta_start");
+    REFUSED(scheduler, "ddpm,variance_type=learned_range", "variance_type");
     REFUSED(latents, &latents, "latents");
     latents.spec.dim[1] = 4;
     REFUSED(latents, &latents, "latents");

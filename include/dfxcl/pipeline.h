@@ -12,6 +12,7 @@
 
 #include "dfxcl/device.h"
 #include "dfxcl/image.h"
+#include "dfxcl/scheduler.h"
 #include "dfxcl/tensors.h"
 
 #ifdef __cplusplus
@@ -68,6 +69,11 @@ typedef struct {
     {                                                                                              \
         NULL, NULL, 0, -1.0f, 0, 0, 0, NULL, 1, NULL, NULL, NULL                                   \
     }
+
+/* Runs of p take the scheduler s in place of the model's, unless their options name another one;
+ * NULL: the model's again. s stays the caller's and must live as long; one run at a time uses it.
+ */
+DFX_API void dfx_pipeline_set_scheduler(dfx_pipeline *p, dfx_scheduler *s);
 
 /* Draws. Errors: DFX_ERROR_ARGUMENT (a setting), DFX_ERROR_INTERRUPTED, and those of running. */
 DFX_API dfx_status dfx_pipeline_generate(dfx_result **out, dfx_pipeline *p,

@@ -1,14 +1,24 @@
-/* rng.c - torch's CPU generator: mt19937, its uniform and its two ways to draw normal numbers. */
+/* rng.c - torch's CPU generator: mt19937, its uniform and whole numbers, its two ways to draw
+ * normal ones. */
 #include "dfxcl/rng.h"
+
+#include "core/dtype.h"
+#include "core/status.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { WORDS = 624, SHIFT = 397, BLOCK = 16 };
+enum {
+    WORDS = 624,
+    SHIFT = 397,
+    BLOCK = 16,
+    TWO_WORDS_FROM = 1 << 28 /* so that the remainder favours no number by more than a sixteenth */
+};
 
 void dfx_rng_seed(dfx_rng *rng, uint64_t seed)
 {
     memset(rng, 0, sizeof *rng);
+    rng->seed = seed;
     rng->word[0] = (uint32_t)seed;
     for (uint32_t i = 1; i < WORDS; i++)
         rng->word[i] = 1812433253u * (rng->word[i - 1] ^ rng->word[i - 1] >> 30) + i;
@@ -42,11 +52,16 @@ static float uniform_float(dfx_rng *rng)
     return (float)(next_word(rng) & 0xffffff) * 0x1p-24f;
 }
 
-/* 53 bits in [0, 1), as at::uniform_real_distribution<double>; the high word is drawn first. */
-static double uniform_double(dfx_rng *rng)
+static uint64_t next_two_words(dfx_rng *rng)
 {
     uint64_t high = next_word(rng);
-    return (double)((high << 32 | next_word(rng)) & 0x1fffffffffffff) * 0x1p-53;
+    return high << 32 | next_word(rng);
+}
+
+/* 53 bits in [0, 1), as at::uniform_real_distribution<double>. */
+static double uniform_double(dfx_rng *rng)
+{
+    return (double)(next_two_words(rng) & 0x1fffffffffffff) * 0x1p-53;
 }
 
 /* Box and Muller (1958) in double, as at::normal_distribution<double>: pairs, the second one kept.
@@ -64,9 +79,10 @@ static double normal_double(dfx_rng *rng)
     return radius * cos(angle);
 }
 
-/* Box and Muller on 16 uniform floats in place: the first 8 give radii, the others angles. */
-static void normal_block(float *x)
+/* Box and Muller on 16 uniform floats: the first 8 give radii, the others angles. */
+static void draw_block(dfx_rng *rng, float *x)
 {
+    dfx_rng_uniform(rng, x, BLOCK);
     for (int j = 0; j < BLOCK / 2; j++) {
         float radius = sqrtf(-2 * logf(1 - x[j]));
         float angle = 2 * (float)M_PI * x[j + BLOCK / 2];
@@ -75,24 +91,81 @@ static void normal_block(float *x)
     }
 }
 
-void dfx_rng_normal(dfx_rng *rng, float *out, size_t n)
+static void draw_normal(dfx_rng *rng, dfx_dtype dtype, void *out, size_t n)
 {
+    float block[BLOCK];
+    char *to = out;
+    size_t size = dfx_dtype_size(dtype);
     if (n < BLOCK) {
         for (size_t i = 0; i < n; i++)
-            out[i] = (float)normal_double(rng);
+            block[i] = (float)normal_double(rng);
+        dfx__from_f32(out, dtype, block, n);
         return;
     }
-    dfx_rng_uniform(rng, out, n);
-    for (size_t i = 0; i + BLOCK <= n; i += BLOCK)
-        normal_block(out + i);
-    if (n % BLOCK) { /* torch draws the last 16 again instead of finishing a part of a block */
-        dfx_rng_uniform(rng, out + n - BLOCK, BLOCK);
-        normal_block(out + n - BLOCK);
+    for (size_t i = 0; i + BLOCK <= n; i += BLOCK) {
+        draw_block(rng, block);
+        dfx__from_f32(to + i * size, dtype, block, BLOCK);
     }
+    if (n % BLOCK == 0)
+        return;
+    /* torch draws the last 16 again instead of finishing a part of a block: in f32 after it has
+     * drawn the part, in the half types in its place */
+    for (size_t i = 0; i < n % BLOCK && dtype == DFX_F32; i++)
+        (void)next_word(rng);
+    draw_block(rng, block);
+    dfx__from_f32(to + (n - BLOCK) * size, dtype, block, BLOCK);
+}
+
+void dfx_rng_normal(dfx_rng *rng, float *out, size_t n)
+{
+    draw_normal(rng, DFX_F32, out, n);
+}
+
+static dfx_status check_float(dfx_dtype dtype)
+{
+    if (dfx__dtype_is_float(dtype))
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_ARGUMENT, "random numbers of type %s: must be f32, f16 or bf16",
+                     dfx_dtype_name(dtype));
+}
+
+dfx_status dfx_rng_normal_as(dfx_rng *rng, dfx_dtype dtype, void *out, size_t n)
+{
+    DFX__TRY(check_float(dtype));
+    draw_normal(rng, dtype, out, n);
+    return DFX_OK;
 }
 
 void dfx_rng_uniform(dfx_rng *rng, float *out, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         out[i] = uniform_float(rng);
+}
+
+dfx_status dfx_rng_uniform_as(dfx_rng *rng, dfx_dtype dtype, void *out, size_t n)
+{
+    DFX__TRY(check_float(dtype));
+    size_t size = dfx_dtype_size(dtype);
+    for (size_t i = 0; i < n; i++) {
+        float value = uniform_float(rng), rounded;
+        dfx__from_f32((char *)out + i * size, dtype, &value, 1);
+        dfx__to_f32(&rounded, (char *)out + i * size, dtype, 1);
+        if (rounded == 1) /* is not in [0, 1): torch gives 0 */
+            memset((char *)out + i * size, 0, size);
+    }
+    return DFX_OK;
+}
+
+dfx_status dfx_rng_integers(dfx_rng *rng, int64_t low, int64_t high, int64_t *out, size_t n)
+{
+    if (low >= high)
+        return dfx__fail(DFX_ERROR_ARGUMENT,
+                         "whole numbers from %lld to below %lld: there are none", (long long)low,
+                         (long long)high);
+    uint64_t range = (uint64_t)high - (uint64_t)low;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t drawn = range < TWO_WORDS_FROM ? next_word(rng) : next_two_words(rng);
+        out[i] = (int64_t)(drawn % range + (uint64_t)low);
+    }
+    return DFX_OK;
 }

@@ -190,6 +190,46 @@ const char *dfx_pipeline_hash(dfx_pipeline *p)
     return p->hash;
 }
 
+void dfx_pipeline_set_scheduler(dfx_pipeline *p, dfx_scheduler *s)
+{
+    p->scheduler = s;
+}
+
+/* The models of pipelines have no learned variance behind their mean. */
+static dfx_status check_output(const dfx_scheduler *s)
+{
+    if (dfx_scheduler_output_parts(s) == 1)
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_ARGUMENT,
+                     "scheduler %s: the pipeline's model learned no variance: choose "
+                     "variance_type=fixed_small",
+                     dfx_scheduler_class(s));
+}
+
+dfx_status dfx__take_scheduler(dfx_scheduler **out, dfx_pipeline *p, const char *choice)
+{
+    if (p->scheduler && (!choice || strcmp(choice, dfx_scheduler_class(p->scheduler)) == 0)) {
+        *out = p->scheduler;
+        return check_output(*out);
+    }
+    const char *config = dfx__component_path(p, "scheduler");
+    DFX__TRY(config ? dfx_scheduler_open(out, config, choice) : dfx__no_memory());
+    dfx_status status = check_output(*out);
+    if (status != DFX_OK) {
+        dfx_scheduler_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+void dfx__release_scheduler(dfx_pipeline *p, dfx_scheduler *s)
+{
+    if (s != p->scheduler)
+        dfx_scheduler_free(s);
+    else if (s)
+        dfx_scheduler_set_generator(s, NULL); /* which was the run's */
+}
+
 dfx_status dfx_pipeline_settings(dfx_pipeline *p, dfx_generate_options *options)
 {
     return p->class->settings(p, options);

@@ -43,6 +43,7 @@ struct dfx_pipeline {
     char hash[17];
     dfx_tokenizer *tokenizer;
     dfx_model *text_encoder, *unet, *vae;
+    dfx_scheduler *scheduler; /* the caller's; NULL: each run opens its own */
     dfx__kept unet_kept, vae_kept;
 };
 
@@ -51,6 +52,11 @@ struct dfx_result {
     dfx_image **image;
     dfx_tensor floats, prompt_embeds; /* the data is owned */
 };
+
+/* The scheduler of a run: the caller's where the choice is NULL or its name, else opened by the
+ * choice. */
+dfx_status dfx__take_scheduler(dfx_scheduler **out, dfx_pipeline *p, const char *choice);
+void dfx__release_scheduler(dfx_pipeline *p, dfx_scheduler *s);
 
 /* "PATH/NAME" in the pipeline's pool. */
 const char *dfx__component_path(dfx_pipeline *p, const char *name);

@@ -116,13 +116,11 @@ static dfx_status settings_of_latents(const dfx_pipeline *p, dfx_generate_option
 static dfx_status check_scheduler(dfx_pipeline *p, dfx_generate_options *o)
 {
     dfx_scheduler *s;
-    const char *config = dfx__component_path(p, "scheduler");
-    DFX__TRY(config ? DFX_OK : dfx__no_memory());
-    DFX__TRY(dfx_scheduler_open(&s, config, o->scheduler));
+    DFX__TRY(dfx__take_scheduler(&s, p, o->scheduler));
     if (!o->scheduler)
         o->scheduler = dfx__pool_copy(&p->pool, dfx_scheduler_class(s));
     dfx_status status = dfx_scheduler_set_timesteps(s, o->steps);
-    dfx_scheduler_free(s);
+    dfx__release_scheduler(p, s);
     return status;
 }
 
@@ -393,9 +391,9 @@ static dfx_status allocate(struct run *r)
 static dfx_status run_all(struct run *r, dfx_result *result)
 {
     const dfx_generate_options *o = r->o;
-    DFX__TRY(
-        dfx_scheduler_open(&r->scheduler, dfx__component_path(r->p, "scheduler"), o->scheduler));
+    DFX__TRY(dfx__take_scheduler(&r->scheduler, r->p, o->scheduler));
     DFX__TRY(dfx_scheduler_set_timesteps(r->scheduler, o->steps));
+    dfx_scheduler_set_generator(r->scheduler, &r->rng);
     DFX__TRY(allocate(r));
     DFX__TRY(encode_prompt(r, &result->prompt_embeds));
     DFX__TRY(prepare_unet(r, &result->prompt_embeds));
@@ -424,7 +422,7 @@ static dfx_status generate(dfx_result *result, dfx_pipeline *p, const dfx_genera
     struct run r = { .p = p, .o = o, .guided = o->guidance_scale > 1 };
     dfx_rng_seed(&r.rng, o->seed);
     dfx_status status = run_all(&r, result);
-    dfx_scheduler_free(r.scheduler);
+    dfx__release_scheduler(p, r.scheduler);
     free(r.x);
     free(r.input);
     free(r.noise_pred);

@@ -15,7 +15,11 @@ enum kind {
     NUMBER,   /* double in a range */
     OPTIONAL, /* double in a range; null is NaN */
     WORD,     /* int: the index in a list of words */
-    BETA_LIST /* trained_betas: a list of numbers from 0 to 1, or null */
+    MAYBE,    /* the same, or -1 for null */
+    LIST,     /* dfx__floats: a list of numbers in a range, or null */
+    STEPS,    /* the same of whole numbers */
+    SCHEDULE, /* the same as LIST, or the name of one of dfx_scheduler_ays */
+    REFUSED   /* what only Python can hold: null alone */
 };
 
 struct key {
@@ -24,65 +28,155 @@ struct key {
     size_t at; /* in dfx__scheduler_config */
     double least, most;
     const char *const *words; /* ended by NULL */
+    const char *does;
 };
 
 #define WORDS(name, ...) static const char *const name[] = { __VA_ARGS__, NULL }
-WORDS(beta_schedules, "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid");
+WORDS(beta_schedules, "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace", "exp");
 WORDS(spacings, "linspace", "leading", "trailing");
-WORDS(predictions, "epsilon", "sample", "v_prediction", "flow_prediction", "original_sample");
+WORDS(predictions, "epsilon", "sample", "v_prediction", "flow_prediction", "original_sample",
+      "trigflow");
 WORDS(interpolations, "linear", "log_linear");
 WORDS(timestep_types, "discrete", "continuous");
 WORDS(final_sigmas, "zero", "sigma_min");
-WORDS(algorithms, "dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++", "deis");
+WORDS(algorithms, "dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++", "deis",
+      "data_prediction", "noise_prediction");
 WORDS(solvers, "midpoint", "heun", "logrho", "bh1", "bh2");
 WORDS(time_shifts, "exponential", "linear");
+WORDS(sigma_schedules, "karras", "exponential");
+WORDS(variances, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned",
+      "learned_range");
+WORDS(upscale_modes, "nearest", "linear", "bilinear", "bicubic", "trilinear", "area",
+      "nearest-exact");
 #undef WORDS
 
 #define AT(field) offsetof(dfx__scheduler_config, field)
 static const struct key keys[] = {
-    { "num_train_timesteps", WHOLE, AT(num_train_timesteps), 1, DFX__MAX_TRAIN_TIMESTEPS, NULL },
-    { "beta_start", NUMBER, AT(beta_start), 0, 1, NULL },
-    { "beta_end", NUMBER, AT(beta_end), 0, 1, NULL },
-    { "beta_schedule", WORD, AT(beta_schedule), 0, 0, beta_schedules },
-    { "trained_betas", BETA_LIST, AT(trained_betas), 0, 1, NULL },
-    { "rescale_betas_zero_snr", FLAG, AT(rescale_betas_zero_snr), 0, 1, NULL },
-    { "timestep_spacing", WORD, AT(timestep_spacing), 0, 0, spacings },
-    { "timestep_type", WORD, AT(timestep_type), 0, 0, timestep_types },
-    { "steps_offset", WHOLE, AT(steps_offset), 0, DFX__MAX_TRAIN_TIMESTEPS, NULL },
-    { "prediction_type", WORD, AT(prediction_type), 0, 0, predictions },
-    { "thresholding", FLAG, AT(thresholding), 0, 1, NULL },
-    { "dynamic_thresholding_ratio", NUMBER, AT(dynamic_thresholding_ratio), 0, 1, NULL },
-    { "sample_max_value", NUMBER, AT(sample_max_value), 0, 1e30, NULL },
-    { "clip_sample", FLAG, AT(clip_sample), 0, 1, NULL },
-    { "clip_sample_range", NUMBER, AT(clip_sample_range), 0, 1e30, NULL },
-    { "set_alpha_to_one", FLAG, AT(set_alpha_to_one), 0, 1, NULL },
-    { "skip_prk_steps", FLAG, AT(skip_prk_steps), 0, 1, NULL },
-    { "interpolation_type", WORD, AT(interpolation_type), 0, 0, interpolations },
-    { "final_sigmas_type", WORD, AT(final_sigmas_type), 0, 0, final_sigmas },
-    { "use_karras_sigmas", FLAG, AT(use_karras_sigmas), 0, 1, NULL },
-    { "use_exponential_sigmas", FLAG, AT(use_exponential_sigmas), 0, 1, NULL },
-    { "use_beta_sigmas", FLAG, AT(use_beta_sigmas), 0, 1, NULL },
-    { "use_lu_lambdas", FLAG, AT(use_lu_lambdas), 0, 1, NULL },
-    { "use_flow_sigmas", FLAG, AT(use_flow_sigmas), 0, 1, NULL },
-    { "sigma_min", OPTIONAL, AT(sigma_min), 0, 1e6, NULL },
-    { "sigma_max", OPTIONAL, AT(sigma_max), 0, 1e6, NULL },
-    { "flow_shift", NUMBER, AT(flow_shift), 1e-6, 1e6, NULL },
-    { "use_dynamic_shifting", FLAG, AT(use_dynamic_shifting), 0, 1, NULL },
-    { "time_shift_type", WORD, AT(time_shift_type), 0, 0, time_shifts },
-    { "lambda_min_clipped", NUMBER, AT(lambda_min_clipped), -INFINITY, 1e6, NULL },
-    { "solver_order", WHOLE, AT(solver_order), 1, 3, NULL },
-    { "algorithm_type", WORD, AT(algorithm_type), 0, 0, algorithms },
-    { "solver_type", WORD, AT(solver_type), 0, 0, solvers },
-    { "lower_order_final", FLAG, AT(lower_order_final), 0, 1, NULL },
-    { "euler_at_final", FLAG, AT(euler_at_final), 0, 1, NULL },
+    { "num_train_timesteps", WHOLE, AT(num_train_timesteps), 1, DFX__MAX_TRAIN_TIMESTEPS, NULL,
+      "timesteps of training" },
+    { "beta_start", NUMBER, AT(beta_start), 0, 1, NULL, "beta of the first timestep" },
+    { "beta_end", NUMBER, AT(beta_end), 0, 1, NULL, "beta of the last timestep" },
+    { "beta_schedule", WORD, AT(beta_schedule), 0, 0, beta_schedules,
+      "how beta grows over the timesteps" },
+    { "trained_betas", LIST, AT(trained_betas), 0, 1, NULL,
+      "a beta for each timestep, instead of a beta_schedule" },
+    { "rescale_betas_zero_snr", FLAG, AT(rescale_betas_zero_snr), 0, 1, NULL,
+      "no signal is left at the last timestep" },
+    { "snr_shift_scale", NUMBER, AT(snr_shift_scale), 1e-6, 1e6, NULL,
+      "divides the signal-to-noise ratio" },
+    { "timestep_spacing", WORD, AT(timestep_spacing), 0, 0, spacings, "which timesteps are taken" },
+    { "timestep_type", WORD, AT(timestep_type), 0, 0, timestep_types,
+      "what the model is told: the timestep, or 0.25 ln sigma" },
+    { "steps_offset", WHOLE, AT(steps_offset), 0, DFX__MAX_TRAIN_TIMESTEPS, NULL,
+      "added to the timesteps of leading spacing" },
+    { "prediction_type", WORD, AT(prediction_type), 0, 0, predictions, "what the model predicts" },
+    { "thresholding", FLAG, AT(thresholding), 0, 1, NULL, "bounds x0 by a quantile of its values" },
+    { "dynamic_thresholding_ratio", NUMBER, AT(dynamic_thresholding_ratio), 0, 1, NULL,
+      "the quantile of thresholding" },
+    { "sample_max_value", NUMBER, AT(sample_max_value), 0, 1e30, NULL,
+      "the largest bound of thresholding" },
+    { "clip_sample", FLAG, AT(clip_sample), 0, 1, NULL, "clips x0" },
+    { "clip_sample_range", NUMBER, AT(clip_sample_range), 0, 1e30, NULL,
+      "the bound of clip_sample" },
+    { "set_alpha_to_one", FLAG, AT(set_alpha_to_one), 0, 1, NULL,
+      "the last step ends without noise, not at the first timestep's" },
+    /* takes set_alpha_to_one's place where a file has both, as in diffusers */
+    { "set_alpha_to_zero", FLAG, AT(set_alpha_to_one), 0, 1, NULL,
+      "the old name of set_alpha_to_one" },
+    { "skip_prk_steps", FLAG, AT(skip_prk_steps), 0, 1, NULL, "no Runge-Kutta steps at the start" },
+    { "interpolation_type", WORD, AT(interpolation_type), 0, 0, interpolations,
+      "how sigmas of the steps are made from those of training" },
+    { "final_sigmas_type", WORD, AT(final_sigmas_type), 0, 0, final_sigmas,
+      "where the last step ends: at 0 or the first timestep's sigma" },
+    { "use_karras_sigmas", FLAG, AT(use_karras_sigmas), 0, 1, NULL,
+      "spaces sigmas as Karras et al. 2022" },
+    { "use_exponential_sigmas", FLAG, AT(use_exponential_sigmas), 0, 1, NULL,
+      "spaces sigmas evenly by their logarithm" },
+    { "use_beta_sigmas", FLAG, AT(use_beta_sigmas), 0, 1, NULL,
+      "spaces sigmas by quantiles of the beta distribution" },
+    { "use_lu_lambdas", FLAG, AT(use_lu_lambdas), 0, 1, NULL,
+      "spaces sigmas evenly by log-SNR (Lu et al. 2022)" },
+    { "use_flow_sigmas", FLAG, AT(use_flow_sigmas), 0, 1, NULL,
+      "takes the sigmas of flow matching" },
+    { "sigma_min", OPTIONAL, AT(sigma_min), 0, 1e6, NULL, "the least sigma" },
+    { "sigma_max", OPTIONAL, AT(sigma_max), 0, 1e6, NULL, "the largest sigma" },
+    { "flow_shift", NUMBER, AT(flow_shift), 1e-6, 1e6, NULL,
+      "moves the sigmas of use_flow_sigmas towards noise" },
+    { "use_dynamic_shifting", FLAG, AT(use_dynamic_shifting), 0, 1, NULL,
+      "shifts sigmas by mu, which pipelines compute from the size" },
+    { "time_shift_type", WORD, AT(time_shift_type), 0, 0, time_shifts,
+      "whether mu is the shift or its logarithm" },
+    { "lambda_min_clipped", NUMBER, AT(lambda_min_clipped), -INFINITY, 1e6, NULL,
+      "leaves out timesteps whose ln(alpha / sigma) is lower" },
+    { "solver_order", WHOLE, AT(solver_order), 1, 3, NULL, "the order of the solver" },
+    { "algorithm_type", WORD, AT(algorithm_type), 0, 0, algorithms,
+      "whether x0 or noise is integrated, and noise is added" },
+    { "solver_type", WORD, AT(solver_type), 0, 0, solvers, "the formula of order 2" },
+    { "lower_order_final", FLAG, AT(lower_order_final), 0, 1, NULL,
+      "lowers the order in the last steps, for stability" },
+    { "euler_at_final", FLAG, AT(euler_at_final), 0, 1, NULL,
+      "makes the last step one of order 1" },
+    { "predictor_order", WHOLE, AT(predictor_order), 1, 4, NULL, "the order of the predictor" },
+    { "corrector_order", WHOLE, AT(corrector_order), 1, 4, NULL, "the order of the corrector" },
+    { "predict_x0", FLAG, AT(predict_x0), 0, 1, NULL, "integrates x0, not noise" },
+    { "disable_corrector", STEPS, AT(disable_corrector), 0, DFX__MAX_TRAIN_TIMESTEPS, NULL,
+      "the steps without corrector" },
+    { "solver_p", REFUSED, 0, 0, 0, NULL, "an object of Python's: only null" },
+    { "tau_func", REFUSED, 0, 0, 0, NULL, "a function of Python's: only null" },
+    { "variance_type", MAYBE, AT(variance_type), 0, 0, variances,
+      "the variance of the noise, or that the model predicts it" },
+    { "noise_sampler_seed", OPTIONAL, AT(noise_sampler_seed), 0, 0x1p53, NULL,
+      "the seed of the Brownian motion" },
+    { "shift", NUMBER, AT(shift), 1e-6, 1e6, NULL, "moves the sigmas towards noise" },
+    { "base_shift", OPTIONAL, AT(base_shift), -100, 100, NULL,
+      "mu at base_image_seq_len; pipelines read it" },
+    { "max_shift", OPTIONAL, AT(max_shift), -100, 100, NULL,
+      "mu at max_image_seq_len; pipelines read it" },
+    { "shift_terminal", OPTIONAL, AT(shift_terminal), 0, 1, NULL,
+      "the last sigma, to which the others are stretched" },
+    { "base_image_seq_len", WHOLE, AT(base_image_seq_len), 1, 1 << 30, NULL,
+      "tokens of a picture with base_shift; pipelines read it" },
+    { "max_image_seq_len", WHOLE, AT(max_image_seq_len), 1, 1 << 30, NULL,
+      "tokens of a picture with max_shift; pipelines read it" },
+    { "invert_sigmas", FLAG, AT(invert_sigmas), 0, 1, NULL, "takes 1 - sigma, up to 1" },
+    { "stochastic_sampling", FLAG, AT(stochastic_sampling), 0, 1, NULL,
+      "each step goes to x0 and back with new noise" },
+    { "scale_factors", LIST, AT(scale_factors), 1e-6, 1e6, NULL,
+      "enlarges the sample during a run: only null" },
+    { "upscale_mode", WORD, AT(upscale_mode), 0, 0, upscale_modes, "how scale_factors enlarges" },
+    { "sigma_data", NUMBER, AT(sigma_data), 1e-6, 1e6, NULL, "the deviation of the data" },
+    { "sigma_schedule", WORD, AT(sigma_schedule), 0, 0, sigma_schedules, "how sigmas are spaced" },
+    { "rho", NUMBER, AT(rho), 1e-3, 1e3, NULL, "the exponent of karras spacing" },
+    { "snr", NUMBER, AT(snr), 0, 1e6, NULL, "the size of a corrector's step" },
+    { "sampling_eps", NUMBER, AT(sampling_eps), 0, 1, NULL, "the time at which steps end" },
+    { "correct_steps", WHOLE, AT(correct_steps), 0, 100, NULL, "corrector steps in each step" },
+    { "clip_denoised", FLAG, AT(clip_denoised), 0, 1, NULL, "clips x0 to -1..1" },
+    { "original_inference_steps", WHOLE, AT(original_inference_steps), 1, DFX__MAX_TRAIN_TIMESTEPS,
+      NULL, "steps of the distillation, of which some are taken" },
+    { "timestep_scaling", NUMBER, AT(timestep_scaling), 0, 1e6, NULL,
+      "scales timesteps in the boundary condition" },
     /* of the call */
-    { "mu", OPTIONAL, AT(mu), -10, 10, NULL },
-    { "eta", NUMBER, AT(eta), 0, 1e3, NULL },
-    { "use_clipped_model_output", FLAG, AT(use_clipped_model_output), 0, 1, NULL },
-    { "s_churn", NUMBER, AT(s_churn), 0, 1e6, NULL },
-    { "s_tmin", NUMBER, AT(s_tmin), 0, INFINITY, NULL },
-    { "s_tmax", NUMBER, AT(s_tmax), 0, INFINITY, NULL },
-    { "s_noise", NUMBER, AT(s_noise), -1e6, 1e6, NULL },
+    { "timesteps", SCHEDULE, AT(timesteps), 0, 1e6, NULL,
+      "the timesteps themselves, or the name of an Align Your Steps list" },
+    { "sigmas", SCHEDULE, AT(sigmas), 0, 1e6, NULL,
+      "the sigmas themselves, or the name of an Align Your Steps list" },
+    { "mu", OPTIONAL, AT(mu), -100, 100, NULL, "the shift of use_dynamic_shifting" },
+    { "eta", NUMBER, AT(eta), 0, 1e3, NULL, "how much noise steps add: 0 none, 1 all of DDPM's" },
+    { "use_clipped_model_output", FLAG, AT(use_clipped_model_output), 0, 1, NULL,
+      "takes the noise from the clipped x0" },
+    { "s_churn", NUMBER, AT(s_churn), 0, 1e6, NULL,
+      "noise added before a step (Karras et al. 2022)" },
+    { "s_tmin", NUMBER, AT(s_tmin), 0, INFINITY, NULL, "the least sigma with s_churn" },
+    { "s_tmax", NUMBER, AT(s_tmax), 0, INFINITY, NULL, "the largest sigma with s_churn" },
+    { "s_noise", NUMBER, AT(s_noise), -1e6, 1e6, NULL, "the deviation of added noise" },
+    { "strength", NUMBER, AT(strength), 0, 1, NULL,
+      "the part of the distillation's steps that are picked from" },
+    { "max_timesteps", OPTIONAL, AT(max_timesteps), 1e-6, 1e6, NULL, "the first timestep" },
+    { "intermediate_timesteps", OPTIONAL, AT(intermediate_timesteps), 0, 1e6, NULL,
+      "the timestep in the middle of two steps" },
+    { "order", WHOLE, AT(order), 1, 8, NULL, "how many outputs are combined" },
+    { "jump_length", WHOLE, AT(jump_length), 1, 1000, NULL, "steps of a jump back" },
+    { "jump_n_sample", WHOLE, AT(jump_n_sample), 1, 1000, NULL, "how often a part is drawn" },
 };
 #undef AT
 
@@ -103,7 +197,11 @@ static dfx_status fail_range(const struct key *key, const char *kind)
 
 static dfx_status set_word(const struct key *key, int *to, json_object *value)
 {
-    char list[160] = "";
+    char list[256] = "";
+    if (key->kind == MAYBE && !value) {
+        *to = -1;
+        return DFX_OK;
+    }
     for (int i = 0; key->words[i]; i++) {
         if (json_object_is_type(value, json_type_string) &&
             strcmp(json_object_get_string(value), key->words[i]) == 0) {
@@ -112,7 +210,8 @@ static dfx_status set_word(const struct key *key, int *to, json_object *value)
         }
         strcat(strcat(list, i ? ", " : ""), key->words[i]);
     }
-    return dfx__fail(DFX_ERROR_FORMAT, "%s must be one of: %s", key->name, list);
+    return dfx__fail(DFX_ERROR_FORMAT, "%s must be one of: %s%s", key->name, list,
+                     key->kind == MAYBE ? ", null" : "");
 }
 
 static int is_number(json_object *value)
@@ -147,31 +246,64 @@ static dfx_status set_flag(const struct key *key, int *to, json_object *value)
     return DFX_OK;
 }
 
-static dfx_status set_betas(const struct key *key, dfx__scheduler_config *c, json_object *value)
+static dfx_status fail_list(const struct key *key)
 {
-    size_t count =
-        json_object_is_type(value, json_type_array) ? json_object_array_length(value) : 0;
-    float *betas = NULL;
-    if (value) {
-        if (count < 1 || count > DFX__MAX_TRAIN_TIMESTEPS)
-            return dfx__fail(DFX_ERROR_FORMAT, "%s must be a list of 1 to %d numbers", key->name,
-                             DFX__MAX_TRAIN_TIMESTEPS);
-        betas = dfx__alloc(count, sizeof *betas);
-        if (!betas)
-            return dfx__no_memory();
-    }
+    return dfx__fail(DFX_ERROR_FORMAT, "%s must be a list of %d to %d %s", key->name,
+                     key->kind != STEPS, DFX__MAX_TRAIN_TIMESTEPS,
+                     key->kind == STEPS ? "whole numbers" : "numbers");
+}
+
+static dfx_status set_items(const struct key *key, float *to, json_object *list, size_t count)
+{
     for (size_t i = 0; i < count; i++) {
-        double beta;
-        if (set_number(key, &beta, json_object_array_get_idx(value, i)) != DFX_OK) {
-            free(betas);
-            return dfx__fail(DFX_ERROR_FORMAT, "%s[%zu] must be a number from 0 to 1", key->name,
-                             i);
-        }
-        betas[i] = (float)beta;
+        double number;
+        if (set_number(key, &number, json_object_array_get_idx(list, i)) != DFX_OK ||
+            (key->kind == STEPS && number != rint(number)))
+            return dfx__fail(DFX_ERROR_FORMAT, "%s[%zu] must be a %snumber from %g to %g",
+                             key->name, i, key->kind == STEPS ? "whole " : "", key->least,
+                             key->most);
+        to[i] = (float)number;
     }
-    free(c->trained_betas);
-    c->trained_betas = betas;
-    c->trained_count = (int)count;
+    return DFX_OK;
+}
+
+/* null, and [] for steps, is an empty list. */
+static dfx_status set_list(const struct key *key, dfx__floats *to, json_object *value)
+{
+    int array = json_object_is_type(value, json_type_array);
+    size_t count = array ? json_object_array_length(value) : 0;
+    if (value && (!array || count > DFX__MAX_TRAIN_TIMESTEPS || (count == 0 && key->kind != STEPS)))
+        return fail_list(key);
+    float *values = count ? dfx__alloc(count, sizeof *values) : NULL;
+    if (count && !values)
+        return dfx__no_memory();
+    dfx_status status = set_items(key, values, value, count);
+    if (status != DFX_OK) {
+        free(values);
+        return status;
+    }
+    free(to->values);
+    *to = (dfx__floats){ values, (int)count };
+    return DFX_OK;
+}
+
+static dfx_status set_schedule(const struct key *key, dfx__floats *to, json_object *value)
+{
+    if (!json_object_is_type(value, json_type_string))
+        return set_list(key, to, value);
+    int count;
+    const float *list = dfx_scheduler_ays(json_object_get_string(value), &count);
+    if (!list)
+        return dfx__fail(DFX_ERROR_FORMAT,
+                         "%s must be a list of numbers or a name of diffusers' AysSchedules, such "
+                         "as StableDiffusionXLTimesteps",
+                         key->name);
+    float *values = dfx__alloc((size_t)count, sizeof *values);
+    if (!values)
+        return dfx__no_memory();
+    memcpy(values, list, (size_t)count * sizeof *values);
+    free(to->values);
+    *to = (dfx__floats){ values, count };
     return DFX_OK;
 }
 
@@ -184,9 +316,18 @@ static dfx_status set_key(dfx__scheduler_config *c, const struct key *key, json_
     case WHOLE:
         return set_whole(key, to, value);
     case WORD:
+    case MAYBE:
         return set_word(key, to, value);
-    case BETA_LIST:
-        return set_betas(key, c, value);
+    case LIST:
+    case STEPS:
+        return set_list(key, to, value);
+    case SCHEDULE:
+        return set_schedule(key, to, value);
+    case REFUSED:
+        if (!value)
+            return DFX_OK;
+        return dfx__fail(DFX_ERROR_FORMAT, "%s is an object of Python's: it must be null",
+                         key->name);
     case OPTIONAL:
         if (!value) {
             *(double *)to = NAN;
@@ -199,22 +340,30 @@ static dfx_status set_key(dfx__scheduler_config *c, const struct key *key, json_
     return set_number(key, to, value);
 }
 
-enum { ITEM_BYTES = 128 };
-
-/* One "key=value" of a list with commas. */
+/* One "key=value" of a list with commas; a value can be a list of numbers. */
 struct item {
-    char key[ITEM_BYTES], value[ITEM_BYTES];
+    char key[sizeof((dfx_scheduler_key *)0)->name], value[4096];
 };
+
+/* Where an item ends: at a comma that stands in no brackets. */
+static const char *item_end(const char *text)
+{
+    int depth = 0;
+    for (; *text && (*text != ',' || depth > 0); text++)
+        depth += (*text == '[') - (*text == ']');
+    return text;
+}
 
 /* Takes the next item off *text: 1, 0 at the end, -1 when there is no key=value. */
 static int next_item(const char **text, struct item *item)
 {
-    const char *from = *text, *end = from + strcspn(from, ","), *equals;
+    const char *from = *text, *end = item_end(from), *equals;
     if (!*from)
         return 0;
     *text = end + (*end == ',');
     equals = memchr(from, '=', (size_t)(end - from));
-    if (!equals || equals == from || equals - from >= ITEM_BYTES || end - equals > ITEM_BYTES)
+    if (!equals || equals == from || equals - from >= (ptrdiff_t)sizeof item->key ||
+        end - equals > (ptrdiff_t)sizeof item->value)
         return -1;
     memcpy(item->key, from, (size_t)(equals - from));
     item->key[equals - from] = 0;
@@ -261,7 +410,8 @@ static dfx_status set_defaults(dfx__scheduler_config *c, const char *list)
 dfx_status dfx__scheduler_config_defaults(dfx__scheduler_config *c, const dfx__scheduler_type *type)
 {
     memset(c, 0, sizeof *c);
-    c->sigma_min = c->sigma_max = c->mu = NAN;
+    c->sigma_min = c->sigma_max = c->mu = c->shift_terminal = NAN;
+    c->lambda_min_clipped = -INFINITY;
     DFX__TRY(set_defaults(c, type->keys));
     return set_defaults(c, type->call_keys);
 }
@@ -292,6 +442,21 @@ static int lists(const char *list, const char *key)
     return 0;
 }
 
+int dfx__describe_key(const dfx__scheduler_type *type, int index, dfx_scheduler_key *out)
+{
+    const char *lists[] = { type->keys, type->call_keys };
+    struct item item;
+    for (int call = 0; call < 2; call++)
+        while (next_item(&lists[call], &item) > 0)
+            if (index-- == 0) {
+                *out = (dfx_scheduler_key){ .does = find_key(item.key)->does, .call = call };
+                memcpy(out->name, item.key, sizeof out->name);
+                memcpy(out->value, item.value, sizeof out->value);
+                return 1;
+            }
+    return 0;
+}
+
 dfx_status dfx__scheduler_config_from_choice(dfx__scheduler_config *c,
                                              const dfx__scheduler_type *type, const char *text)
 {
@@ -314,6 +479,15 @@ dfx_status dfx__scheduler_config_from_choice(dfx__scheduler_config *c,
     return DFX_OK;
 }
 
+static dfx_status check_word(const dfx__scheduler_type *type, unsigned known, int word,
+                             const char *key, const char *const *words)
+{
+    if (!known || known >> word & 1)
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: does not take %s '%s'", type->class_name,
+                     key, words[word]);
+}
+
 dfx_status dfx__scheduler_config_check(const dfx__scheduler_config *c,
                                        const dfx__scheduler_type *type)
 {
@@ -322,14 +496,17 @@ dfx_status dfx__scheduler_config_check(const dfx__scheduler_config *c,
                          "scheduler %s: only one of use_karras_sigmas, use_exponential_sigmas and "
                          "use_beta_sigmas can be true",
                          type->class_name);
-    if (!(type->predictions >> c->prediction_type & 1))
-        return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: does not take prediction_type '%s'",
-                         type->class_name, predictions[c->prediction_type]);
-    return DFX_OK;
+    DFX__TRY(
+        check_word(type, type->predictions, c->prediction_type, "prediction_type", predictions));
+    DFX__TRY(check_word(type, type->algorithms, c->algorithm_type, "algorithm_type", algorithms));
+    return check_word(type, type->solvers, c->solver_type, "solver_type", solvers);
 }
 
 void dfx__scheduler_config_free(dfx__scheduler_config *c)
 {
-    free(c->trained_betas);
-    c->trained_betas = NULL;
+    free(c->trained_betas.values);
+    free(c->disable_corrector.values);
+    free(c->scale_factors.values);
+    free(c->timesteps.values);
+    free(c->sigmas.values);
 }

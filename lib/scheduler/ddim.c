@@ -5,19 +5,6 @@
 
 #include <math.h>
 
-static dfx_status plan(dfx_scheduler *s, dfx__schedule *out)
-{
-    out->calls = dfx__space_timesteps(s, s->config.num_train_timesteps, s->steps, out->timesteps);
-    dfx__round_all(out->timesteps, out->calls);
-    return dfx__check_timesteps(s, out);
-}
-
-/* The deviation of the noise that a step from a to `before` adds, for eta 1. */
-static float deviation(float a, float before)
-{
-    return sqrtf((1 - before) / (1 - a) * (1 - a / before));
-}
-
 static dfx_status step(dfx_scheduler *s, int i, const float *model_output, float *x, size_t batch,
                        size_t n, dfx_noise_function *noise, void *user)
 {
@@ -31,37 +18,36 @@ static dfx_status step(dfx_scheduler *s, int i, const float *model_output, float
     int t = (int)s->timesteps[i];
     float a = dfx__alpha_at(s, t);
     float before = dfx__alpha_before(s, t - c->num_train_timesteps / s->steps);
-    float alpha = sqrtf(a), sigma = sqrtf(1 - a);
-    dfx__predict_x0(x0, c->prediction_type, alpha, sigma, x, model_output, count);
-    dfx__predict_noise(eps, c->prediction_type, alpha, sigma, x, model_output, count);
-    if (c->thresholding)
-        dfx__threshold(c, x0, batch, n);
-    else if (c->clip_sample)
-        dfx__clip(c, x0, count);
+    dfx__predict(x0, eps, c->prediction_type, a, x, model_output, count);
+    dfx__bound(c, x0, batch, n);
     if (c->use_clipped_model_output)
-        dfx__predict_noise(eps, DFX__SAMPLE, alpha, sigma, x, x0, count);
+        dfx__predict_noise(eps, DFX__SAMPLE, sqrtf(a), sqrtf(1 - a), x, x0, count);
 
-    float added = (float)c->eta * deviation(a, before);
+    float added = (float)c->eta * sqrtf(dfx__posterior_variance(a, before));
     float keep = sqrtf(before), direction = sqrtf(1 - before - added * added);
-    for (size_t k = 0; k < count; k++)
-        x[k] = keep * x0[k] + direction * eps[k];
-    for (size_t k = 0; k < count && c->eta > 0; k++)
-        x[k] += added * drawn[k];
+    dfx__mix(x, keep, x0, direction, eps, count);
+    if (c->eta > 0)
+        dfx__mix(x, 1, x, added, drawn, count);
     return DFX_OK;
 }
 
-static const dfx__short_name names[] = { { "ddim", "" }, { NULL, NULL } };
+static const dfx_scheduler_name names[] = {
+    { "ddim", "" },
+    { "DDIMParallelScheduler", "" }, /* the same steps, which diffusers can take side by side */
+    { NULL, NULL },
+};
 
 const dfx__scheduler_type dfx__ddim = {
     .class_name = "DDIMScheduler",
     .names = names,
+    .when = "few steps that a seed repeats exactly; the classic for image to image and inversion",
     .keys = DFX__BETA_KEYS DFX__THRESHOLD_KEYS
     "clip_sample=true,clip_sample_range=1,set_alpha_to_one=true,timestep_spacing=leading,"
     "rescale_betas_zero_snr=false,",
     .call_keys = "eta=0,use_clipped_model_output=false",
     .predictions = 1 << DFX__EPSILON | 1 << DFX__SAMPLE | 1 << DFX__V_PREDICTION,
     .init = dfx__make_alphas,
-    .plan = plan,
+    .plan = dfx__plan_timesteps,
     .step = step,
     .noise_level = dfx__alpha_noise_level,
 };

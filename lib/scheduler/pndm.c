@@ -1,5 +1,6 @@
 /* pndm.c - pseudo numerical methods (Liu et al. 2022): Runge-Kutta steps first, then linear
  * multistep; or, with skip_prk_steps, the multistep alone as Stable Diffusion's PLMS has it. */
+#include "scheduler/adams_bashforth.h"
 #include "scheduler/scheduler.h"
 
 #include "core/status.h"
@@ -8,7 +9,7 @@
 #include <string.h>
 
 enum {
-    ORDER = 4,
+    ORDER = DFX__ADAMS_BASHFORTH_MOST,
     PRK_CALLS = 12, /* three Runge-Kutta steps of four calls */
     SAVED = ORDER,  /* buffer: the sample that a step starts from */
     SUM = ORDER + 1 /* buffer: the Runge-Kutta sum of outputs, or the multistep one */
@@ -93,25 +94,6 @@ static void step_prk(dfx_scheduler *s, int i, const float *output, float *x, siz
     transfer(s, (int)s->timesteps[s->taken / 4 * 4], to, saved, output, x, count);
 }
 
-/* The Adams-Bashforth sum of the `known` last outputs, the newest first. */
-static void multistep_sum(float *const e[ORDER], int known, float *sum, size_t count)
-{
-    for (size_t k = 0; k < count; k++)
-        switch (known) {
-        case 1:
-            sum[k] = e[0][k];
-            break;
-        case 2:
-            sum[k] = (3 * e[0][k] - e[1][k]) / 2;
-            break;
-        case 3:
-            sum[k] = (23 * e[0][k] - 16 * e[1][k] + 5 * e[2][k]) / 12;
-            break;
-        default:
-            sum[k] = (1.0f / 24) * (55 * e[0][k] - 59 * e[1][k] + 37 * e[2][k] - 9 * e[3][k]);
-        }
-}
-
 /* The second call: the first step again from its start, with the mean of both outputs. */
 static void step_again(dfx_scheduler *s, int i, const float *output, float *x, size_t count)
 {
@@ -132,7 +114,7 @@ static void step_plms(dfx_scheduler *s, int i, const float *output, float *x, si
         known = 1;
         memcpy(s->buffer[SAVED], x, count * sizeof *x);
     }
-    multistep_sum(s->buffer, known, s->buffer[SUM], count);
+    dfx__adams_bashforth(s->buffer, known, s->buffer[SUM], count);
     transfer(s, t, to, x, s->buffer[SUM], x, count);
 }
 
@@ -151,7 +133,7 @@ static dfx_status step(dfx_scheduler *s, int i, const float *model_output, float
     return DFX_OK;
 }
 
-static const dfx__short_name names[] = {
+static const dfx_scheduler_name names[] = {
     { "pndm", "" },
     { "plms", "skip_prk_steps=true" },
     { NULL, NULL },
@@ -160,6 +142,7 @@ static const dfx__short_name names[] = {
 const dfx__scheduler_type dfx__pndm = {
     .class_name = "PNDMScheduler",
     .names = names,
+    .when = "Stable Diffusion 1's own (as plms); n + 1 calls of the model",
     .keys = DFX__BETA_KEYS "skip_prk_steps=false,set_alpha_to_one=false,timestep_spacing=leading,",
     .call_keys = "",
     .predictions = 1 << DFX__EPSILON | 1 << DFX__V_PREDICTION,

@@ -13,6 +13,7 @@ void dfx__predict_x0(float *x0, int prediction, float alpha, float sigma, const 
             x0[k] = (x[k] - sigma * model_output[k]) / alpha;
         break;
     case DFX__V_PREDICTION:
+    case DFX__TRIGFLOW:
         for (size_t k = 0; k < count; k++)
             x0[k] = alpha * x[k] - sigma * model_output[k];
         break;
@@ -40,6 +41,20 @@ void dfx__predict_noise(float *noise, int prediction, float alpha, float sigma, 
         for (size_t k = 0; k < count; k++)
             noise[k] = (x[k] - alpha * model_output[k]) / sigma;
     }
+}
+
+void dfx__predict(float *x0, float *noise, int prediction, float a, const float *x,
+                  const float *model_output, size_t count)
+{
+    float alpha = sqrtf(a), sigma = sqrtf(1 - a);
+    dfx__predict_x0(x0, prediction, alpha, sigma, x, model_output, count);
+    dfx__predict_noise(noise, prediction, alpha, sigma, x, model_output, count);
+}
+
+void dfx__mix(float *x, float of_a, const float *a, float of_b, const float *b, size_t count)
+{
+    for (size_t k = 0; k < count; k++)
+        x[k] = of_a * a[k] + of_b * b[k];
 }
 
 /* The bits of |x|: they are in the order of the magnitudes. */
@@ -113,4 +128,12 @@ void dfx__clip(const dfx__scheduler_config *c, float *x0, size_t count)
     float range = (float)c->clip_sample_range;
     for (size_t k = 0; k < count; k++)
         x0[k] = clamp(x0[k], -range, range);
+}
+
+void dfx__bound(const dfx__scheduler_config *c, float *x0, size_t batch, size_t n)
+{
+    if (c->thresholding)
+        dfx__threshold(c, x0, batch, n);
+    else if (c->clip_sample)
+        dfx__clip(c, x0, batch * n);
 }

@@ -1,5 +1,5 @@
 /* scheduler.c - opens a scheduler by its class, and the public functions around the class's row. */
-#include "scheduler/scheduler.h"
+#include "scheduler/list.h"
 
 #include "core/file.h"
 #include "core/json.h"
@@ -7,57 +7,8 @@
 #include "core/status.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Every scheduler there is. */
-static const dfx__scheduler_type *const types[] = {
-    &dfx__ddim,
-    &dfx__pndm,
-    &dfx__euler,
-    &dfx__dpmsolver_multistep,
-};
-enum { TYPE_COUNT = sizeof types / sizeof *types };
-
-/* The class of that name or short name; *preset receives the short name's keys. */
-static const dfx__scheduler_type *find_type(const char *name, size_t length, const char **preset)
-{
-    *preset = "";
-    if (length > 4 && memcmp(name, "Flax", 4) == 0)
-        name += 4, length -= 4;
-    for (int i = 0; i < TYPE_COUNT; i++) {
-        const dfx__scheduler_type *t = types[i];
-        if (strlen(t->class_name) == length && memcmp(t->class_name, name, length) == 0)
-            return t;
-        for (const dfx__short_name *s = t->names; s->name; s++)
-            if (strlen(s->name) == length && memcmp(s->name, name, length) == 0) {
-                *preset = s->keys;
-                return t;
-            }
-    }
-    return NULL;
-}
-
-/* Adds ", WORD" to a list that is cut where it is full. */
-static void append(char *list, size_t size, const char *before, const char *word)
-{
-    size_t used = strlen(list);
-    snprintf(list + used, size - used, "%s%s", before, word);
-}
-
-static dfx_status fail_unknown_class(const char *name, size_t length)
-{
-    char list[768] = "";
-    for (int i = 0; i < TYPE_COUNT; i++) {
-        append(list, sizeof list, i ? ", " : "", types[i]->class_name);
-        for (const dfx__short_name *s = types[i]->names; s->name; s++)
-            append(list, sizeof list, s == types[i]->names ? " (" : ", ", s->name);
-        append(list, sizeof list, "", ")");
-    }
-    return dfx__fail(DFX_ERROR_UNSUPPORTED, "scheduler '%.*s' is not supported; there is %s",
-                     (int)(length < 80 ? length : 80), name, list);
-}
 
 static dfx_status read_config(json_object **out, const char *path)
 {
@@ -91,11 +42,9 @@ static dfx_status build(dfx_scheduler *s, json_object *file, const char *path, c
             return dfx__fail(DFX_ERROR_FORMAT, "%s: _class_name must be a scheduler's name", path);
         length = strlen(name);
     }
-    s->type = find_type(name, length, &preset);
-    if (!s->type) {
-        dfx_status status = fail_unknown_class(name, length);
-        return choice ? status : dfx__fail_in(status, "%s", path);
-    }
+    s->type = dfx__find_scheduler(name, length, &preset);
+    if (!s->type)
+        return choice ? DFX_ERROR_UNSUPPORTED : dfx__fail_in(DFX_ERROR_UNSUPPORTED, "%s", path);
     DFX__TRY(dfx__scheduler_config_defaults(&s->config, s->type));
     if (file)
         DFX__TRY(dfx__scheduler_config_from_file(&s->config, s->type, file, path));
@@ -127,6 +76,8 @@ static void free_buffers(dfx_scheduler *s)
 {
     for (int i = 0; i < s->buffers; i++)
         free(s->buffer[i]);
+    free(s->mean);
+    s->mean = NULL;
     s->buffers = 0;
 }
 
@@ -136,11 +87,16 @@ void dfx_scheduler_free(dfx_scheduler *s)
         return;
     free_buffers(s);
     dfx__scheduler_config_free(&s->config);
+    free(s->betas);
     free(s->alphas_cumprod);
     free(s->train_sigmas);
     free(s->log_train_sigmas);
     free(s->timesteps);
     free(s->sigmas);
+    free(s->extra);
+    free(s->state);
+    if (s->type && s->type->close)
+        s->type->close(s);
     free(s);
 }
 
@@ -149,16 +105,83 @@ const char *dfx_scheduler_class(const dfx_scheduler *s)
     return s->type->class_name;
 }
 
-dfx_status dfx_scheduler_set_timesteps(dfx_scheduler *s, int n)
+/* A run from its start. */
+static dfx_status start(dfx_scheduler *s, int n)
 {
     s->calls = s->sigma_count = s->taken = 0;
-    if (n < 1 || n > s->config.num_train_timesteps)
-        return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "%d steps: must be from 1 to the model's %d training timesteps", n,
-                         s->config.num_train_timesteps);
     s->steps = n;
     s->init_noise_sigma = 1;
+    free(s->state);
+    s->state = NULL;
+    if (s->type->state_size && !(s->state = dfx__alloc(1, s->type->state_size)))
+        return dfx__no_memory();
     return dfx__make_schedule(s);
+}
+
+/* n steps of the lists that the choice has. */
+static dfx_status take_lists(dfx_scheduler *s, int n)
+{
+    const dfx__floats *timesteps = &s->config.timesteps, *sigmas = &s->config.sigmas;
+    int count = timesteps->values ? timesteps->count : sigmas->count;
+    if (timesteps->values && sigmas->values && timesteps->count != sigmas->count)
+        return dfx__refuse(s, "timesteps and sigmas must be as many");
+    DFX__TRY(dfx_scheduler_set_custom(s, timesteps->values, sigmas->values, count));
+    if (s->steps == n)
+        return DFX_OK;
+    s->calls = s->sigma_count = 0;
+    return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: %s lists %d steps, not %d: ask for %d",
+                     s->type->class_name, timesteps->values ? "timesteps" : "sigmas", s->steps, n,
+                     s->steps);
+}
+
+dfx_status dfx_scheduler_set_timesteps(dfx_scheduler *s, int n)
+{
+    if (s->config.timesteps.values || s->config.sigmas.values)
+        return take_lists(s, n);
+    int most = s->type->any_steps ? DFX__MAX_TRAIN_TIMESTEPS : s->config.num_train_timesteps;
+    s->calls = s->sigma_count = s->taken = 0;
+    if (n < 1 || n > most)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "%d steps: must be from 1 to %s%d%s", n,
+                         s->type->any_steps ? "" : "the model's ", most,
+                         s->type->any_steps ? "" : " training timesteps");
+    return start(s, n);
+}
+
+static dfx_status check_list(const float *values, int n, const char *what)
+{
+    for (int i = 0; values && i < n; i++)
+        if (!isfinite(values[i]) || values[i] < 0)
+            return dfx__fail(DFX_ERROR_ARGUMENT, "custom %s %d is %g: it must be 0 or more", what,
+                             i, values[i]);
+    return DFX_OK;
+}
+
+dfx_status dfx_scheduler_set_custom(dfx_scheduler *s, const float *timesteps, const float *sigmas,
+                                    int n)
+{
+    unsigned takes = s->type->custom;
+    const char *wrong = NULL;
+    s->calls = s->sigma_count = s->taken = 0;
+    if (!timesteps && !sigmas)
+        wrong = "a custom schedule needs timesteps or sigmas";
+    else if (timesteps && !(takes & DFX__TIMESTEPS))
+        wrong =
+            "takes no timesteps of the caller's: choose another scheduler, or a number of steps";
+    else if (sigmas && !(takes & DFX__SIGMAS))
+        wrong = "takes no sigmas of the caller's: choose another scheduler, or a number of steps";
+    else if (timesteps && sigmas && !(takes & DFX__BOTH_LISTS))
+        wrong = "takes timesteps or sigmas of the caller's, not both";
+    DFX__TRY(dfx__refuse(s, wrong));
+    if (n < 1 || n > DFX__MAX_TRAIN_TIMESTEPS)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "a custom schedule of %d: must be from 1 to %d", n,
+                         DFX__MAX_TRAIN_TIMESTEPS);
+    DFX__TRY(check_list(timesteps, n, "timestep"));
+    DFX__TRY(check_list(sigmas, n, "sigma"));
+    s->custom_timesteps = timesteps;
+    s->custom_sigmas = sigmas;
+    dfx_status status = start(s, n);
+    s->custom_timesteps = s->custom_sigmas = NULL;
+    return status;
 }
 
 int dfx_scheduler_calls(const dfx_scheduler *s)
@@ -182,12 +205,29 @@ float dfx_scheduler_init_noise_sigma(const dfx_scheduler *s)
     return s->init_noise_sigma;
 }
 
+int dfx_scheduler_output_parts(const dfx_scheduler *s)
+{
+    const dfx__scheduler_config *c = &s->config;
+    int looks = s->type->variance == DFX__TAKES_VARIANCE ||
+                (s->type->variance == DFX__DROPS_VARIANCE && c->prediction_type == DFX__EPSILON);
+    return looks && c->variance_type >= DFX__LEARNED ? 2 : 1;
+}
+
 void dfx_scheduler_scale_model_input(const dfx_scheduler *s, int i, const float *x, float *out,
                                      size_t batch, size_t n)
 {
+    if (s->type->scale_model_input) {
+        s->type->scale_model_input(s, i, x, out, batch, n);
+        return;
+    }
     float divisor = s->type->input_divisor ? s->type->input_divisor(s, i) : 1;
     for (size_t k = 0; k < batch * n; k++)
         out[k] = x[k] / divisor;
+}
+
+void dfx_scheduler_set_generator(dfx_scheduler *s, dfx_rng *rng)
+{
+    s->rng = rng;
 }
 
 /* The first step tells how large a sample is. */
@@ -204,6 +244,16 @@ static dfx_status take_size(dfx_scheduler *s, size_t elements)
     return DFX_OK;
 }
 
+dfx_status dfx__take_mean(dfx_scheduler *s, const float **output, size_t batch, size_t n)
+{
+    if (!s->mean && !(s->mean = dfx__alloc(s->elements, sizeof *s->mean)))
+        return dfx__no_memory();
+    for (size_t b = 0; b < batch; b++)
+        memcpy(s->mean + b * n, *output + 2 * b * n, n * sizeof *s->mean);
+    *output = s->mean;
+    return DFX_OK;
+}
+
 dfx_status dfx_scheduler_step(dfx_scheduler *s, int i, const float *model_output, float *x,
                               size_t batch, size_t n, dfx_noise_function *noise, void *user)
 {
@@ -214,6 +264,8 @@ dfx_status dfx_scheduler_step(dfx_scheduler *s, int i, const float *model_output
                          "step %d: call %d is next; set_timesteps starts a schedule again", i,
                          s->next);
     DFX__TRY(take_size(s, batch * n));
+    if (s->type->variance == DFX__DROPS_VARIANCE && dfx_scheduler_output_parts(s) == 2)
+        DFX__TRY(dfx__take_mean(s, &model_output, batch, n));
     DFX__TRY(s->type->step(s, i, model_output, x, batch, n, noise, user));
     s->taken++;
     s->next = i + 1;
@@ -227,6 +279,13 @@ void dfx_scheduler_add_noise(const dfx_scheduler *s, int i, const float *x0, con
     s->type->noise_level(s, i, &alpha, &sigma);
     for (size_t k = 0; k < batch * n; k++)
         out[k] = alpha * x0[k] + sigma * noise[k];
+}
+
+dfx_status dfx__refuse(const dfx_scheduler *s, const char *wrong)
+{
+    if (!wrong)
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: %s", s->type->class_name, wrong);
 }
 
 dfx_status dfx__reserve(dfx_scheduler *s, int count)

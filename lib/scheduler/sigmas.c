@@ -1,6 +1,6 @@
 /* sigmas.c - noise levels of the sigma solvers: over training timesteps, and the ways to space
  * them. As in diffusers the table is f32 and what is computed from it is double. */
-#include "scheduler/scheduler.h"
+#include "scheduler/flow.h"
 
 #include "core/memory.h"
 #include "core/status.h"
@@ -37,10 +37,11 @@ double dfx__sigma_at(const dfx_scheduler *s, double t)
     return t == i ? low : (high - low) * (t - i) + low;
 }
 
-/* The last timestep whose log sigma is not above; the first one when there is none. */
+/* The last timestep but one at most whose log sigma is not above; the first one when there is none.
+ */
 static int find_timestep(const dfx_scheduler *s, double log_sigma)
 {
-    int low = 0, high = s->train - 1;
+    int low = 0, high = s->train - 2;
     while (low < high) {
         int middle = low + (high - low + 1) / 2;
         if (log_sigma >= s->log_train_sigmas[middle])
@@ -53,16 +54,26 @@ static int find_timestep(const dfx_scheduler *s, double log_sigma)
 
 double dfx__sigma_to_timestep(const dfx_scheduler *s, double sigma)
 {
+    double log_sigma = log(fmax(sigma, 1e-10));
     if (s->train < 2)
         return 0;
-    double log_sigma = log(fmax(sigma, 1e-10));
     int i = find_timestep(s, log_sigma);
-    if (i > s->train - 2)
-        i = s->train - 2;
     float low = s->log_train_sigmas[i], high = s->log_train_sigmas[i + 1];
     double w = (low - log_sigma) / (low - high);
     w = w < 0 ? 0 : w > 1 ? 1 : w;
     return (1 - w) * i + w * (i + 1);
+}
+
+float dfx__sigma_to_timestep_f32(const dfx_scheduler *s, float sigma)
+{
+    float log_sigma = logf(fmaxf(sigma, 1e-10f));
+    if (s->train < 2)
+        return 0;
+    int i = find_timestep(s, log_sigma);
+    float low = s->log_train_sigmas[i], high = s->log_train_sigmas[i + 1];
+    float w = (low - log_sigma) / (low - high);
+    w = w < 0 ? 0 : w > 1 ? 1 : w;
+    return (1 - w) * (float)i + w * (float)(i + 1);
 }
 
 double dfx__last_sigma(const dfx_scheduler *s)
@@ -70,10 +81,17 @@ double dfx__last_sigma(const dfx_scheduler *s)
     return s->config.final_sigmas_type == DFX__FINAL_ZERO ? 0 : s->train_sigmas[0];
 }
 
-/* numpy.linspace(from, to, n)[i] */
-static double linspace(double from, double to, int n, int i)
+double dfx__linspace(double from, double to, int n, int i)
 {
     return n > 1 && i == n - 1 ? to : n > 1 ? i * ((to - from) / (n - 1)) + from : from;
+}
+
+dfx_status dfx__check_sigma_range(dfx_scheduler *s)
+{
+    const dfx__scheduler_config *c = &s->config;
+    int in_range = c->sigma_min > 0 && c->sigma_max > c->sigma_min; /* either may be null */
+    return dfx__refuse(s, in_range ? NULL
+                                   : "sigma_min must be above 0, and sigma_max above sigma_min");
 }
 
 dfx__ramp dfx__which_ramp(const dfx__scheduler_config *c)
@@ -92,8 +110,20 @@ dfx__ramp dfx__which_ramp(const dfx__scheduler_config *c)
 static double flow_sigma(const dfx__scheduler_config *c, int n, int i)
 {
     double shift = isnan(c->mu) ? c->flow_shift : exp(c->mu);
-    double sigma = 1 - linspace(1, 1.0 / c->num_train_timesteps, n + 1, n - i);
-    return shift * sigma / (1 + (shift - 1) * sigma);
+    return dfx__shift_sigma(shift, 1 - dfx__linspace(1, 1.0 / c->num_train_timesteps, n + 1, n - i),
+                            0);
+}
+
+static double lu_sigma(const dfx_scheduler *s, double part)
+{
+    double most = s->log_train_sigmas[s->train - 1], least = s->log_train_sigmas[0];
+    return exp(most + part * (least - most));
+}
+
+double dfx__karras(double most, double least, double rho, double part)
+{
+    double most_root = pow(most, 1 / rho), least_root = pow(least, 1 / rho);
+    return pow(most_root + part * (least_root - most_root), rho);
 }
 
 void dfx__ramp_sigmas(const dfx_scheduler *s, dfx__ramp ramp, double first, double last, int n,
@@ -103,19 +133,41 @@ void dfx__ramp_sigmas(const dfx_scheduler *s, dfx__ramp ramp, double first, doub
     const double rho = 7, a = 0.6;
     double most = isnan(c->sigma_max) ? first : c->sigma_max;
     double least = isnan(c->sigma_min) ? last : c->sigma_min;
-    double most_root = pow(most, 1 / rho), least_root = pow(least, 1 / rho);
-    double most_log = s->log_train_sigmas[s->train - 1], least_log = s->log_train_sigmas[0];
     for (int i = 0; i < n; i++) {
-        double part = linspace(0, 1, n, i);
+        double part = dfx__linspace(0, 1, n, i);
         if (ramp == DFX__KARRAS)
-            sigmas[i] = pow(most_root + part * (least_root - most_root), rho);
+            sigmas[i] = dfx__karras(most, least, rho, part);
         else if (ramp == DFX__LU)
-            sigmas[i] = exp(most_log + part * (least_log - most_log));
+            sigmas[i] = lu_sigma(s, part);
         else if (ramp == DFX__EXPONENTIAL)
-            sigmas[i] = exp(linspace(log(most), log(least), n, i));
+            sigmas[i] = exp(dfx__linspace(log(most), log(least), n, i));
         else if (ramp == DFX__BETA)
             sigmas[i] = least + dfx__beta_quantile(1 - part, a) * (most - least);
         else
             sigmas[i] = flow_sigma(c, n, i);
     }
+}
+
+/* How much larger than sigma the noise is made. */
+static float churn(const dfx_scheduler *s, float sigma)
+{
+    const dfx__scheduler_config *c = &s->config;
+    if (!(sigma >= (float)c->s_tmin && sigma <= (float)c->s_tmax))
+        return 0;
+    return (float)fmin(c->s_churn / (s->sigma_count - 1), sqrt(2) - 1);
+}
+
+dfx_status dfx__churn(const dfx_scheduler *s, float sigma, float *drawn, float *x,
+                      dfx_noise_function *noise, void *user, float *sigma_hat)
+{
+    float gamma = churn(s, sigma);
+    *sigma_hat = sigma * (gamma + 1);
+    if (!(gamma > 0))
+        return DFX_OK;
+    DFX__TRY(dfx__draw(s, noise, user, drawn));
+    float s_noise = (float)s->config.s_noise;
+    float added = sqrtf(*sigma_hat * *sigma_hat - sigma * sigma);
+    for (size_t k = 0; k < s->elements; k++)
+        x[k] += drawn[k] * s_noise * added;
+    return DFX_OK;
 }

@@ -32,7 +32,9 @@ CASES = {
         guidance_scale=2.5, num_images_per_prompt=2, height=40, width=56)),
     "dpm": ("DPMSolverMultistepScheduler", {}, dict(
         guidance_scale=2.5, height=72, width=104, negative_prompt="blue " * 40)),
+    "sde": ("DPMSolverSDEScheduler", {}, dict(guidance_scale=1.0)),
 }
+GLOBAL = ("sde",)  # this run draws all from torch's own generator, also its noise's seed
 GIVEN = ("pndm", "dpm")  # these runs are given their latents
 PROMPT, LONG_PROMPT = "a red apple", "red apple " * 30
 PICTURES = {"red_apple": "red apple", "cat_face": "cat face", "flag_japan": "flag: Japan",
@@ -54,7 +56,9 @@ def run(tensors, pipe, name, settings):
         embeds.append(values["prompt_embeds"])
         return values
 
-    image = pipe(num_inference_steps=STEPS, generator=torch.Generator("cpu").manual_seed(7),
+    torch.manual_seed(7)
+    generator = None if name in GLOBAL else torch.Generator("cpu").manual_seed(7)
+    image = pipe(num_inference_steps=STEPS, generator=generator,
                  output_type="pt", callback_on_step_end=keep,
                  callback_on_step_end_tensor_inputs=["latents", "prompt_embeds"], **settings).images
     copies = settings.get("num_images_per_prompt", 1)

@@ -1,0 +1,20 @@
+/* inspect_scheduler.h - what each key of a scheduler's config does. */
+#ifndef INSPECT_SCHEDULER_H
+#define INSPECT_SCHEDULER_H
+
+#include <json-c/json.h>
+
+/* Where the scheduler's config is: `path` itself, or the file of that folder; malloc'd. NULL when
+ * there is none. */
+char *scheduler_config_path(const char *path);
+
+/* What is wrong with a config, as malloc'd text; NULL when it opens. *code receives the exit
+ * status, for which a class that the library does not have is no failure. */
+char *scheduler_problem(const char *path, int *code);
+
+/* Prints a line for each key of the config, and for those that the class takes and it lacks. */
+void print_scheduler_keys(json_object *config);
+/* The same as an array. */
+json_object *scheduler_keys_json(json_object *config);
+
+#endif

@@ -30,19 +30,7 @@ void linear_vector(__global const T *restrict x, __global const W *restrict w,
         int output = column + part * N;
         __global const W *b = w + (size_t)output * PADDED(K);
         begin_sums(c0, c1, bias ? bias + output : bias, columns, sums);
-        if (IN_PLACE(K)) {
-            for (int k0 = 0; k0 < K; k0 += BLOCK)
-                MULTIPLY(min(BLOCK, K - k0), PLACED(a[r] + k0, k))
-        } else {
-            S stage[ROWS * STAGE];
-            for (int k0 = 0; k0 < K; k0 += STAGE) {
-                int n = min(STAGE, K - k0);
-#pragma unroll
-                for (int r = 0; r < ROWS; r++)
-                    load_row(stage + r * STAGE, a[r] + k0, n);
-                MULTIPLY(n, STAGED(stage + r * STAGE, k))
-            }
-        }
+        MULTIPLY_ROWS(K)
         end_sums(sums + part * ROWS * 32, c0, c1);
     }
     store_sums(y, sums, row, column, rows, columns, N, channels, add, activation, image_rows);

@@ -1,4 +1,5 @@
-/* panel.cl - what products with a weight in panels of 32 outputs share (linear.cl, conv2d.cl). */
+/* panel.cl - what products with a weight in panels of 32 outputs share (linear.cl, conv2d.cl,
+ * matmul.cl). */
 
 /* What follows the sums, as in dfx_epilogue; image_rows of the result share a line of channels. */
 #define EPILOGUE                                                                              \
@@ -99,6 +100,22 @@ static inline void load_row(S *to, __global const T *from, int n)
 }
 
 #endif
+
+/* Adds the products of rows a[ROWS] of n elements with the weight at b. */
+#define MULTIPLY_ROWS(n)                                                      \
+    if (IN_PLACE(n)) {                                                        \
+        for (int k0 = 0; k0 < (n); k0 += BLOCK)                               \
+            MULTIPLY(min(BLOCK, (n) - k0), PLACED(a[r] + k0, k))              \
+    } else {                                                                  \
+        S stage[ROWS * STAGE];                                                \
+        for (int k0 = 0; k0 < (n); k0 += STAGE) {                             \
+            int count = min(STAGE, (n) - k0);                                 \
+            _Pragma("unroll")                                                 \
+            for (int r = 0; r < ROWS; r++)                                    \
+                load_row(stage + r * STAGE, a[r] + k0, count);                \
+            MULTIPLY(count, STAGED(stage + r * STAGE, k))                     \
+        }                                                                     \
+    }
 
 /* The sums begin as the bias; `line` is room for 32. */
 static inline void begin_sums(float16 *c0, float16 *c1, __global const float *bias, int columns,

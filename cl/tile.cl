@@ -1,12 +1,13 @@
-/* tile.cl - what products with a weight in panels of 32 outputs share on every device
- * (linear_tiled.cl, conv2d_tiled.cl).
+/* tile.cl - what products in tiles share on every device: with a weight in panels of 32 outputs
+ * (linear_tiled.cl, conv2d_tiled.cl), and of two inputs (matmul_tiled.cl).
  *
  * A group of ITEMS_X x ITEMS_Y computes a tile, in steps of DEPTH elements of the sum that pass
  * through local memory; the loads are a step ahead of the products. A work-item computes ROWS x
  * COLUMNS numbers, as blocks of 4 x 4 that lie ITEMS_Y and ITEMS_X blocks apart: so neighbours read
  * neighbouring float4 from local memory. Groups number the tiles line by line in one dimension,
  * because some devices have few groups in the others. ALIGNED: rows of x and of the result have a
- * multiple of 4 elements. With GEGLU the second blocks of columns are the gates of the first. */
+ * multiple of 4 elements. With GEGLU the second blocks of columns are the gates of the first.
+ * B_IN_ROWS: the weight is not in lines of outputs, but in rows of elements as x. */
 
 #include "epilogue.cl"
 
@@ -15,9 +16,14 @@
 #define TILE_COLUMNS (ITEMS_X * COLUMNS)
 #define PARTS (COLUMNS / 4)
 
-/* In float4. One more from line to line of a: the stores of put_step use more banks. */
+/* In float4. One more from line to line of what comes in rows: the stores of put_step use more
+ * banks. */
 #define PITCH_A (TILE_ROWS / 4 + 1)
+#ifdef B_IN_ROWS
+#define PITCH_B (TILE_COLUMNS / 4 + 1)
+#else
 #define PITCH_B (TILE_COLUMNS / 4)
+#endif
 
 /* A work-item brings 4 elements of A_LOADS rows of x, and 4 columns of B_LOADS lines of the weight,
  * A_APART rows and B_APART lines from each other. */
@@ -136,22 +142,36 @@ static inline void load_weight(struct step *step, __global const W *columns, int
     }
 }
 
-/* A step into local memory, rows of x as columns, once nothing is read there any more. */
+/* 4 elements of a row as those of a column, whose lines are `pitch` apart. */
+static inline void put_column(__local float *to, int pitch, float4 v)
+{
+    to[0 * 4 * pitch] = v.s0;
+    to[1 * 4 * pitch] = v.s1;
+    to[2 * 4 * pitch] = v.s2;
+    to[3 * 4 * pitch] = v.s3;
+}
+
+/* A step into local memory, rows as columns, once nothing is read there any more. */
 static inline void put_step(__local float4 *a, __local float4 *b, const struct step *step)
 {
+    __local float *to_a = (__local float *)(a + load_element() * PITCH_A) + load_row();
+#ifdef B_IN_ROWS
+    __local float *to_b = (__local float *)(b + load_element() * PITCH_B) + load_row();
+#else
     int item = get_local_id(1) * ITEMS_X + get_local_id(0);
-    __local float *to = (__local float *)(a + load_element() * PITCH_A) + load_row();
+#endif
     barrier(CLK_LOCAL_MEM_FENCE);
 #pragma unroll
-    for (int l = 0; l < A_LOADS; l++) {
-        to[0 * 4 * PITCH_A + l * A_APART] = step->a[l].s0;
-        to[1 * 4 * PITCH_A + l * A_APART] = step->a[l].s1;
-        to[2 * 4 * PITCH_A + l * A_APART] = step->a[l].s2;
-        to[3 * 4 * PITCH_A + l * A_APART] = step->a[l].s3;
-    }
+    for (int l = 0; l < A_LOADS; l++)
+        put_column(to_a + l * A_APART, PITCH_A, step->a[l]);
 #pragma unroll
-    for (int l = 0; l < B_LOADS; l++)
+    for (int l = 0; l < B_LOADS; l++) {
+#ifdef B_IN_ROWS
+        put_column(to_b + l * A_APART, PITCH_B, step->b[l]);
+#else
         b[item + l * ITEMS] = step->b[l];
+#endif
+    }
     barrier(CLK_LOCAL_MEM_FENCE);
 }
 

@@ -63,6 +63,17 @@ DFX_API dfx_value *dfx_conv2d_then(dfx_value *x, dfx_value *weight, dfx_value *b
 DFX_API dfx_value *dfx_attention(dfx_value *q, dfx_value *k, dfx_value *v, int heads, float scale,
                                  int causal);
 
+/* Products of two computed values, for each image n and head h:
+ *   y[n, m, h, o] = scale sum over k of a[n, h, m, k] b[n, k, h, o]   (weights times values)
+ *   y[n, h, m, o] = scale sum over k of a[n, m, h, k] b[n, o, h, k]   (transpose_b: q k^T)
+ * One head has no dimension of its own; beside channels several are slices of them, as in
+ * dfx_attention.
+ *   heads 1   a [N, M, K]          b [N, K, O], transposed [N, O, K]   -> [N, M, O]
+ *   more      a [N, heads, M, K]   b [N, K, heads O]                   -> [N, M, heads O]
+ *             a [N, M, heads K]    b [N, O, heads K], transposed       -> [N, heads, M, O]
+ * b has a's type; one image of b is used for all of a. For a weight dfx_linear is faster. */
+DFX_API dfx_value *dfx_matmul(dfx_value *a, dfx_value *b, int heads, int transpose_b, float scale);
+
 /* Normalise groups of channels to mean 0 and variance 1, then scale and shift (Wu & He 2018).
  *   x      [N, H, W, C] or [N, T, C]
  *   scale  [C] or NULL for 1        shift  [C] or NULL for 0

@@ -10,17 +10,34 @@ int dfx__cl_has_gemm(void)
     return 1;
 }
 
+static cl_mem memory(const dfx__matrices *m)
+{
+    return ((dfx__cl_buffer *)m->place.buffer)->mem;
+}
+
+static size_t first(const dfx__matrices *m)
+{
+    return m->place.offset / sizeof(float) + m->at;
+}
+
 dfx_status dfx__cl_gemm(dfx__cl_device *d, const dfx__launch *l)
 {
-    const dfx__place *a = &l->gemm.a, *b = &l->gemm.b, *c = &l->gemm.c;
-    CLBlastStatusCode status = CLBlastSgemm(
-        CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeNo, l->gemm.m, l->gemm.n,
-        l->gemm.k, 1.0f, ((dfx__cl_buffer *)a->buffer)->mem, a->offset / sizeof(float), l->gemm.k,
-        ((dfx__cl_buffer *)b->buffer)->mem, b->offset / sizeof(float), l->gemm.n, l->gemm.beta,
-        ((dfx__cl_buffer *)c->buffer)->mem, c->offset / sizeof(float), l->gemm.n, &d->queue, NULL);
+    const dfx__products *g = &l->gemm;
+    const dfx__matrices *a = &g->a, *b = &g->b, *c = &g->c;
+    CLBlastTranspose transpose_b = g->transpose_b ? CLBlastTransposeYes : CLBlastTransposeNo;
+    CLBlastStatusCode status;
+    if (g->count == 1)
+        status = CLBlastSgemm(CLBlastLayoutRowMajor, CLBlastTransposeNo, transpose_b, g->m, g->n,
+                              g->k, g->scale, memory(a), first(a), a->line, memory(b), first(b),
+                              b->line, 0.0f, memory(c), first(c), c->line, &d->queue, NULL);
+    else
+        status = CLBlastSgemmStridedBatched(
+            CLBlastLayoutRowMajor, CLBlastTransposeNo, transpose_b, g->m, g->n, g->k, g->scale,
+            memory(a), first(a), a->line, a->next, memory(b), first(b), b->line, b->next, 0.0f,
+            memory(c), first(c), c->line, c->next, g->count, &d->queue, NULL);
     if (status != CLBlastSuccess)
-        return dfx__fail(DFX_ERROR_DEVICE, "CLBlastSgemm of %zu x %zu x %zu: error %d", l->gemm.m,
-                         l->gemm.n, l->gemm.k, (int)status);
+        return dfx__fail(DFX_ERROR_DEVICE, "CLBlast's GEMM of %zu times %zu x %zu x %zu: error %d",
+                         g->count, g->m, g->n, g->k, (int)status);
     return DFX_OK;
 }
 

@@ -149,6 +149,15 @@ static void add_pairs(const struct dfx__cpu_kernels *kernels, const dfx__panels_
     }
 }
 
+/* All sums of a task. */
+static void scale_sums(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
+                       workspace *w, const task *t)
+{
+    for (int s = 0; s < t->sums; s++)
+        for (int i = 0; i < t->tiles * kernels->rows * PANEL; i++)
+            w->acc[s][i] *= job->scale;
+}
+
 static void add_channels(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
                          workspace *w, const task *t, int sum)
 {
@@ -197,8 +206,8 @@ static void store(const struct dfx__cpu_kernels *kernels, const dfx__panels_job 
     size_t size = dfx_dtype_size(job->dtype), n = (size_t)columns_of(job, t->panel + panel);
     for (int i = 0; i < t->tiles; i++) {
         int first = i * kernels->rows, left = t->rows - first;
-        int64_t at = (t->row + first) * job->columns + (t->panel + panel) * PANEL;
-        kernels->store_tile((char *)job->out + (size_t)at * size, (size_t)job->columns,
+        int64_t at = (t->row + first) * job->stride + (t->panel + panel) * PANEL;
+        kernels->store_tile((char *)job->out + (size_t)at * size, (size_t)job->stride,
                             job->add ? (const char *)job->add + (size_t)at * size : NULL,
                             job->dtype, tile_of(kernels, w, panel * sums_of_panel(job), i),
                             left < kernels->rows ? left : kernels->rows, n);
@@ -217,6 +226,8 @@ static void do_task(const struct dfx__cpu_kernels *kernels, const dfx__panels_jo
             (job->pairs ? add_pairs : add_block)(kernels, job, w, t, tap, k,
                                                  (size_t)(job->k - k < block ? job->k - k : block));
     }
+    if (job->scale != 1)
+        scale_sums(kernels, job, w, t);
     for (int s = 0; job->channels && s < t->sums; s++)
         add_channels(kernels, job, w, t, s);
     for (int p = 0; p < t->panels; p++) {
@@ -226,7 +237,8 @@ static void do_task(const struct dfx__cpu_kernels *kernels, const dfx__panels_jo
 }
 
 /* Tiles and panels of a task: fewer where the tasks would not reach all threads. */
-static void task_size(task *t, const dfx__panels_job *job, int64_t tiles, int64_t panels)
+static void task_size(task *t, const dfx__panels_job *job, int64_t jobs, int64_t tiles,
+                      int64_t panels)
 {
     int64_t threads = 1, group = GROUP / sums_of_panel(job);
 #ifdef _OPENMP
@@ -234,9 +246,9 @@ static void task_size(task *t, const dfx__panels_job *job, int64_t tiles, int64_
 #endif
     t->tiles = tiles < STRIP ? (int)tiles : STRIP;
     t->panels = panels < group ? (int)panels : (int)group;
-    while (t->panels > 1 && (tiles / t->tiles) * (panels / t->panels) < 4 * threads)
+    while (t->panels > 1 && jobs * (tiles / t->tiles) * (panels / t->panels) < 4 * threads)
         t->panels--;
-    while (t->tiles > 1 && (tiles / t->tiles) * panels < 4 * threads)
+    while (t->tiles > 1 && jobs * (tiles / t->tiles) * panels < 4 * threads)
         t->tiles--;
 }
 
@@ -245,30 +257,40 @@ int dfx__cpu_takes_pairs(dfx_dtype dtype)
     return dtype == DFX_BF16 && dfx__cpu_kernels()->tile_pairs;
 }
 
-void dfx__cpu_panels(const dfx__panels_job *job)
+void dfx__locate_rows(const dfx__panels_job *job, const void **row, int64_t first, int count,
+                      int tap)
+{
+    size_t bytes = (size_t)job->user_stride * dfx_dtype_size(job->dtype);
+    (void)tap;
+    for (int i = 0; i < count; i++)
+        row[i] = (const char *)job->user + (size_t)(first + i) * bytes;
+}
+
+void dfx__cpu_panels(const dfx__panels_job *job, int64_t jobs)
 {
     const struct dfx__cpu_kernels *kernels = dfx__cpu_kernels();
     int64_t panels = (job->columns + PANEL - 1) / PANEL;
     int64_t tiles = (job->rows + kernels->rows - 1) / kernels->rows;
     task whole = { 0 };
-    task_size(&whole, job, tiles, panels);
+    task_size(&whole, job, jobs, tiles, panels);
     int64_t height = (int64_t)whole.tiles * kernels->rows;
 #pragma omp parallel
     {
         workspace w;
-#pragma omp for collapse(2) schedule(dynamic)
-        for (int64_t panel = 0; panel < panels; panel += whole.panels)
-            for (int64_t row = 0; row < job->rows; row += height) {
-                int64_t rows = job->rows - row, width = panels - panel;
-                task t = { row,
-                           panel,
-                           (int)(rows < height ? rows : height),
-                           0,
-                           (int)(width < whole.panels ? width : whole.panels),
-                           0 };
-                t.tiles = (t.rows + kernels->rows - 1) / kernels->rows;
-                t.sums = t.panels * sums_of_panel(job);
-                do_task(kernels, job, &w, &t);
-            }
+#pragma omp for collapse(3) schedule(dynamic)
+        for (int64_t j = 0; j < jobs; j++)
+            for (int64_t panel = 0; panel < panels; panel += whole.panels)
+                for (int64_t row = 0; row < job->rows; row += height) {
+                    int64_t rows = job->rows - row, width = panels - panel;
+                    task t = { row,
+                               panel,
+                               (int)(rows < height ? rows : height),
+                               0,
+                               (int)(width < whole.panels ? width : whole.panels),
+                               0 };
+                    t.tiles = (t.rows + kernels->rows - 1) / kernels->rows;
+                    t.sums = t.panels * sums_of_panel(job);
+                    do_task(kernels, &job[j], &w, &t);
+                }
     }
 }

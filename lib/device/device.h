@@ -29,6 +29,21 @@ typedef struct {
 
 enum { DFX__MAX_ARGS = 24, DFX__MAX_OPTIONS = 256 };
 
+/* Matrices of f32 in a place, as numbers of elements: where the first begins, from a row to the
+ * next, and from a matrix to the next. */
+typedef struct {
+    dfx__place place;
+    size_t at, line, next;
+} dfx__matrices;
+
+/* `count` products c [m, n] = scale a [m, k] b, with b [k, n] or transposed [n, k]. */
+typedef struct {
+    size_t count, m, n, k;
+    int transpose_b;
+    float scale;
+    dfx__matrices a, b, c;
+} dfx__products;
+
 /* One piece of work as an operator describes it; a device class takes the kinds that it can do. */
 typedef struct {
     enum { DFX__LAUNCH_KERNEL, DFX__LAUNCH_GEMM, DFX__LAUNCH_HOST } kind;
@@ -41,11 +56,7 @@ typedef struct {
             dfx__arg arg[DFX__MAX_ARGS];
             size_t global[3], local[3]; /* global sizes are rounded up to whole groups */
         } kernel;
-        struct { /* c[m, n] = a[m, k] b[k, n] + beta c, row-major f32, by CLBlast */
-            size_t m, n, k;
-            dfx__place a, b, c;
-            float beta;
-        } gemm;
+        dfx__products gemm;
         struct {
             void (*run)(void *data);
             void *data;

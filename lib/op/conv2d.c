@@ -231,7 +231,7 @@ static void multiply(const dfx_call *c, const dfx__host *h, int pairs)
     if (c->i[GROUPS] > 1)
         run_grouped(c, &job);
     else
-        dfx__cpu_panels(&job);
+        dfx__cpu_panels(&job, 1);
 }
 
 static void run(const dfx_call *c, const dfx__host *h)
@@ -291,7 +291,8 @@ static void launch_rows(const dfx_call *c, dfx__launches *l, const char *options
     const dfx_spec *x = &c->in[X]->spec, *out = &c->out->spec;
     dfx__kernel(l, "conv2d", "conv2d_vector", "-DROWS=%d%s", DFX__VECTOR_ROWS, options);
     common_args(c, l);
-    dfx__vector_grid(l, dfx__rows(out), out->dim[3], x->dim[3] * (int64_t)dfx_dtype_size(x->dtype));
+    dfx__vector_grid(l, 1, dfx__rows(out), out->dim[3],
+                     x->dim[3] * (int64_t)dfx_dtype_size(x->dtype));
 }
 
 static void launch_pairs(const dfx_call *c, dfx__launches *l)
@@ -323,13 +324,6 @@ static int takes_vector(const dfx_call *c, const dfx_device *d)
     return d->vector_width > 1 && c->i[GROUPS] == 1;
 }
 
-static int takes_direct(const dfx_call *c, const dfx_device *d)
-{
-    (void)c;
-    (void)d;
-    return DFX__LAST;
-}
-
 static int takes_clblast(const dfx_call *c, const dfx_device *d)
 {
     if (!d->has_gemm || c->out->spec.dtype != DFX_F32 || !dfx__conv2d_is_linear(c) ||
@@ -346,7 +340,7 @@ static const dfx__variant cl[] = {
     { "winograd", dfx__winograd_accepts, DFX__PANELS, dfx__winograd_scratch, dfx__winograd_launch,
       NULL },
     { "vector", takes_vector, DFX__PANELS, NULL, launch_vector, NULL } DFX__THEN_TILED,
-    { "direct", takes_direct, DFX__PANELS, NULL, launch_direct, NULL },
+    { "direct", dfx__takes_last, DFX__PANELS, NULL, launch_direct, NULL },
     { "clblast", takes_clblast, DFX__ROWS, NULL, dfx__linear_clblast, NULL },
     { 0 },
 };

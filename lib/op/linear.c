@@ -74,21 +74,14 @@ static double flops(const dfx_call *c)
     return 2.0 * (double)dfx__rows(&c->out->spec) * (double)dfx__elements(&c->in[WEIGHT]->spec);
 }
 
-static void locate(const dfx__panels_job *job, const void **row, int64_t first, int count, int tap)
-{
-    size_t bytes = (size_t)job->k * dfx_dtype_size(job->dtype);
-    (void)tap;
-    for (int i = 0; i < count; i++)
-        row[i] = (const char *)job->user + (size_t)(first + i) * bytes;
-}
-
 static void multiply(const dfx_call *c, const dfx__host *h, int pairs)
 {
     dfx__panels_job job = dfx__panels_job_of(c, h, pairs);
     job.taps = 1;
-    job.locate = locate;
+    job.locate = dfx__locate_rows;
     job.user = h->in[X];
-    dfx__cpu_panels(&job);
+    job.user_stride = job.k;
+    dfx__cpu_panels(&job, 1);
 }
 
 static void run(const dfx_call *c, const dfx__host *h)
@@ -123,7 +116,8 @@ static void common_args(const dfx_call *c, dfx__launches *l)
     dfx__arg_int(l, dfx__channels(&c->in[X]->spec));
 }
 
-void dfx__vector_grid(dfx__launches *l, int64_t rows, int64_t columns, int64_t bytes)
+void dfx__vector_grid(dfx__launches *l, int64_t products, int64_t rows, int64_t columns,
+                      int64_t bytes)
 {
     int64_t tiles = (rows + DFX__VECTOR_ROWS - 1) / DFX__VECTOR_ROWS;
     int64_t block = DFX__VECTOR_CACHE / (bytes * DFX__VECTOR_ROWS);
@@ -131,8 +125,8 @@ void dfx__vector_grid(dfx__launches *l, int64_t rows, int64_t columns, int64_t b
         block = 1;
     if (block > tiles)
         block = tiles;
-    dfx__grid(l, block, (columns + DFX__PANEL - 1) / DFX__PANEL, (tiles + block - 1) / block, 1, 1,
-              1);
+    dfx__grid(l, block, (columns + DFX__PANEL - 1) / DFX__PANEL,
+              products * ((tiles + block - 1) / block), 1, 1, 1);
 }
 
 void dfx__linear_vector(const dfx_call *c, dfx__launches *l, const char *options)
@@ -141,14 +135,23 @@ void dfx__linear_vector(const dfx_call *c, dfx__launches *l, const char *options
     dfx__kernel(l, "linear", "linear_vector", "-DROWS=%d%s", DFX__VECTOR_ROWS, options);
     common_args(c, l);
     dfx__arg_epilogue(l);
-    dfx__vector_grid(l, dfx__rows(&c->out->spec), dfx__channels(&c->out->spec),
+    dfx__vector_grid(l, 1, dfx__rows(&c->out->spec), dfx__channels(&c->out->spec),
                      k * (int64_t)dfx_dtype_size(c->out->spec.dtype));
 }
 
 void dfx__linear_clblast(const dfx_call *c, dfx__launches *l)
 {
     int64_t m = dfx__rows(&c->out->spec), n = dfx__channels(&c->out->spec);
-    dfx__gemm(l, X, WEIGHT, m, n, dfx__channels(&c->in[X]->spec));
+    int64_t k = dfx__channels(&c->in[X]->spec);
+    dfx__gemm(l, X, WEIGHT,
+              (dfx__products){ .count = 1,
+                               .m = (size_t)m,
+                               .n = (size_t)n,
+                               .k = (size_t)k,
+                               .scale = 1,
+                               .a.line = (size_t)k,
+                               .b.line = (size_t)n,
+                               .c.line = (size_t)n });
     if (!c->in[BIAS])
         return;
     dfx__kernel(l, "linear", "linear_bias", "%s", "");
@@ -193,13 +196,6 @@ static int takes_vector(const dfx_call *c, const dfx_device *d)
     return d->vector_width > 1;
 }
 
-static int takes_direct(const dfx_call *c, const dfx_device *d)
-{
-    (void)c;
-    (void)d;
-    return DFX__LAST;
-}
-
 static int takes_clblast(const dfx_call *c, const dfx_device *d)
 {
     if (!d->has_gemm || c->out->spec.dtype != DFX_F32 || dfx__has_epilogue(c))
@@ -210,7 +206,7 @@ static int takes_clblast(const dfx_call *c, const dfx_device *d)
 static const dfx__variant cl[] = {
     { "dot_bf16", takes_pairs, DFX__PANELS_PAIRS, NULL, launch_pairs, NULL },
     { "vector", takes_vector, DFX__PANELS, NULL, launch_vector, NULL } DFX__THEN_TILED,
-    { "direct", takes_direct, DFX__PANELS, NULL, launch_direct, NULL },
+    { "direct", dfx__takes_last, DFX__PANELS, NULL, launch_direct, NULL },
     { "clblast", takes_clblast, DFX__ROWS, NULL, dfx__linear_clblast, NULL },
     { 0 },
 };

@@ -18,8 +18,9 @@ enum {
 int dfx__takes_pairs(const dfx_call *c);
 
 /* The grid of a vector kernel: tiles of rows, panels, and blocks of tiles whose rows (of `bytes`
- * each) fit into the cache. */
-void dfx__vector_grid(struct dfx__launches *l, int64_t rows, int64_t columns, int64_t bytes);
+ * each) fit into the cache, of all products. */
+void dfx__vector_grid(struct dfx__launches *l, int64_t products, int64_t rows, int64_t columns,
+                      int64_t bytes);
 
 /* The activation of a linear layer's or a convolution's call; whether it does more with its sums
  * than to add the bias; and rows of the result that share a line of channels. */

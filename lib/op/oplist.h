@@ -8,6 +8,7 @@
     X(linear)                                                                                      \
     X(conv2d)                                                                                      \
     X(attention)                                                                                   \
+    X(matmul)                                                                                      \
     X(group_norm)                                                                                  \
     X(layer_norm)                                                                                  \
     X(silu)                                                                                        \

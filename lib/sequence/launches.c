@@ -167,16 +167,14 @@ void dfx__grid(dfx__launches *l, int64_t gx, int64_t gy, int64_t gz, int lx, int
     newest->kernel.local[2] = (size_t)lz;
 }
 
-void dfx__gemm(dfx__launches *l, int a, int b, int64_t m, int64_t n, int64_t k)
+void dfx__gemm(dfx__launches *l, int a, int b, dfx__products products)
 {
     dfx__launch *newest = l->status == DFX_OK ? add_launch(l) : NULL;
     if (!newest)
         return;
     newest->kind = DFX__LAUNCH_GEMM;
-    newest->gemm.m = (size_t)m;
-    newest->gemm.n = (size_t)n;
-    newest->gemm.k = (size_t)k;
-    newest->gemm.a = input_place(l->call, a);
-    newest->gemm.b = input_place(l->call, b);
-    newest->gemm.c = l->call->out->root->place;
+    newest->gemm = products;
+    newest->gemm.a.place = input_place(l->call, a);
+    newest->gemm.b.place = input_place(l->call, b);
+    newest->gemm.c.place = l->call->out->root->place;
 }

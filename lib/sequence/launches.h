@@ -27,7 +27,8 @@ void dfx__arg_float(dfx__launches *l, float value);
 /* Sizes of the grid in work-items (rounded up to whole groups) and of a group. */
 void dfx__grid(dfx__launches *l, int64_t gx, int64_t gy, int64_t gz, int lx, int ly, int lz);
 
-/* A new launch: result [m, n] = input a [m, k] times constant b in DFX__ROWS [k, n], by CLBlast. */
-void dfx__gemm(dfx__launches *l, int a, int b, int64_t m, int64_t n, int64_t k);
+/* A new launch: products of inputs a and b into the result by CLBlast; fills in where they lie. A
+ * constant is in DFX__ROWS. */
+void dfx__gemm(dfx__launches *l, int a, int b, dfx__products products);
 
 #endif

@@ -89,7 +89,8 @@ struct dfx_op {
     const char *name;
     void (*infer)(dfx_call *c);         /* checks the inputs, sets out->spec */
     double (*flops)(const dfx_call *c); /* NULL: an operation for each element */
-    const dfx__variant *cpu; /* native: in order of preference; the last takes every call */
+    const dfx__variant *cpu; /* native: in order of preference; the last is the reference, see
+                                dfx__variant_reference */
     const dfx__variant *cl;  /* OpenCL: in order of preference; ends with a nameless one */
     const dfx__case *cases;  /* ends with one without inputs */
     float
@@ -136,8 +137,8 @@ struct dfx_sequence {
     int prepared;
     dfx__buffer **arena;
     int arenas;
-    int check, time, separate; /* DFX_DEBUG */
-    int runs;                  /* begun so far */
+    int check, time, separate;         /* DFX_DEBUG */
+    int runs;                          /* begun so far */
     const struct dfx__variant *forced; /* by the selftest: of every call that it accepts */
     dfx_sequence_info info;
 };
@@ -164,8 +165,11 @@ int dfx__variant_list(const dfx__variant **way, const dfx_call *c);
 /* The first of them, or NULL. */
 const dfx__variant *dfx__variant_choose(const dfx_call *c);
 
-/* The variant with which the native CPU checks the others and any device: the plainest. */
+/* The variant with which the native CPU checks the others and any device: the plainest. It takes
+ * every call: its `accepts` is NULL, or dfx__takes_last, which says DFX__LAST, where it is too slow
+ * to be measured beside the others. */
 const dfx__variant *dfx__variant_reference(const dfx_op *op);
+int dfx__takes_last(const dfx_call *c, const dfx_device *d);
 
 /* Chooses the variants of all calls that have none: of several the fastest, as it was measured on
  * this device now or before (tune.c). NULL stays where there is none. */

@@ -19,6 +19,18 @@ static int asked_for(const dfx_op *op, const dfx__variant *v)
     return 0;
 }
 
+int dfx__takes_last(const dfx_call *c, const dfx_device *d)
+{
+    (void)c;
+    (void)d;
+    return DFX__LAST;
+}
+
+static int is_reference(const dfx__variant *v)
+{
+    return !v->accepts || v->accepts == dfx__takes_last;
+}
+
 int dfx__variant_list(const dfx__variant **way, const dfx_call *c)
 {
     const dfx_sequence *s = c->sequence;
@@ -34,7 +46,7 @@ int dfx__variant_list(const dfx__variant **way, const dfx_call *c)
             last = v;
         if (taken == 1 && ways < DFX__MAX_WAYS)
             way[ways++] = v;
-        if (is_native && !v->accepts)
+        if (is_native && is_reference(v))
             break;
     }
     if (ways == 0 && last)
@@ -51,7 +63,7 @@ const dfx__variant *dfx__variant_choose(const dfx_call *c)
 const dfx__variant *dfx__variant_reference(const dfx_op *op)
 {
     const dfx__variant *v = op->cpu;
-    while (v->accepts)
+    while (!is_reference(v))
         v++;
     return v;
 }

@@ -46,6 +46,25 @@ def attention(name, n, t, s, c, heads, causal=False):
     case(name, y.transpose(1, 2).flatten(2), q=q, k=k, v=v)
 
 
+def matmul(name, n, m, k, o, heads=1, transposed=False, batch=None, scale=1.0):
+    """batch: of b. Heads are slices of the channels of what is multiplied by rows, and of the result."""
+    batch = batch or n
+    a = random(n, heads, m, k)
+    b = random(batch, heads, o if transposed else k, k if transposed else o)
+    y = scale * (a.double() @ (b.mT if transposed else b).double()).float()
+
+    def joined(v):
+        return v.transpose(1, 2).flatten(2)
+
+    def apart(v):
+        return v if heads > 1 else v[:, 0]
+
+    if transposed:
+        case(name, apart(y), a=joined(a), b=joined(b))
+    else:
+        case(name, joined(y), a=apart(a), b=joined(b))
+
+
 def norms():
     x, scale, shift = random(2, 5, 3, 12) * 3 + 1, random(12), random(12)
     y = F.group_norm(x.permute(0, 3, 1, 2), 4, scale, shift, 1e-5)
@@ -134,4 +153,11 @@ pointwise()
 shapes()
 embeddings()
 fused()
+matmul("matmul", 2, 19, 43, 33, scale=0.125)
+matmul("matmul_transposed", 2, 19, 43, 33, transposed=True, scale=0.125)
+matmul("matmul_one_b", 3, 17, 24, 36, batch=1)
+matmul("matmul_scores", 2, 19, 20, 35, heads=3, transposed=True, scale=0.25)
+matmul("matmul_values", 2, 19, 35, 20, heads=3)
+matmul("matmul_scores_one_b", 2, 9, 15, 13, heads=2, transposed=True, batch=1, scale=-0.5)
+matmul("matmul_values_one_b", 2, 9, 13, 15, heads=2, batch=1, scale=-0.5)
 save_file(tensors, FILE)

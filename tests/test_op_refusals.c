@@ -1,0 +1,142 @@
+/* test_op_refusals.c - operators say what is wrong with a call that cannot be made. */
+#include "op_case.h"
+
+/* A call that cannot be made: the sequence keeps the reason, later calls do nothing. */
+static void test_refusal(dfx_device *device, const char *name, dfx_value *(*record)(void),
+                         const char *message)
+{
+    begin(name, device, DFX_F32);
+    dfx_value *y = dfx_silu(record());
+    ok(dfx_value_spec(y)->rank == 0, "%s: a wrong call has no result", name);
+    ok(dfx_sequence_prepare(now.sequence) == DFX_ERROR_ARGUMENT && strstr(dfx_error(), message),
+       "%s: %s", name, dfx_error());
+    dfx_sequence_free(now.sequence);
+}
+
+/* The bias in place of x. */
+static dfx_value *linear_misfit(void)
+{
+    return dfx_linear(in("bias"), constant("weight"), NULL);
+}
+
+static dfx_value *linear_no_constant(void)
+{
+    return dfx_linear(in("x"), in("weight"), NULL);
+}
+
+static dfx_value *conv2d_misfit(void)
+{
+    dfx_conv2d_options o = { .stride = 1, .dilation = 1, .groups = 2, 0, 0, 0, 0, 0, 0 };
+    return dfx_conv2d(in("x"), constant("weight"), NULL, &o);
+}
+
+static dfx_value *conv2d_too_large(void)
+{
+    dfx_conv2d_options o = { .stride = 1, .dilation = 5, .groups = 1, 0, 0, 0, 0, 0, 0 };
+    return dfx_conv2d(in("x"), constant("weight"), NULL, &o);
+}
+
+static dfx_value *conv2d_no_stride(void)
+{
+    dfx_conv2d_options o = { .stride = 0, .dilation = 1, .groups = 1, 0, 0, 0, 0, 0, 0 };
+    return dfx_conv2d(in("x"), constant("weight"), NULL, &o);
+}
+
+/* The bias's line in place of channels for each image. */
+static dfx_value *linear_wrong_channels(void)
+{
+    return dfx_linear_then(in("x"), constant("weight"), NULL,
+                           &(dfx_epilogue){ .channels = in("bias") });
+}
+
+static dfx_value *linear_wrong_add(void)
+{
+    return dfx_linear_then(in("x"), constant("weight"), NULL, &(dfx_epilogue){ .add = in("bias") });
+}
+
+static dfx_value *linear_constant_add(void)
+{
+    return dfx_linear_then(in("x"), constant("weight"), NULL,
+                           &(dfx_epilogue){ .add = constant("weight") });
+}
+
+static dfx_value *conv2d_geglu(void)
+{
+    return dfx_conv2d_then(in("x"), constant("weight"), NULL, NULL,
+                           &(dfx_epilogue){ .activation = DFX_GEGLU });
+}
+
+static dfx_value *conv2d_half_size(void)
+{
+    dfx_conv2d_options o = DFX_CONV2D_DEFAULT;
+    o.height = 18;
+    return dfx_conv2d(in("x"), constant("weight"), NULL, &o);
+}
+
+/* Values apart from the channels where there is one head. */
+static dfx_value *matmul_one_head(void)
+{
+    return dfx_matmul(in("a"), in("b"), 1, 0, 1);
+}
+
+static dfx_value *matmul_wrong_heads(void)
+{
+    return dfx_matmul(in("a"), in("b"), 7, 1, 1);
+}
+
+static dfx_value *matmul_no_heads(void)
+{
+    return dfx_matmul(in("a"), in("b"), 0, 1, 1);
+}
+
+static dfx_value *matmul_turned(void)
+{
+    return dfx_matmul(in("a"), in("b"), 1, 1, 1);
+}
+
+/* More of b than of a. */
+static dfx_value *matmul_many_b(void)
+{
+    return dfx_matmul(in("b"), in("a"), 2, 1, 1);
+}
+
+static dfx_value *matmul_mixed(void)
+{
+    return dfx_matmul(in("a"), dfx_cast(in("b"), DFX_F16), 1, 0, 1);
+}
+
+static dfx_value *matmul_no_b(void)
+{
+    return dfx_matmul(in("a"), NULL, 1, 0, 1);
+}
+
+int main(void)
+{
+    dfx_device *device;
+    if (dfx_tensors_open(&file, data("ops.safetensors")) != DFX_OK ||
+        dfx_device_open(&device, "cpu") != DFX_OK) {
+        printf("Bail out! %s\n", dfx_error());
+        return 99;
+    }
+    test_refusal(device, "linear", linear_misfit, "[33, 77] does not fit x [33]");
+    test_refusal(device, "linear", linear_no_constant, "no constant");
+    test_refusal(device, "conv2d", conv2d_misfit, "[33, 16, 3, 3] in 2 groups does not fit");
+    test_refusal(device, "conv2d", conv2d_too_large, "larger than x [1, 9, 7, 16]");
+    test_refusal(device, "conv2d", conv2d_no_stride, "stride 0");
+    test_refusal(device, "linear", linear_wrong_channels, "channels is [33], [2, 33] is needed");
+    test_refusal(device, "linear", linear_wrong_add, "add is [33], [2, 17, 33] is needed");
+    test_refusal(device, "linear", linear_constant_add, "add must not be a constant");
+    test_refusal(device, "conv2d", conv2d_geglu, "no activation");
+    test_refusal(device, "conv2d", conv2d_half_size, "9 x 7 cannot be resized to 18 x 0");
+    test_refusal(device, "matmul_values", matmul_one_head,
+                 "a [2, 3, 19, 35] and b [2, 35, 60] are not [N, M, K] and [N or 1, K, C]");
+    test_refusal(device, "matmul_scores", matmul_wrong_heads, "[N or 1, O, C] with 7 heads");
+    test_refusal(device, "matmul_scores", matmul_no_heads, "0 heads");
+    test_refusal(device, "matmul", matmul_turned, "a [2, 19, 43] and b [2, 43, 33] are not");
+    test_refusal(device, "matmul_scores_one_b", matmul_many_b, "a [1, 13, 30] and b [2, 9, 30]");
+    test_refusal(device, "matmul", matmul_mixed, "a is f32 and b f16");
+    test_refusal(device, "matmul", matmul_no_b, "b must be given");
+    dfx_device_free(device);
+    dfx_tensors_free(file);
+    return done();
+}

@@ -142,11 +142,9 @@ static inline void store_tile(sums c, EPILOGUE)
 #pragma unroll
         for (int n = 0; n < 4; n++) {
             int column = output_of(n, outputs);
-            __global float *at = to + (size_t)row * columns + column;
             if (row < rows && column < columns)
-                at[0] = c[m / 2][n][m % 2 * 2];
-            if (row < rows && column + 1 < columns)
-                at[1] = c[m / 2][n][m % 2 * 2 + 1];
+                vstore2((float2)(c[m / 2][n][m % 2 * 2], c[m / 2][n][m % 2 * 2 + 1]), 0,
+                        to + (size_t)row * columns + column);
         }
     }
 }
@@ -155,30 +153,18 @@ static inline void store_tile(sums c, EPILOGUE)
 
 #else
 
-/* Two numbers of a line of `n`; ODD: `n` is, so that they are not aligned and the second may be
- * missing. */
-static inline float2 load_pair(__global const T *p, size_t line, int i, int n)
-{
-#ifdef ODD
-    size_t at = line * n + i;
-    return (float2)(LOAD(p, at), i + 1 < n ? LOAD(p, at + 1) : 0.0f);
-#else
-    return LOAD2(p, line * n + i);
-#endif
-}
-
 /* What is added to two sums. */
 static inline float2 load_offset(__global const float *bias, __global const T *channels, int row,
                                  int column, int columns, int image_rows)
 {
-    float2 v = bias ? (float2)(bias[column], bias[min(column + 1, columns - 1)]) : 0.0f;
-    return channels ? v + load_pair(channels, row / image_rows, column, columns) : v;
+    float2 v = bias ? vload2(0, bias + column) : 0.0f;
+    return channels ? v + LOAD2(channels, (size_t)(row / image_rows) * columns + column) : v;
 }
 
 /* Two sums of a row and, with GEGLU, their gates. */
 static inline void store_pair(float2 v, float2 gate, int row, int output, EPILOGUE)
 {
-    __global T *to = y + (size_t)row * outputs + output;
+    size_t at = (size_t)row * outputs + output;
     v += load_offset(bias, channels, row, output, columns, image_rows);
 #if GEGLU
     gate += load_offset(bias, channels, row, outputs + output, columns, image_rows);
@@ -187,14 +173,8 @@ static inline void store_pair(float2 v, float2 gate, int row, int output, EPILOG
     v = ACTIVATE(v);
 #endif
     if (add)
-        v += load_pair(add, row, output, outputs);
-#ifdef ODD
-    *(__global ushort *)to = (ushort)pack(v);
-    if (output + 1 < outputs)
-        *((__global ushort *)to + 1) = (ushort)(pack(v) >> 16);
-#else
-    *(__global uint *)to = pack(v);
-#endif
+        v += LOAD2(add, at);
+    *(__global uint *)(y + at) = pack(v);
 }
 
 static inline void store_tile(sums c, EPILOGUE)

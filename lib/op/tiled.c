@@ -7,8 +7,6 @@
 #include "op/linear.h"
 #include "op/oplist.h"
 
-#include <stdio.h>
-
 /* A kernel and its options. */
 struct tier {
     const char *kind, *options;
@@ -167,13 +165,12 @@ static int accepts(const dfx_call *c, const dfx_device *d, int n)
     return suits(c, d, n) ? 1 : DFX__ASKED;
 }
 
-/* The option that says how rows of x and of the result are aligned. */
+/* The option of tiles for any device that says whether rows of x and of the result begin at
+ * multiples of 4 elements. */
 static const char *alignment(const dfx_call *c, const struct tier *t)
 {
     int64_t inputs = dfx__channels(&c->in[X]->spec), outputs = dfx__channels(&c->out->spec);
-    if (is_mma(t))
-        return outputs % 2 ? " -DODD" : "";
-    return inputs % 4 == 0 && outputs % 4 == 0 ? " -DALIGNED" : "";
+    return !is_mma(t) && inputs % 4 == 0 && outputs % 4 == 0 ? " -DALIGNED" : "";
 }
 
 static void arg_epilogue(dfx__launches *l)

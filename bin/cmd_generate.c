@@ -211,6 +211,7 @@ static int prepare(struct job *job)
     job->g.seed = s->seed.value;
     job->g.on_step = on_step;
     job->g.user = job;
+    job->g.last = 1;
     int code = s->seed.given ? EXIT_DONE : choose_seed(&job->g.seed);
     if (code == EXIT_DONE && s->latents)
         code = read_latents(job);

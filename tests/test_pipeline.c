@@ -197,6 +197,42 @@ static void test_picture(dfx_pipeline *p, const char *prompt, const char *file, 
         dfx_result_free(r);
 }
 
+/* The memory that a run takes at most, and its picture, compared with another one or kept. */
+static uint64_t peak_of(const char *device, int last, dfx_image **kept, int *same)
+{
+    dfx_generate_options o = DFX_GENERATE_DEFAULT;
+    dfx_pipeline *p = open_pipeline("../../share/models/emoji", device, "f32");
+    uint64_t peak = 0;
+    o.prompt = "red apple";
+    o.steps = 2;
+    o.last = last;
+    for (int run = 0; p && run < 2; run++) { /* models come back for a second run */
+        dfx_result *r;
+        if (dfx_pipeline_generate(&r, p, &o) != DFX_OK)
+            break;
+        const dfx_tensor *floats = dfx_result_floats(r);
+        if (!*kept)
+            dfx_image_from_floats(kept, floats->data, (int)floats->spec.dim[3],
+                                  (int)floats->spec.dim[2]);
+        *same &= *kept && distance(dfx_result_image(r, 0), *kept) == 0;
+        dfx_result_free(r);
+        peak = dfx_device_memory_peak(dfx_pipeline_device(p));
+    }
+    dfx_pipeline_free(p);
+    return peak;
+}
+
+static void test_last(const char *device)
+{
+    dfx_image *picture = NULL;
+    int same = 1;
+    uint64_t kept = peak_of(device, 0, &picture, &same);
+    uint64_t last = peak_of(device, 1, &picture, &same);
+    ok(same && last > 0 && last < kept, "a last run on %s: %llu bytes at most instead of %llu",
+       device, (unsigned long long)last, (unsigned long long)kept);
+    dfx_image_free(picture);
+}
+
 static void test_emoji(const char *device)
 {
     static const struct {
@@ -435,6 +471,7 @@ static void test_device(const char *name, const dfx_tensors *all)
     test_again(p);
     dfx_pipeline_free(p);
     test_emoji(device);
+    test_last(device);
 }
 
 int main(void)

@@ -64,10 +64,12 @@ typedef struct {
                                 * sets batch, width and height too; NULL: drawn from the seed */
     dfx_step_function *on_step;
     void *user;
+    int last; /* 1: no run follows; a model's memory goes as soon as its work is done. 0: models
+               * stay prepared for the next run */
 } dfx_generate_options;
 #define DFX_GENERATE_DEFAULT                                                                       \
     {                                                                                              \
-        NULL, NULL, 0, -1.0f, 0, 0, 0, NULL, 1, NULL, NULL, NULL                                   \
+        NULL, NULL, 0, -1.0f, 0, 0, 0, NULL, 1, NULL, NULL, NULL, 0                                \
     }
 
 /* Runs of p take the scheduler s in place of the model's, unless their options name another one;

@@ -388,6 +388,13 @@ static dfx_status allocate(struct run *r)
     return r->x && r->input && r->noise_pred && r->edge && r->timestep ? DFX_OK : dfx__no_memory();
 }
 
+/* After its work, to make room. */
+static void release_unet(dfx_pipeline *p)
+{
+    dfx_sequence_free(p->unet_kept.sequence);
+    p->unet_kept.sequence = NULL;
+}
+
 static dfx_status run_all(struct run *r, dfx_result *result)
 {
     const dfx_generate_options *o = r->o;
@@ -399,10 +406,11 @@ static dfx_status run_all(struct run *r, dfx_result *result)
     DFX__TRY(prepare_unet(r, &result->prompt_embeds));
     DFX__TRY(write_text(r, &result->prompt_embeds));
     DFX__TRY(denoise(r));
+    if (o->last)
+        release_unet(r->p);
     dfx_status status = prepare_vae(r);
-    if (status == DFX_ERROR_MEMORY) { /* the UNet has done its work */
-        dfx_sequence_free(r->p->unet_kept.sequence);
-        r->p->unet_kept.sequence = NULL;
+    if (status == DFX_ERROR_MEMORY) {
+        release_unet(r->p);
         status = prepare_vae(r);
     }
     DFX__TRY(status);

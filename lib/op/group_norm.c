@@ -84,25 +84,35 @@ static size_t scratch(const dfx_call *c)
     return s.plan_at + s.plan_bytes;
 }
 
-/* A kernel whose work-items take as many channels at once as divide them. */
+/* Work-items of a group, and channels that one takes at once, which divide them. */
+static int lanes_of(const dfx_call *c)
+{
+    return c->sequence->device->info.is_cpu ? 1 : LANES;
+}
+
+static int width_of(const dfx_call *c, const struct cut *s)
+{
+    return lanes_of(c) == 1 && s->channels % 16 == 0 ? 16 : s->channels % 4 == 0 ? 4 : 1;
+}
+
 static void add_kernel(dfx__launches *l, const struct cut *s, const char *name)
 {
-    int cpu = l->call->sequence->device->info.is_cpu;
-    int width = cpu && s->channels % 16 == 0 ? 16 : s->channels % 4 == 0 ? 4 : 1;
+    const dfx_call *c = l->call;
+    int width = width_of(c, s);
     dfx__kernel(l, "group_norm", name,
                 width == 1
                     ? "-DWITH_SILU=%d -DLANES=%d -DWIDTH=%d -DVEC=float -DLOADV=LOAD -DSTOREV=STORE"
                     : "-DWITH_SILU=%d -DLANES=%d -DWIDTH=%d -DVEC=float%d -DLOADV=LOADV%d "
                       "-DSTOREV=STOREV%d",
-                (int)l->call->i[WITH_SILU], cpu ? 1 : LANES, width, width, width, width);
+                (int)c->i[WITH_SILU], lanes_of(c), width, width, width, width);
 }
 
 /* The work-items for `parts` of each image: one for all channels on a CPU, else for some of them.
  */
 static void add_grid(dfx__launches *l, const struct cut *s, int64_t parts)
 {
-    int cpu = l->call->sequence->device->info.is_cpu, lanes = cpu ? 1 : LANES;
-    int64_t columns = cpu ? 1 : s->channels % 4 == 0 ? s->channels / 4 : s->channels;
+    int lanes = lanes_of(l->call);
+    int64_t columns = lanes == 1 ? 1 : s->channels / width_of(l->call, s);
     dfx__grid(l, parts * columns, s->images, 1, lanes, 1, 1);
 }
 
@@ -120,8 +130,7 @@ static void launch(const dfx_call *c, dfx__launches *l)
     dfx__arg_scratch(l, 0, s.plan_at);
 
     add_kernel(l, &s, "finish");
-    int lanes = c->sequence->device->info.is_cpu ? 1 : LANES;
-    dfx__grid(l, c->i[GROUPS] * lanes, s.images, 1, lanes, 1, 1);
+    dfx__grid(l, c->i[GROUPS] * lanes_of(c), s.images, 1, lanes_of(c), 1, 1);
     dfx__arg_int(l, s.pixels);
     dfx__arg_int(l, s.channels / c->i[GROUPS]);
     dfx__arg_int(l, s.ranges);

@@ -7,9 +7,10 @@
 #include "op/linear.h"
 #include "op/oplist.h"
 
-/* A kernel and its options. */
+/* A kernel's options, and what they mean. */
 struct tier {
-    const char *kind, *options;
+    int is_mma; /* a kernel for tensor cores */
+    const char *options;
     int items_x, items_y;    /* of a group */
     int rows, columns, step; /* of a tile, and elements of the sum that it takes at once */
     int local_memory;        /* bytes */
@@ -20,16 +21,15 @@ struct tier {
  * of lines of 32 halves. */
 #define TILED(x, y, row, column, depth, parts)                                                     \
     {                                                                                              \
-        "tiled",                                                                                   \
+        0,                                                                                         \
             "-DITEMS_X=" #x " -DITEMS_Y=" #y " -DROWS=" #row " -DCOLUMNS=" #column                 \
             " -DDEPTH=" #depth,                                                                    \
             x, y, y *row, x *column, depth, 4 * depth *(x * column + y * row + 4), parts           \
     }
 #define MMA(x, y, blocks, stages, parts)                                                           \
     {                                                                                              \
-        "mma", "-DWARPS_X=" #x " -DWARPS_Y=" #y " -DBLOCKS=" #blocks " -DSTAGES=" #stages,         \
-            32 * x *y, 1, 16 * y *blocks, 32 * x, 32, 64 * stages *(16 * y * blocks + 32 * x),     \
-            parts                                                                                  \
+        1, "-DWARPS_X=" #x " -DWARPS_Y=" #y " -DBLOCKS=" #blocks " -DSTAGES=" #stages, 32 * x *y,  \
+            1, 16 * y *blocks, 32 * x, 32, 64 * stages *(16 * y * blocks + 32 * x), parts          \
     }
 
 #define TIER(name, scratch) TIER_##name,
@@ -72,12 +72,7 @@ static int is_gated(const dfx_call *c)
 
 static const struct tier *tier_of(const dfx_call *c, int n)
 {
-    return is_gated(c) && gated_tiers[n].kind ? &gated_tiers[n] : &tiers[n];
-}
-
-static int is_mma(const struct tier *t)
-{
-    return *t->kind == 'm';
+    return is_gated(c) && gated_tiers[n].options ? &gated_tiers[n] : &tiers[n];
 }
 
 /* Outputs of the tiles: sums in parts are not gated yet. */
@@ -128,7 +123,7 @@ static int is_possible(const dfx_call *c, const dfx_device *d, int n)
         return 0;
     if (t->in_parts && scratch_of(c, n) > MOST_SCRATCH)
         return 0;
-    return !is_mma(t) ||
+    return !t->is_mma ||
            (c->out->spec.dtype != DFX_F32 && dfx__channels(&c->in[X]->spec) % 8 == 0 &&
             dfx__channels(&c->out->spec) % 2 == 0 &&
             dfx__has(c->sequence->device, DFX__TENSOR_CORES));
@@ -144,7 +139,7 @@ static int suits(const dfx_call *c, const dfx_device *d, int n)
         return 0;
     if (t->in_parts)
         return all < GROUPS_OF_A_UNIT * d->info.units;
-    if (is_mma(t))
+    if (t->is_mma)
         return n == TIER_mma_middle || all >= d->info.units;
     if (n == TIER_tiled_small)
         return !suits(c, d, TIER_tiled_middle);
@@ -160,7 +155,7 @@ static int accepts(const dfx_call *c, const dfx_device *d, int n)
         return 0;
     if (d->vector_width > 1)
         return n == TIER_tiled_small ? DFX__LAST : 0;
-    if (!is_mma(tier_of(c, n)) && is_possible(c, d, TIER_mma_middle))
+    if (!tier_of(c, n)->is_mma && is_possible(c, d, TIER_mma_middle))
         return DFX__ASKED;
     return suits(c, d, n) ? 1 : DFX__ASKED;
 }
@@ -170,7 +165,7 @@ static int accepts(const dfx_call *c, const dfx_device *d, int n)
 static const char *alignment(const dfx_call *c, const struct tier *t)
 {
     int64_t inputs = dfx__channels(&c->in[X]->spec), outputs = dfx__channels(&c->out->spec);
-    return !is_mma(t) && inputs % 4 == 0 && outputs % 4 == 0 ? " -DALIGNED" : "";
+    return !t->is_mma && inputs % 4 == 0 && outputs % 4 == 0 ? " -DALIGNED" : "";
 }
 
 static void arg_epilogue(dfx__launches *l)
@@ -188,11 +183,9 @@ static void arg_sizes(const dfx_call *c, dfx__launches *l, int64_t outputs)
     dfx__arg_int(l, outputs);
 }
 
-static void launch_tiles(const dfx_call *c, dfx__launches *l, const struct tier *t, const char *op)
+static void launch_tiles(const dfx_call *c, dfx__launches *l, const struct tier *t,
+                         const char *program)
 {
-    static const char *const programs[][2] = { { "linear_tiled", "conv2d_tiled" },
-                                               { "linear_mma", "conv2d_mma" } };
-    const char *program = programs[is_mma(t)][*op == 'c'];
     if (t->in_parts)
         dfx__kernel(l, program, program, "%s%s -DIN_PARTS", t->options, alignment(c, t));
     else
@@ -244,10 +237,10 @@ static void launch(const dfx_call *c, dfx__launches *l, int n)
 {
     const struct tier *t = tier_of(c, n);
     if (c->op == &dfx__conv2d && !dfx__conv2d_is_linear(c)) {
-        launch_tiles(c, l, t, "conv2d");
+        launch_tiles(c, l, t, t->is_mma ? "conv2d_mma" : "conv2d_tiled");
         arg_window(c, l);
     } else {
-        launch_tiles(c, l, t, "linear");
+        launch_tiles(c, l, t, t->is_mma ? "linear_mma" : "linear_tiled");
         dfx__arg_int(l, dfx__channels(&c->in[X]->spec));
     }
     if (t->in_parts)

@@ -7,14 +7,28 @@
 #include <math.h>
 #include <unistd.h>
 
-/* What tests/gen/models.py has run; ".encode" and ".decode" are two runs of one folder. */
+/* What tests/gen/models has run: FOLDER[.RUN], whose tensors are in tests/data/forward. */
 static const char *const runs[] = {
-    "tiny/text_encoder",         "models/text_gelu",      "tiny/unet",
-    "models/unet_linear",        "models/unet_cross",     "models/unet_scales",
-    "models/unet_three",         "models/unet_sdxl",      "models/unet_refiner",
-    "tiny/vae.encode",           "tiny/vae.decode",       "models/vae_sharded.encode",
-    "models/vae_sharded.decode", "models/vae_old.encode", "models/vae_old.decode",
-    "models/vae_one.encode",     "models/vae_one.decode",
+    "tiny/text_encoder",
+    "tiny/unet",
+    "tiny/vae.encode",
+    "tiny/vae.decode",
+    /* text.py */
+    "models/text_gelu",
+    /* unets.py */
+    "models/unet_cross",
+    "models/unet_linear",
+    "models/unet_refiner",
+    "models/unet_scales",
+    "models/unet_sdxl",
+    "models/unet_three",
+    /* autoencoders.py */
+    "models/vae_old.encode",
+    "models/vae_old.decode",
+    "models/vae_one.encode",
+    "models/vae_one.decode",
+    "models/vae_sharded.encode",
+    "models/vae_sharded.decode",
 };
 
 /* Allowed error by dtype, as a part of the result's norm. */
@@ -31,19 +45,21 @@ static void keep_log(void *user, const char *line)
 
 /* ---- against the references ---- */
 
-/* The tensors of the fixture under RUN/in/ or RUN/out/, without that prefix. */
-static dfx_tensors *select_tensors(const dfx_tensors *all, const char *run, const char *side)
+/* The tensors "SIDE/NAME" of a run's file, as NAME. */
+static dfx_tensors *read_side(const char *run, const char *side)
 {
-    char prefix[128];
-    dfx_tensors *t;
-    size_t n = (size_t)snprintf(prefix, sizeof prefix, "%s/%s/", run, side);
-    if (dfx_tensors_new(&t) != DFX_OK)
+    char path[128];
+    dfx_tensors *all, *t;
+    size_t n = strlen(side);
+    snprintf(path, sizeof path, "forward%s.safetensors", strchr(run, '/'));
+    if (dfx_tensors_open(&all, data(path)) != DFX_OK || dfx_tensors_new(&t) != DFX_OK)
         exit(99);
     for (int i = 0; i < dfx_tensors_count(all); i++) {
         const dfx_tensor *x = dfx_tensors_at(all, i);
-        if (strncmp(x->name, prefix, n) == 0)
-            dfx_tensors_add(t, x->name + n, &x->spec, x->data);
+        if (strncmp(x->name, side, n) == 0)
+            dfx_tensors_add(t, x->name + n + 1, &x->spec, x->data);
     }
+    dfx_tensors_free(all);
     return t;
 }
 
@@ -79,9 +95,9 @@ static dfx_model *open_model(const char *run)
     return dfx_model_open(&m, data(folder)) == DFX_OK ? m : NULL;
 }
 
-static void test_run(dfx_device *device, dfx_dtype dtype, const dfx_tensors *all, const char *run)
+static void test_run(dfx_device *device, dfx_dtype dtype, const char *run)
 {
-    dfx_tensors *in = select_tensors(all, run, "in"), *wanted = select_tensors(all, run, "out");
+    dfx_tensors *in = read_side(run, "in"), *wanted = read_side(run, "out");
     dfx_tensors *out;
     dfx_model *m = open_model(run);
     double worst = 0;
@@ -97,7 +113,7 @@ static void test_run(dfx_device *device, dfx_dtype dtype, const dfx_tensors *all
     dfx_tensors_free(out);
 }
 
-static void test_device(const char *name, const dfx_tensors *all)
+static void test_device(const char *name)
 {
     const char *only = getenv("DFX_DEVICE");
     dfx_device *device;
@@ -109,7 +125,7 @@ static void test_device(const char *name, const dfx_tensors *all)
     }
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
         for (dfx_dtype dtype = DFX_F32; dtype <= DFX_BF16; dtype++)
-            test_run(device, dtype, all, runs[i]);
+            test_run(device, dtype, runs[i]);
     dfx_device_free(device);
 }
 
@@ -380,11 +396,11 @@ static int forward_fails(dfx_model *m, dfx_device *d, const char *name, const df
 }
 
 /* The inputs of SDXL's UNet, where `name` has so many columns of zeros, or is missing with 0. */
-static int added_fails(dfx_model *m, dfx_device *d, const dfx_tensors *all, const char *name,
-                       int64_t columns, const char *word)
+static int added_fails(dfx_model *m, dfx_device *d, const char *name, int64_t columns,
+                       const char *word)
 {
     static const float zeros[64];
-    dfx_tensors *from = select_tensors(all, SDXL, "in"), *in, *out;
+    dfx_tensors *from = read_side(SDXL, "in"), *in, *out;
     dfx_tensors_new(&in);
     dfx_tensors_new(&out);
     for (int i = 0; i < dfx_tensors_count(from); i++) {
@@ -403,20 +419,19 @@ static int added_fails(dfx_model *m, dfx_device *d, const dfx_tensors *all, cons
     return good;
 }
 
-static void test_added_inputs(const dfx_tensors *all)
+static void test_added_inputs(void)
 {
     dfx_device *d;
     dfx_model *m = open_model(SDXL);
     if (!ok(m && dfx_device_open(&d, "cpu") == DFX_OK, "SDXL's UNet opens"))
         return;
-    ok(added_fails(m, d, all, "time_ids", 0, "time_ids is missing"), "no sizes: %s", dfx_error());
-    ok(added_fails(m, d, all, "time_ids", 9, "9 entries"), "too many sizes: %s", dfx_error());
-    ok(added_fails(m, d, all, "time_ids", 8, "[3, 1]"), "other sizes need another text: %s",
+    ok(added_fails(m, d, "time_ids", 0, "time_ids is missing"), "no sizes: %s", dfx_error());
+    ok(added_fails(m, d, "time_ids", 9, "9 entries"), "too many sizes: %s", dfx_error());
+    ok(added_fails(m, d, "time_ids", 8, "[3, 1]"), "other sizes need another text: %s",
        dfx_error());
-    ok(added_fails(m, d, all, "text_embeds", 0, "text_embeds is missing"), "no pooled text: %s",
+    ok(added_fails(m, d, "text_embeds", 0, "text_embeds is missing"), "no pooled text: %s",
        dfx_error());
-    ok(added_fails(m, d, all, "text_embeds", 12, "[3, 13]"), "a pooled text too short: %s",
-       dfx_error());
+    ok(added_fails(m, d, "text_embeds", 12, "[3, 13]"), "a pooled text too short: %s", dfx_error());
     dfx_model_free(m);
     dfx_device_free(d);
 }
@@ -465,17 +480,14 @@ static void test_inputs(void)
 int main(void)
 {
     const char *tmp = getenv("TMPDIR");
-    dfx_tensors *all;
     snprintf(folder, sizeof folder, "%.200s/dfx-model-XXXXXX", tmp ? tmp : "/tmp");
-    if (!ok(dfx_tensors_open(&all, data("models.safetensors")) == DFX_OK, "the fixture opens") ||
-        !mkdtemp(folder))
+    if (!mkdtemp(folder))
         return 99;
     dfx_set_log(keep_log, NULL);
-    test_device("cpu", all);
-    test_device("opencl", all);
+    test_device("cpu");
+    test_device("opencl");
     ok(!strstr(logged, "not used") && !strstr(logged, "ignored"), "all of right folders is used");
-    test_added_inputs(all);
-    dfx_tensors_free(all);
+    test_added_inputs();
     test_configs();
     test_unknown_key();
     test_weights();

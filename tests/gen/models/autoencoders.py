@@ -1,0 +1,69 @@
+"""Autoencoders."""
+
+import json
+
+import diffusers
+from safetensors.torch import load_file, save_file
+
+from common import MODELS, add_run, check_effect, fill, noise
+
+
+def vae(levels, **more):
+    return diffusers.AutoencoderKL(**{
+        "norm_num_groups": 4, "down_block_types": ["DownEncoderBlock2D"] * levels,
+        "up_block_types": ["UpDecoderBlock2D"] * levels, **more})
+
+
+def run_vae(name, model, height, width):
+    config = model.config
+    image = {"sample": noise(2, config.in_channels, height, width, seed=4) / 2}
+    latent = {"latent": noise(2, config.latent_channels, 5, 7, seed=5)}
+
+    def encode(m):
+        posterior = m.encode(image["sample"]).latent_dist
+        return {"latent_mean": posterior.mean, "latent_logvar": posterior.logvar}
+
+    def decode(m):
+        return {"sample": m.decode(latent["latent"]).sample}
+
+    check_effect(model, [encode, decode])
+    add_run(f"{name}.encode", image, encode(model))
+    add_run(f"{name}.decode", latent, decode(model))
+
+
+def make_sharded_vae():
+    model = fill(vae(3, block_out_channels=(8, 8, 16), latent_channels=3, layers_per_block=1,
+                     mid_block_add_attention=False, use_quant_conv=False,
+                     use_post_quant_conv=False), 30)
+    run_vae("vae_sharded", model, 21, 30)
+    model.half().save_pretrained(MODELS / "vae_sharded", max_shard_size="30KB")
+
+
+def make_old_vae():
+    """As diffusers before 0.14 wrote it, and in a file of the variant fp16."""
+    folder = MODELS / "vae_old"
+    model = fill(vae(2, block_out_channels=(8, 16), layers_per_block=2), 31)
+    run_vae("vae_old", model, 21, 30)
+    model.half().save_pretrained(folder, variant="fp16")
+    path = folder / "diffusion_pytorch_model.fp16.safetensors"
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    state = {}
+    for name, value in load_file(path).items():
+        for new, before in old.items():
+            name = name.replace(f"attentions.0.{new}.", f"attentions.0.{before}.")
+        state[name] = value
+    save_file(state, path, metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    short = ("_class_name", "block_out_channels", "down_block_types", "up_block_types",
+             "layers_per_block", "norm_num_groups", "latent_channels", "sample_size")
+    config = {k: config[k] for k in short}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def make():
+    make_sharded_vae()
+    make_old_vae()
+    model = fill(vae(1, block_out_channels=(32,), norm_num_groups=16, in_channels=1,
+                     out_channels=2), 32)
+    run_vae("vae_one", model, 9, 13)
+    model.half().save_pretrained(MODELS / "vae_one")

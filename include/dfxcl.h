@@ -3,6 +3,7 @@
 #define DFXCL_H
 
 #include "dfxcl/base.h"
+#include "dfxcl/checkpoint.h"
 #include "dfxcl/device.h"
 #include "dfxcl/image.h"
 #include "dfxcl/model.h"

@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "core/mount.h"
 
 #include <math.h>
 #include <sys/stat.h>
@@ -251,6 +252,66 @@ static void clean(void)
     ok(rmdir(folder) == 0, "no temporary file is left");
 }
 
+static void count_freed(void *owner)
+{
+    ++*(int *)owner;
+}
+
+static void add_name(void *user, const char *name)
+{
+    strcat(strcat(user, name), " ");
+}
+
+static const dfx__mount_entry inside[] = {
+    { "model_index.json", (const unsigned char *)"{}", 2, 0, NULL },
+    { "unet/config.json", (const unsigned char *)"[]", 2, 0, NULL },
+    { "unet/weights", (const unsigned char *)"w", 1, 0, NULL },
+    { "vae/empty", NULL, 0, 0, NULL },
+};
+
+static void test_mount(void)
+{
+    enum { ENTRIES = sizeof inside / sizeof *inside };
+    dfx__mount *m, *again;
+    dfx__mapped window;
+    int freed = 0;
+    char names[100] = "";
+    put("model", "all");
+    char *path = strdup(in_folder("model"));
+    ok(dfx__mount_find(path) == DFX__MOUNT_OUTSIDE && !dfx__mount_again(path), "no mount yet");
+    if (!ok(dfx__mount_add(&m, path, inside, ENTRIES, &freed, count_freed) == DFX_OK, "a mount"))
+        return;
+    ok(holds("model/unet/config.json", "[]") && holds("model//vae/empty", ""), "files of a mount");
+    ok(dfx__map_file(&window, in_folder("model/unet/none")) == DFX_ERROR_FILE &&
+           strstr(dfx_error(), "model/unet/none: No such file"),
+       "a file that a mount does not have");
+    ok(dfx__map_file(&window, in_folder("model/unet")) == DFX_ERROR_FILE, "a folder is no file");
+    ok(dfx__file_exists(in_folder("model/unet/weights")) &&
+           !dfx__file_exists(in_folder("model/unet")) &&
+           !dfx__file_exists(in_folder("model/unet/weight")) &&
+           !dfx__file_exists(in_folder("model2")),
+       "which files exist in it");
+    ok(dfx__folder_exists(in_folder("model/unet/")) && dfx__folder_exists(path) &&
+           !dfx__folder_exists(in_folder("model/un")) &&
+           !dfx__folder_exists(in_folder("model/unet/weights")),
+       "which folders exist in it");
+    ok(dfx__file_exists(path) && holds("model", "all"), "the file itself stays a file");
+    dfx__folder_list(path, add_name, names);
+    dfx__folder_list(in_folder("model/unet"), add_name, names);
+    ok(strcmp(names, "model_index.json unet vae config.json weights ") == 0, "its names: %s",
+       names);
+    again = dfx__mount_again(path);
+    ok(again == m, "mounted again");
+    dfx__mount_release(again);
+    ok(dfx__map_file(&window, in_folder("model/unet/weights")) == DFX_OK, "a window");
+    dfx__mount_release(m);
+    ok(!freed && window.data[0] == 'w', "a window keeps its mount");
+    dfx__unmap_file(&window);
+    ok(freed == 1 && dfx__mount_find(path) == DFX__MOUNT_OUTSIDE, "the last one frees it");
+    unlink(path);
+    free(path);
+}
+
 int main(void)
 {
     const char *tmp = getenv("TMPDIR");
@@ -266,6 +327,7 @@ int main(void)
     test_join();
     test_new_file();
     test_new_file_errors();
+    test_mount();
     clean();
     return done();
 }

@@ -4,7 +4,7 @@ top=${srcdir-.}
 cd "$top" || exit 99
 
 # Folders under lib/ by rank: a folder includes lower ranks and itself only.
-ranks='core=0 device=1 sequence=2 op=3 weights=4 tokenizer=4 media=4 nn=5 model=6 scheduler=6
+ranks='core=0 device=1 sequence=2 op=3 weights=4 tokenizer=5 media=4 nn=5 model=6 scheduler=6
        pipeline=7 train=8 export=8 bench=8'
 
 # Prints the #include lines that break the rules and fails if there are any.

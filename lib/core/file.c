@@ -1,8 +1,10 @@
 /* file.c - files mapped to read, and files that appear whole when written. */
 #include "core/file.h"
 
+#include "core/mount.h"
 #include "core/status.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -29,7 +31,7 @@ static dfx_status map_open(dfx__mapped *out, const char *path, int fd)
         return dfx__fail(DFX_ERROR_FILE, "%s: is not a regular file", path);
     if ((uintmax_t)info.st_size > SIZE_MAX / 2)
         return dfx__fail(DFX_ERROR_FILE, "%s: is too large for this machine's memory", path);
-    *out = (dfx__mapped){ (const unsigned char *)"", (size_t)info.st_size };
+    *out = (dfx__mapped){ (const unsigned char *)"", (size_t)info.st_size, 1, NULL, NULL };
     if (out->bytes == 0) /* which mmap refuses */
         return DFX_OK;
     void *data = mmap(NULL, out->bytes, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -41,6 +43,14 @@ static dfx_status map_open(dfx__mapped *out, const char *path, int fd)
 
 dfx_status dfx__map_file(dfx__mapped *out, const char *path)
 {
+    switch (dfx__mount_map(out, path)) {
+    case DFX__MOUNT_FILE:
+        return DFX_OK;
+    case DFX__MOUNT_ABSENT:
+        return dfx__fail(DFX_ERROR_FILE, "%s: No such file or directory", path);
+    default:
+        break;
+    }
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block */
     if (fd < 0)
         return fail_errno(path);
@@ -51,9 +61,11 @@ dfx_status dfx__map_file(dfx__mapped *out, const char *path)
 
 void dfx__unmap_file(dfx__mapped *m)
 {
-    if (m->bytes)
+    if (m->mount)
+        dfx__mount_release(m->mount);
+    else if (m->bytes)
         munmap((void *)m->data, m->bytes);
-    *m = (dfx__mapped){ NULL, 0 };
+    *m = (dfx__mapped){ NULL, 0, 0, NULL, NULL };
 }
 
 void dfx__mapped_release(const void *part, size_t bytes)
@@ -82,13 +94,34 @@ char *dfx__path_join(const char *folder, const char *name)
 int dfx__file_exists(const char *path)
 {
     struct stat info;
+    dfx__mount_place place = dfx__mount_find(path);
+    if (place == DFX__MOUNT_FILE || place == DFX__MOUNT_ABSENT)
+        return place == DFX__MOUNT_FILE;
     return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
 int dfx__folder_exists(const char *path)
 {
     struct stat info;
+    dfx__mount_place place = dfx__mount_find(path);
+    if (place != DFX__MOUNT_OUTSIDE)
+        return place == DFX__MOUNT_FOLDER;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+void dfx__folder_list(const char *path, dfx__list_function *each, void *user)
+{
+    if (dfx__mount_find(path) != DFX__MOUNT_OUTSIDE) {
+        dfx__mount_list(path, each, user);
+        return;
+    }
+    DIR *list = opendir(path);
+    if (!list)
+        return;
+    for (struct dirent *d; (d = readdir(list));)
+        if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
+            each(user, d->d_name);
+    closedir(list);
 }
 
 /* The library's folder in the user's cache, made when it is missing; 0 when there is no place. */

@@ -10,8 +10,12 @@
 typedef struct {
     const unsigned char *data;
     size_t bytes;
+    int in_file;              /* data is a file's pages, for dfx__mapped_release */
+    const void *object;       /* of a mount's entry (core/mount.h) */
+    struct dfx__mount *mount; /* which it is a window of; NULL: it was mapped itself */
 } dfx__mapped;
 
+/* Paths here may lead into a mount (core/mount.h). */
 dfx_status dfx__map_file(dfx__mapped *out, const char *path);
 void dfx__unmap_file(dfx__mapped *m);
 
@@ -23,6 +27,11 @@ void dfx__mapped_release(const void *part, size_t bytes);
 char *dfx__path_join(const char *folder, const char *name);
 int dfx__file_exists(const char *path);
 int dfx__folder_exists(const char *path);
+
+/* Calls `each` for each name in a folder, in no order; not at all when there is no such folder.
+ * `each` must not use paths of mounts. */
+typedef void dfx__list_function(void *user, const char *name);
+void dfx__folder_list(const char *path, dfx__list_function *each, void *user);
 
 /* "$XDG_CACHE_HOME/dfxcl/HASH-OF-KEY" (else under ~/.cache) and the ending, ".bin"; to be freed.
  * The folder is made when it is missing; NULL when there is no place for such a file. */

@@ -3,6 +3,7 @@
 
 #include "core/dtype.h"
 #include "core/file.h"
+#include "dfxcl/checkpoint.h"
 #include "sequence/sequence.h"
 
 #include <stdlib.h>
@@ -98,7 +99,12 @@ dfx_status dfx__model_open(dfx_model **out, const char *folder, const dfx__model
 
 dfx_status dfx_model_open(dfx_model **out, const char *folder)
 {
-    return dfx__model_open(out, folder, NULL, NULL);
+    dfx_checkpoint *c;
+    *out = NULL;
+    DFX__TRY(dfx_checkpoint_open(&c, folder));
+    dfx_status status = dfx__model_open(out, dfx_checkpoint_path(c), NULL, NULL);
+    dfx_checkpoint_free(c); /* the weights keep what they lie in */
+    return status;
 }
 
 void dfx_model_free(dfx_model *m)

@@ -70,8 +70,10 @@ static dfx_status open_index(json_object **out, dfx_pipeline *p)
         return dfx__no_memory();
     dfx_status status = DFX_OK;
     if (dfx__file_exists(p->path) && !dfx__folder_exists(p->path))
-        status = dfx__fail(DFX_ERROR_UNSUPPORTED,
-                           "%s: single files are not read yet, only Diffusers folders", p->path);
+        status = dfx__fail(
+            DFX_ERROR_UNSUPPORTED,
+            "%s: is no checkpoint that is read: neither a Diffusers folder nor a DDUF file",
+            p->path);
     else if (!dfx__folder_exists(p->path))
         status = dfx__fail(DFX_ERROR_FILE, "%s: there is no such model folder", p->path);
     else if (!dfx__file_exists(path))
@@ -119,9 +121,10 @@ static dfx_status open_pipeline(dfx_pipeline *p, const char *model,
                                 const dfx_pipeline_options *options)
 {
     json_object *index;
-    p->path = dfx__pool_copy(&p->pool, dfx__model_path(model));
+    DFX__TRY(dfx_checkpoint_open(&p->checkpoint, dfx__model_path(model)));
+    p->path = dfx_checkpoint_path(p->checkpoint);
     p->variant = options->variant ? dfx__pool_copy(&p->pool, options->variant) : NULL;
-    if (!p->path || (options->variant && !p->variant))
+    if (options->variant && !p->variant)
         return dfx__no_memory();
     DFX__TRY(choose_device(p, options->device));
     DFX__TRY(choose_dtype(p, options->dtype));
@@ -159,6 +162,7 @@ void dfx_pipeline_free(dfx_pipeline *p)
     if (p->class)
         p->class->close(p);
     dfx_device_free(p->device);
+    dfx_checkpoint_free(p->checkpoint);
     dfx__pool_free(&p->pool);
     free(p);
 }

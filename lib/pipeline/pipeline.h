@@ -5,6 +5,7 @@
 #include "core/json.h"
 #include "core/memory.h"
 #include "core/status.h"
+#include "dfxcl/checkpoint.h"
 #include "dfxcl/pipeline.h"
 #include "dfxcl/scheduler.h"
 #include "dfxcl/tokenizer.h"
@@ -36,6 +37,7 @@ typedef struct {
 struct dfx_pipeline {
     const dfx__pipeline_class *class;
     dfx__pool pool;
+    dfx_checkpoint *checkpoint; /* which keeps `path` readable */
     const char *path, *variant;
     dfx_device *device;
     dfx_dtype dtype;

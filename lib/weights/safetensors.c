@@ -216,10 +216,9 @@ static dfx_status read_prefix(size_t *out, const dfx__mapped *file, const char *
     return DFX_OK;
 }
 
-static dfx_status read_file(dfx_tensors *t, const char *path)
+dfx_status dfx__read_safetensors(dfx_tensors *t, const char *path)
 {
     size_t size = 0;
-    DFX__TRY(dfx__map_file(&t->file, path));
     DFX__TRY(read_prefix(&size, &t->file, path));
     const char *text = (const char *)t->file.data + PREFIX;
     json_object *header;
@@ -232,18 +231,6 @@ static dfx_status read_file(dfx_tensors *t, const char *path)
             read_entries(t, header, t->file.data + PREFIX + size, t->file.bytes - PREFIX - size);
     json_object_put(header);
     return status ? dfx__fail_in(status, "%s", path) : DFX_OK;
-}
-
-dfx_status dfx_tensors_open(dfx_tensors **out, const char *path)
-{
-    dfx_tensors *t;
-    DFX__TRY(dfx_tensors_new(&t));
-    dfx_status status = read_file(t, path);
-    if (status)
-        dfx_tensors_free(t);
-    else
-        *out = t;
-    return status;
 }
 
 /* As the format's own library orders them, so that all are aligned in the file. */

@@ -40,7 +40,7 @@ const dfx_tensor *dfx_tensors_at(const dfx_tensors *t, int index)
 int dfx__tensor_is_mapped(const dfx_tensors *t, const dfx_tensor *tensor)
 {
     uintptr_t data = (uintptr_t)tensor->data, begin = (uintptr_t)t->file.data;
-    return data >= begin && data - begin < t->file.bytes;
+    return t->file.in_file && data >= begin && data - begin < t->file.bytes;
 }
 
 /* The first place in by_name whose name is not before `name`. */

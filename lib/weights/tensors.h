@@ -14,6 +14,9 @@ struct dfx_tensors {
     dfx_tensor **by_name; /* the same, sorted */
 };
 
+/* Readers of formats: each fills `t` from the mapped t->file; `path` names it in errors. */
+dfx_status dfx__read_safetensors(dfx_tensors *t, const char *path);
+
 /* Appends a tensor with a copy of the name and nothing else, to be filled by the caller, who calls
  * dfx__tensors_sort after the last one. */
 dfx_status dfx__tensors_append(dfx_tensors *t, dfx_tensor **out, const char *name);

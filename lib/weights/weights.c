@@ -8,7 +8,6 @@
 #include "core/status.h"
 #include "weights/tensors.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -202,23 +201,21 @@ static dfx_status open_variant(dfx__weights *w, const char *folder, const char *
     return status;
 }
 
-/* The first name in the folder, in alphabetical order, of a format that is not read; NULL when
- * there is none. */
-static const char *other_format(dfx__weights *w, const char *folder)
+/* The first name in a folder, in alphabetical order, of a format that is not read. */
+struct other {
+    dfx__pool *pool;
+    const char *first; /* NULL when there is none */
+};
+
+static void note_other(void *user, const char *name)
 {
     static const char *const ends[] = {
         ".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".gguf", ".onnx"
     };
-    const char *first = NULL;
-    DIR *list = opendir(folder);
-    if (!list)
-        return NULL;
-    for (struct dirent *d; (d = readdir(list));)
-        for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-            if (ends_with(d->d_name, ends[i]) && (!first || strcmp(d->d_name, first) < 0))
-                first = dfx__pool_copy(&w->pool, d->d_name);
-    closedir(list);
-    return first;
+    struct other *o = user;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (ends_with(name, ends[i]) && (!o->first || strcmp(name, o->first) < 0))
+            o->first = dfx__pool_copy(o->pool, name);
 }
 
 static dfx_status fail_missing(dfx__weights *w, const char *folder, const char *basename,
@@ -226,12 +223,13 @@ static dfx_status fail_missing(dfx__weights *w, const char *folder, const char *
 {
     if (!dfx__folder_exists(folder))
         return dfx__fail(DFX_ERROR_FILE, "%s: there is no such folder", folder);
-    const char *other = other_format(w, folder);
-    if (other && !variant)
+    struct other other = { &w->pool, NULL };
+    dfx__folder_list(folder, note_other, &other);
+    if (other.first && !variant)
         return dfx__fail(DFX_ERROR_UNSUPPORTED,
                          "%s: has only %s, and of formats just safetensors is read; load the model "
                          "in Python and save it with save_pretrained",
-                         folder, other);
+                         folder, other.first);
     if (variant)
         return dfx__fail(DFX_ERROR_FILE,
                          "%s: has neither %s.%s.safetensors nor %s.safetensors.index.%s.json",

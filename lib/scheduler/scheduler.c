@@ -5,6 +5,7 @@
 #include "core/json.h"
 #include "core/memory.h"
 #include "core/status.h"
+#include "dfxcl/checkpoint.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -25,6 +26,15 @@ static dfx_status read_config(json_object **out, const char *path)
     }
     *out = file;
     return DFX_OK;
+}
+
+static dfx_status find_config(json_object **out, const char *path)
+{
+    dfx_checkpoint *c;
+    DFX__TRY(dfx_checkpoint_open(&c, path));
+    dfx_status status = read_config(out, dfx_checkpoint_path(c));
+    dfx_checkpoint_free(c);
+    return status;
 }
 
 /* The configuration from defaults, file and choice, and the tables made from it. */
@@ -59,7 +69,7 @@ dfx_status dfx_scheduler_open(dfx_scheduler **out, const char *config, const cha
     *out = NULL;
     json_object *file = NULL;
     if (config)
-        DFX__TRY(read_config(&file, config));
+        DFX__TRY(find_config(&file, config));
     dfx_scheduler *s = dfx__alloc(1, sizeof *s);
     dfx_status status = s ? build(s, file, config, choice) : dfx__no_memory();
     json_object_put(file);

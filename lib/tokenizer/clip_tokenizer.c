@@ -3,6 +3,7 @@
 
 #include "core/memory.h"
 #include "core/status.h"
+#include "dfxcl/checkpoint.h"
 #include "tokenizer/added.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/clip_files.h"
@@ -43,10 +44,8 @@ static dfx_status open_files(dfx_tokenizer *t, const dfx__clip_files *f)
     return dfx__clip_merges(f, &t->bpe, named[DFX__UNK]);
 }
 
-dfx_status dfx_tokenizer_open(dfx_tokenizer **out, const char *folder)
+static dfx_status open_folder(dfx_tokenizer **out, const char *folder)
 {
-    if (!out || !folder)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "dfx_tokenizer_open: out or folder is NULL");
     dfx__clip_files files;
     DFX__TRY(dfx__clip_files_open(&files, folder));
     dfx_tokenizer *t = dfx__alloc(1, sizeof *t);
@@ -56,6 +55,17 @@ dfx_status dfx_tokenizer_open(dfx_tokenizer **out, const char *folder)
         *out = t;
     else
         dfx_tokenizer_free(t);
+    return status;
+}
+
+dfx_status dfx_tokenizer_open(dfx_tokenizer **out, const char *folder)
+{
+    if (!out || !folder)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "dfx_tokenizer_open: out or folder is NULL");
+    dfx_checkpoint *c;
+    DFX__TRY(dfx_checkpoint_open(&c, folder));
+    dfx_status status = open_folder(out, dfx_checkpoint_path(c));
+    dfx_checkpoint_free(c);
     return status;
 }
 

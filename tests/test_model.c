@@ -15,6 +15,8 @@ static const char *const runs[] = {
     "tiny/vae.decode",
     /* text.py */
     "models/text_gelu",
+    "models/text_old_eos",
+    "models/text_projection",
     /* unets.py */
     "models/unet_cross",
     "models/unet_linear",
@@ -215,6 +217,7 @@ static int refused(dfx_status status, const char *word, const char *another)
 #define SDXL "models/unet_sdxl"
 #define VAE "models/vae_one"
 #define TEXT "models/text_gelu"
+#define PROJECTION "models/text_projection"
 
 static void test_configs(void)
 {
@@ -287,6 +290,12 @@ static void test_configs(void)
           "hidden_act" },
         { TEXT, "\"num_attention_heads\": 4", "\"num_attention_heads\": 5", DFX_ERROR_UNSUPPORTED,
           "num_attention_heads" },
+        { TEXT, "\"eos_token_id\": 39", "\"eos_token_id\": [39, 38]", DFX_ERROR_FORMAT,
+          "eos_token_id" },
+        { PROJECTION, "\"projection_dim\": 24", "\"projection_dim\": 25", DFX_ERROR_FORMAT,
+          "text_projection.weight" },
+        { PROJECTION, "\"projection_dim\": 24", "\"projection_dim\": 1000000000", DFX_ERROR_FORMAT,
+          "projection_dim" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         put_config(wrong[i].component, wrong[i].from, wrong[i].to);

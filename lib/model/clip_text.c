@@ -1,4 +1,5 @@
-/* clip_text.c - CLIPTextModel (Radford et al. 2021), as transformers builds it. */
+/* clip_text.c - CLIPTextModel and CLIPTextModelWithProjection (Radford et al. 2021), as
+ * transformers builds them. */
 #include "core/dtype.h"
 #include "model/model.h"
 #include "sequence/sequence.h"
@@ -16,12 +17,13 @@ struct layer {
 
 struct dfx__clip_text {
     dfx__clip_text_facts facts;
-    int layers, heads, wide;
+    int heads, wide, eos;
     float eps;
     dfx_activation activation;
     dfx_weight *tokens, *positions;
     struct layer *layer;
     dfx__norm norm_out;
+    dfx__linear_layer projection; /* of the class that has one: facts.projection */
 };
 
 static const dfx__config_rule rules[] = {
@@ -30,7 +32,6 @@ static const dfx__config_rule rules[] = {
     { "bos_token_id", "*" },
     { "dropout", "*" },
     { "dtype", "*" },
-    { "eos_token_id", "*" },
     { "gradient_checkpointing", "*" },
     { "initializer_factor", "*" },
     { "initializer_range", "*" },
@@ -47,15 +48,18 @@ dfx__clip_text_facts dfx__clip_text_get_facts(const dfx__clip_text *m)
     return m->facts;
 }
 
-static void read_config(dfx__clip_text *m, dfx__config *c)
+static void read_config(dfx__clip_text *m, dfx__config *c, int projected)
 {
     m->facts.vocabulary = dfx__config_int(c, "vocab_size", 49408, 1, 1 << 24);
     m->facts.positions = dfx__config_int(c, "max_position_embeddings", 77, 1, 1 << 16);
     m->facts.channels = dfx__config_int(c, "hidden_size", 512, 1, MAX_CHANNELS);
     m->wide = dfx__config_int(c, "intermediate_size", 2048, 1, 8 * MAX_CHANNELS);
-    m->layers = dfx__config_int(c, "num_hidden_layers", 12, 1, MAX_LAYERS);
+    m->facts.layers = dfx__config_int(c, "num_hidden_layers", 12, 1, MAX_LAYERS);
     m->heads = dfx__config_int(c, "num_attention_heads", 8, 1, MAX_CHANNELS);
     m->eps = dfx__config_float(c, "layer_norm_eps", 1e-5f);
+    m->eos = dfx__config_int(c, "eos_token_id", 49407, -1, 1 << 24);
+    if (projected)
+        m->facts.projection = dfx__config_int(c, "projection_dim", 512, 1, MAX_CHANNELS);
     if (m->facts.channels % m->heads)
         dfx__config_refuse(c, "num_attention_heads", "it must divide hidden_size");
     const char *act = dfx__config_string(c, "hidden_act", "quick_gelu");
@@ -79,37 +83,56 @@ static void load_layer(struct layer *y, dfx__loader *l, const dfx__clip_text *m)
     dfx__linear_load(&y->fc2, l, "mlp.fc2", m->wide, c, 1);
 }
 
-static void *build(dfx__config *config, dfx__loader *l)
+/* Everything below "text_model". */
+static void load_tower(dfx__clip_text *m, dfx__loader *l)
 {
-    dfx__clip_text *m = dfx__loader_alloc(l, 1, sizeof *m);
-    if (!m)
-        return NULL;
-    read_config(m, config);
-    if (dfx__config_finish(config, rules) != DFX_OK)
-        return NULL;
-    m->layer = dfx__loader_alloc(l, (size_t)m->layers, sizeof *m->layer);
-    if (!m->layer)
-        return NULL;
-    /* transformers before 5 saved this class with the prefix of the wider model */
-    int prefix = dfx__loader_has(l, "text_model.embeddings.token_embedding.weight");
     int64_t c = m->facts.channels;
-    if (prefix)
-        dfx__enter(l, "text_model");
     dfx__enter(l, "embeddings");
     m->tokens = dfx__load(l, "token_embedding.weight", 2, (int64_t[]){ m->facts.vocabulary, c });
     m->positions =
         dfx__load(l, "position_embedding.weight", 2, (int64_t[]){ m->facts.positions, c });
     dfx__ignore(l, "position_ids"); /* 0, 1, 2 ... in files of transformers before 4.31 */
     dfx__leave(l);
-    for (int i = 0; i < m->layers; i++) {
+    for (int i = 0; i < m->facts.layers; i++) {
         dfx__enter(l, "encoder.layers.%d", i);
         load_layer(&m->layer[i], l, m);
         dfx__leave(l);
     }
     dfx__norm_load(&m->norm_out, l, "final_layer_norm", (int)c, 0, m->eps);
+}
+
+static void *build_class(dfx__config *config, dfx__loader *l, int projected)
+{
+    dfx__clip_text *m = dfx__loader_alloc(l, 1, sizeof *m);
+    if (!m)
+        return NULL;
+    read_config(m, config, projected);
+    if (dfx__config_finish(config, rules) != DFX_OK)
+        return NULL;
+    m->layer = dfx__loader_alloc(l, (size_t)m->facts.layers, sizeof *m->layer);
+    if (!m->layer)
+        return NULL;
+    /* transformers before 5 saved CLIPTextModel too with the prefix of the wider model */
+    int prefix = projected || dfx__loader_has(l, "text_model.embeddings.token_embedding.weight");
+    if (prefix)
+        dfx__enter(l, "text_model");
+    load_tower(m, l);
     if (prefix)
         dfx__leave(l);
+    if (projected)
+        dfx__linear_load(&m->projection, l, "text_projection", m->facts.channels,
+                         m->facts.projection, 0);
     return l->status == DFX_OK ? m : NULL;
+}
+
+static void *build(dfx__config *config, dfx__loader *l)
+{
+    return build_class(config, l, 0);
+}
+
+static void *build_projected(dfx__config *config, dfx__loader *l)
+{
+    return build_class(config, l, 1);
 }
 
 /* x [N, T, C]; padding is attended to, as the model was trained */
@@ -125,25 +148,98 @@ static dfx_value *record_layer(const dfx__clip_text *m, const struct layer *y, d
     return dfx__linear_then_record(&y->fc2, h, (dfx_epilogue){ .add = x });
 }
 
-dfx_value *dfx__clip_text_record(const dfx__clip_text *m, dfx_value *ids, dfx_value **penultimate)
+static dfx_value *record_embeddings(const dfx__clip_text *m, dfx_value *ids)
 {
     int64_t tokens = dfx_value_spec(ids)->dim[1];
-    dfx__push_in(ids, "text_encoder");
     dfx_value *positions = dfx__weight_value(ids, m->positions);
     if (tokens < m->facts.positions)
         positions = dfx_slice(positions, 0, 0, tokens);
-    dfx_value *x = dfx_embedding(ids, dfx__weight_value(ids, m->tokens));
-    x = dfx_add(x, positions);
-    for (int i = 0; i < m->layers; i++) {
-        if (penultimate && i == m->layers - 1)
-            *penultimate = x;
+    return dfx_add(dfx_embedding(ids, dfx__weight_value(ids, m->tokens)), positions);
+}
+
+/* states [N, T, C] -> those at the pooled positions [N, C]. A product with ones and zeros is exact.
+ */
+static dfx_value *record_pooled(dfx_value *states, dfx_value *pool)
+{
+    const dfx_spec *s = dfx_value_spec(states);
+    dfx_value *y = dfx_matmul(dfx_cast(pool, s->dtype), states, 1, 0, 1);
+    return dfx_reshape(y, 2, (int64_t[]){ s->dim[0], s->dim[2] });
+}
+
+void dfx__clip_text_record(const dfx__clip_text *m, const dfx__clip_text_inputs *in, int wanted,
+                           dfx__clip_text_outputs *out)
+{
+    int above = wanted & ~DFX__CLIP_HIDDEN; /* what the last layer is needed for */
+    int hidden = m->facts.layers - in->skip, layers = above ? m->facts.layers : hidden;
+    *out = (dfx__clip_text_outputs){ NULL };
+    dfx__push_in(in->ids, "text_encoder");
+    dfx_value *x = record_embeddings(m, in->ids);
+    for (int i = 0; i <= layers; i++) {
+        if (wanted & DFX__CLIP_HIDDEN && i == hidden)
+            out->hidden = x;
+        if (i == layers)
+            break;
         dfx__push_in(x, "layers.%d", i);
         x = record_layer(m, &m->layer[i], x);
         dfx__pop_in(x);
     }
-    x = dfx__norm_record(&m->norm_out, x);
-    dfx__pop_in(ids);
-    return x;
+    if (above)
+        x = dfx__norm_record(&m->norm_out, x);
+    if (wanted & DFX__CLIP_LAST)
+        out->last_hidden_state = x;
+    if (wanted & (DFX__CLIP_POOLED | DFX__CLIP_EMBEDS))
+        out->pooler_output = record_pooled(x, in->pool);
+    if (wanted & DFX__CLIP_EMBEDS && m->facts.projection)
+        out->text_embeds = dfx__linear_record(&m->projection, out->pooler_output);
+    dfx__pop_in(in->ids);
+}
+
+dfx_value *dfx__clip_text_norm(const dfx__clip_text *m, dfx_value *hidden)
+{
+    dfx__push_in(hidden, "text_encoder");
+    dfx_value *y = dfx__norm_record(&m->norm_out, hidden);
+    dfx__pop_in(hidden);
+    return y;
+}
+
+/* The first of the largest ids for configs from before transformers knew the token's id (2 there),
+ * else the first EOS, else the first token. */
+static int pooled_position(const dfx__clip_text *m, const int32_t *ids, int tokens)
+{
+    int position = 0;
+    for (int i = 0; i < tokens; i++) {
+        if (m->eos == 2 && ids[i] > ids[position])
+            position = i;
+        if (m->eos != 2 && ids[i] == m->eos)
+            return i;
+    }
+    return position;
+}
+
+void dfx__clip_text_pool(const dfx__clip_text *m, const int32_t *ids, int count, int tokens,
+                         float *pool)
+{
+    for (int i = 0; i < count * tokens; i++)
+        pool[i] = 0;
+    for (int i = 0; i < count; i++)
+        pool[i * tokens + pooled_position(m, ids + i * tokens, tokens)] = 1;
+}
+
+/* ---- dfx forward ---- */
+
+static dfx_status write_and_run(const dfx__clip_text *m, dfx_sequence *s, const int32_t *ids,
+                                const dfx_spec *spec)
+{
+    size_t n = dfx__elements(spec);
+    float *pool = dfx__alloc(n, sizeof *pool);
+    if (!pool)
+        return dfx__no_memory();
+    dfx__clip_text_pool(m, ids, (int)spec->dim[0], (int)spec->dim[1], pool);
+    dfx_status status = dfx_sequence_write(s, "ids", ids, n * sizeof *ids);
+    if (status == DFX_OK)
+        status = dfx_sequence_write(s, "pool", pool, n * sizeof *pool);
+    free(pool);
+    return status == DFX_OK ? dfx_sequence_run(s) : status;
 }
 
 static dfx_status run(const dfx__clip_text *m, dfx_sequence *s, const int32_t *ids,
@@ -152,17 +248,25 @@ static dfx_status run(const dfx__clip_text *m, dfx_sequence *s, const int32_t *i
     if (spec->dim[1] > m->facts.positions)
         return dfx__fail(DFX_ERROR_ARGUMENT, "input_ids: %lld tokens, the model takes %d",
                          (long long)spec->dim[1], m->facts.positions);
-    dfx_value *before = NULL;
-    dfx_value *y = dfx__clip_text_record(m, dfx_input(s, "ids", DFX_I32, 2, spec->dim), &before);
-    y = dfx_cast(y, DFX_F32);
-    before = dfx_cast(before, DFX_F32);
-    dfx_output(y, "last");
-    dfx_output(before, "before");
+    const int64_t pool[] = { spec->dim[0], 1, spec->dim[1] };
+    dfx__clip_text_inputs in = { dfx_input(s, "ids", DFX_I32, 2, spec->dim),
+                                 dfx_input(s, "pool", DFX_F32, 3, pool), 1 };
+    dfx__clip_text_outputs y;
+    dfx__clip_text_record(
+        m, &in, DFX__CLIP_LAST | DFX__CLIP_HIDDEN | DFX__CLIP_POOLED | DFX__CLIP_EMBEDS, &y);
+    const char *name[] = { "last_hidden_state", "hidden_states.-2", "pooler_output",
+                           "text_embeds" };
+    dfx_value *value[] = { y.last_hidden_state, y.hidden, y.pooler_output, y.text_embeds };
+    int results = m->facts.projection ? 4 : 3;
+    for (int i = 0; i < results; i++) {
+        value[i] = dfx_cast(value[i], DFX_F32);
+        dfx_output(value[i], name[i]);
+    }
     DFX__TRY(dfx_sequence_prepare(s));
-    DFX__TRY(dfx_sequence_write(s, "ids", ids, dfx__elements(spec) * sizeof *ids));
-    DFX__TRY(dfx_sequence_run(s));
-    DFX__TRY(dfx__forward_result(out, "last_hidden_state", s, "last", dfx_value_spec(y), 0));
-    return dfx__forward_result(out, "hidden_states.-2", s, "before", dfx_value_spec(before), 0);
+    DFX__TRY(write_and_run(m, s, ids, spec));
+    for (int i = 0; i < results; i++)
+        DFX__TRY(dfx__forward_result(out, name[i], s, name[i], dfx_value_spec(value[i]), 0));
+    return DFX_OK;
 }
 
 static dfx_status forward(dfx_model *model, dfx_device *device, dfx_dtype dtype,
@@ -183,3 +287,5 @@ static dfx_status forward(dfx_model *model, dfx_device *device, dfx_dtype dtype,
 }
 
 const dfx__model_class dfx__clip_text_class = { "CLIPTextModel", "model", build, forward };
+const dfx__model_class dfx__clip_text_projection_class = { "CLIPTextModelWithProjection", "model",
+                                                           build_projected, forward };

@@ -15,7 +15,8 @@ typedef struct dfx__model_class {
                           dfx_tensors *out);
 } dfx__model_class;
 
-extern const dfx__model_class dfx__unet_class, dfx__autoencoder_kl_class, dfx__clip_text_class;
+extern const dfx__model_class dfx__unet_class, dfx__autoencoder_kl_class, dfx__clip_text_class,
+    dfx__clip_text_projection_class;
 
 struct dfx_model {
     const dfx__model_class *class;
@@ -67,18 +68,45 @@ dfx_value *dfx__autoencoder_kl_encode(const dfx__autoencoder_kl *m, dfx_value *i
 /* latent [N, h, w, latent_channels] -> image [N, H, W, 3] */
 dfx_value *dfx__autoencoder_kl_decode(const dfx__autoencoder_kl *m, dfx_value *latent);
 
-/* ---- CLIPTextModel ---- */
+/* ---- CLIPTextModel, CLIPTextModelWithProjection ---- */
 
 typedef struct dfx__clip_text dfx__clip_text;
 
 typedef struct {
-    int positions, channels, vocabulary;
+    int positions, channels, vocabulary, layers;
+    int projection; /* width of text_embeds; 0 for CLIPTextModel */
 } dfx__clip_text_facts;
 dfx__clip_text_facts dfx__clip_text_get_facts(const dfx__clip_text *m);
 
-/* ids [N, T] i32 -> the last hidden state after the final norm [N, T, channels]; *penultimate,
- * where not NULL, receives hidden_states[-2]. */
-dfx_value *dfx__clip_text_record(const dfx__clip_text *m, dfx_value *ids, dfx_value **penultimate);
+typedef struct {
+    dfx_value *ids;  /* [N, T] i32 */
+    dfx_value *pool; /* [N, 1, T] f32 of dfx__clip_text_pool; NULL: nothing is pooled */
+    int skip; /* hidden is hidden_states[-1 - skip]; 0 .. layers, which gives the embeddings */
+} dfx__clip_text_inputs;
+
+enum { /* what is recorded; layers that none of it needs are not run */
+       DFX__CLIP_LAST = 1,
+       DFX__CLIP_HIDDEN = 2,
+       DFX__CLIP_POOLED = 4,
+       DFX__CLIP_EMBEDS = 8,
+};
+
+typedef struct {                  /* NULL where not wanted, or not of the class */
+    dfx_value *last_hidden_state; /* [N, T, channels], after the final norm */
+    dfx_value *hidden;            /* [N, T, channels], without it */
+    dfx_value *pooler_output;     /* [N, channels], of last_hidden_state */
+    dfx_value *text_embeds;       /* [N, projection] */
+} dfx__clip_text_outputs;
+
+void dfx__clip_text_record(const dfx__clip_text *m, const dfx__clip_text_inputs *in, int wanted,
+                           dfx__clip_text_outputs *out);
+
+/* The final norm of a hidden state, which StableDiffusionPipeline's clip skip takes. */
+dfx_value *dfx__clip_text_norm(const dfx__clip_text *m, dfx_value *hidden);
+
+/* ids [count, tokens] -> pool: rows of zeros with a 1 at the position that transformers pools. */
+void dfx__clip_text_pool(const dfx__clip_text *m, const int32_t *ids, int count, int tokens,
+                         float *pool);
 
 /* ---- edges ---- */
 

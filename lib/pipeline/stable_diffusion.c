@@ -186,8 +186,10 @@ static dfx_status encode_prompt(struct run *r, dfx_tensor *embeds)
     if (status == DFX_OK) {
         const char *negative = r->o->negative_prompt ? r->o->negative_prompt : "";
         dfx_value *v = dfx_input(s, "ids", DFX_I32, 2, (int64_t[]){ texts, tokens });
-        v = dfx_cast(dfx__clip_text_record(p->text_encoder->net, v, NULL), DFX_F32);
-        dfx_output(v, "embeds");
+        dfx__clip_text_inputs in = { v, NULL, 0 };
+        dfx__clip_text_outputs out;
+        dfx__clip_text_record(p->text_encoder->net, &in, DFX__CLIP_LAST, &out);
+        dfx_output(dfx_cast(out.last_hidden_state, DFX_F32), "embeds");
         if (r->guided)
             status = tokenize(p, negative, "negative prompt", ids);
         if (status == DFX_OK)

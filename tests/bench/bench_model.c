@@ -77,7 +77,10 @@ static dfx_value *record_text(struct bench *b)
     int positions = dfx__clip_text_get_facts(b->model->net).positions;
     int64_t tokens = positions < TOKENS ? positions : TOKENS;
     dfx_value *ids = dfx_input(b->s, "ids", DFX_I32, 2, (int64_t[]){ b->batch, tokens });
-    return dfx__clip_text_record(b->model->net, ids, NULL);
+    dfx__clip_text_outputs out;
+    dfx__clip_text_record(b->model->net, &(dfx__clip_text_inputs){ ids, NULL, 0 }, DFX__CLIP_LAST,
+                          &out);
+    return out.last_hidden_state;
 }
 
 static const struct {
@@ -88,6 +91,7 @@ static const struct {
     { &dfx__unet_class, "unet", record_unet },
     { &dfx__autoencoder_kl_class, "vae", record_vae },
     { &dfx__clip_text_class, "text", record_text },
+    { &dfx__clip_text_projection_class, "text", record_text },
 };
 
 static dfx_status record(struct bench *b)

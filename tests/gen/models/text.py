@@ -14,19 +14,20 @@ def text_config(**more):
         "eos_token_id": 39, "pad_token_id": 39, **more})
 
 
-def run_text(name, model, tokens):
+def run_text(name, model, tokens, batch=2):
     generator = torch.Generator("cpu").manual_seed(1)
-    ids = torch.randint(0, model.config.vocab_size, (2, tokens), generator=generator)
+    ids = torch.randint(0, model.config.vocab_size, (batch, tokens), generator=generator)
 
     def run(m):
         y = m(ids, output_hidden_states=True)
-        return {"last_hidden_state": y.last_hidden_state, "hidden_states.-2": y.hidden_states[-2]}
+        out = {"last_hidden_state": y.last_hidden_state, "hidden_states.-2": y.hidden_states[-2]}
+        return out | {k: y[k] for k in ("pooler_output", "text_embeds") if k in y}
 
     check_effect(model, [run])
     add_run(name, {"input_ids": ids}, run(model))
 
 
-def make():
+def make_gelu():
     """As transformers before 4.31 wrote it: all names with a prefix, and the positions' numbers."""
     folder = MODELS / "text_gelu"
     model = fill(transformers.CLIPTextModel(text_config(hidden_act="gelu", num_hidden_layers=3,
@@ -38,3 +39,16 @@ def make():
     state = {prefix + k: v for k, v in state.items()}
     state["text_model.embeddings.position_ids"] = torch.arange(32)[None]
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def make():
+    """The others are of SDXL's second tower's kind. text_old_eos has the eos_token_id that configs
+    had before transformers 4.31, with which the position of the largest id is pooled."""
+    make_gelu()
+    projected = transformers.CLIPTextModelWithProjection
+    for seed, name, config, tokens in (
+            (11, "text_projection", dict(hidden_act="gelu", projection_dim=24), 31),
+            (12, "text_old_eos", dict(num_hidden_layers=1, projection_dim=56, eos_token_id=2), 7)):
+        model = fill(projected(text_config(**config)), seed)
+        run_text(name, model, tokens, batch=3)
+        model.half().save_pretrained(MODELS / name)

@@ -80,6 +80,16 @@ void dfx__mapped_release(const void *part, size_t bytes)
 #endif
 }
 
+dfx_status dfx__check_pointer(const void *data, size_t bytes, const char *path)
+{
+    static const char pointer[] = "version https://git-lfs";
+    if (bytes < sizeof pointer - 1 || memcmp(data, pointer, sizeof pointer - 1) != 0)
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_FORMAT,
+                     "%s: is a Git LFS pointer, not the file: run 'git lfs pull' in its folder",
+                     path);
+}
+
 char *dfx__path_join(const char *folder, const char *name)
 {
     size_t n = strlen(folder);

@@ -23,6 +23,9 @@ void dfx__unmap_file(dfx__mapped *m);
  * is read from the file again when it is touched. */
 void dfx__mapped_release(const void *part, size_t bytes);
 
+/* DFX_ERROR_FORMAT for a file that Git LFS has left a pointer in place of. */
+dfx_status dfx__check_pointer(const void *data, size_t bytes, const char *path);
+
 /* "FOLDER/NAME", to be freed; NULL when there is no memory. */
 char *dfx__path_join(const char *folder, const char *name);
 int dfx__file_exists(const char *path);

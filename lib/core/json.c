@@ -90,11 +90,7 @@ static const char *scan(struct scan *s)
 
 static dfx_status fail_at(const struct scan *s, size_t at, const char *where, const char *wrong)
 {
-    static const char pointer[] = "version https://git-lfs";
-    if (s->bytes >= sizeof pointer - 1 && memcmp(s->text, pointer, sizeof pointer - 1) == 0)
-        return dfx__fail(DFX_ERROR_FORMAT,
-                         "%s: is a Git LFS pointer, not the file: run 'git lfs pull' in its folder",
-                         where);
+    DFX__TRY(dfx__check_pointer(s->text, s->bytes, where));
     size_t line = 1;
     for (size_t i = 0; i < at && i < s->bytes; i++)
         line += s->text[i] == '\n';

@@ -14,4 +14,6 @@ typedef struct {
     dfx_status (*mount)(dfx__mount **out, const char *path);
 } dfx__checkpoint_kind;
 
+extern const dfx__checkpoint_kind dfx__dduf;
+
 #endif

@@ -199,10 +199,7 @@ static dfx_status read_prefix(size_t *out, const dfx__mapped *file, const char *
     if (file->bytes <= PREFIX)
         return dfx__fail(DFX_ERROR_FORMAT, "%s: is no safetensors file: it has %zu bytes", path,
                          file->bytes);
-    if (memcmp(bytes, "version ", PREFIX) == 0)
-        return dfx__fail(DFX_ERROR_FORMAT,
-                         "%s: is a Git LFS pointer, not the file: run 'git lfs pull' in its folder",
-                         path);
+    DFX__TRY(dfx__check_pointer(bytes, file->bytes, path));
     uint64_t size = 0;
     for (int i = PREFIX - 1; i >= 0; i--)
         size = size << 8 | bytes[i];

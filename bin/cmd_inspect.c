@@ -5,13 +5,11 @@
 #include "print.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 struct settings {
     const char *path;
@@ -28,11 +26,12 @@ static const struct option options[] = {
 static const struct positional positionals[] = {
     { "FILE.png|MODEL", offsetof(struct settings, path), 1,
       "a picture made by dfx generate (- is standard\n"
-      "input), a model's folder or a component's, or a\n"
+      "input), a model or a component of one, or a\n"
       "scheduler_config.json" },
     { .name = NULL },
 };
 
+#define CONFIG "scheduler_config.json"
 enum { INDEX_BYTES = 1 << 20, JSON_DEPTH = 32, NAME_WIDTH = 16 };
 
 static int inspect_picture(const struct settings *s)
@@ -63,29 +62,36 @@ static int inspect_picture(const struct settings *s)
 
 /* One component of a model; what fails to load is said in its place. */
 struct component {
-    const char *name, *class, *folder;
+    const char *name, *class;
+    const dfx_checkpoint *files;
     int64_t parameters;     /* -1 for what has none */
     json_object *scheduler; /* the config of one */
     char *problem;
 };
 
-/* Reads a JSON object; NULL with a message when it is none, of that kind of file. */
-static json_object *read_object(const char *path, const char *kind)
+static json_object *parse(const char *text, size_t bytes)
 {
-    struct stat status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &status) != 0) {
-        cmd_fail_with(EXIT_FAILED, "%s: %s", path, strerror(errno));
-        if (fd >= 0)
-            close(fd);
+    json_tokener *tokener = bytes <= INDEX_BYTES ? json_tokener_new_ex(JSON_DEPTH) : NULL;
+    json_object *object = tokener ? json_tokener_parse_ex(tokener, text, (int)bytes + 1) : NULL;
+    json_tokener_free(tokener);
+    return object;
+}
+
+/* Reads a JSON object; NULL with a message when it is none, of that kind of file. */
+static json_object *read_object(const dfx_checkpoint *files, const char *name, const char *kind)
+{
+    char *text;
+    size_t bytes;
+    dfx_status status = dfx_checkpoint_read(&text, &bytes, files, name);
+    if (status != DFX_OK) {
+        cmd_fail(status);
         return NULL;
     }
-    json_object *object = NULL;
-    if (S_ISREG(status.st_mode) && status.st_size <= INDEX_BYTES)
-        object = json_object_from_fd_ex(fd, JSON_DEPTH);
-    close(fd);
+    json_object *object = parse(text, bytes);
+    free(text);
     if (!json_object_is_type(object, json_type_object)) {
-        cmd_fail_with(EXIT_FAILED, "%s: not a JSON object of a %s", path, kind);
+        cmd_fail_with(EXIT_FAILED, "%s%s%s: not a JSON object of a %s", dfx_checkpoint_path(files),
+                      *name ? "/" : "", name, kind);
         json_object_put(object);
         return NULL;
     }
@@ -96,13 +102,11 @@ static json_object *read_object(const char *path, const char *kind)
 static int open_scheduler(struct component *c)
 {
     int code = EXIT_DONE;
-    char *path = scheduler_config_path(c->folder);
-    if (!path)
+    if (!dfx_checkpoint_has(c->files, CONFIG))
         return EXIT_DONE;
-    c->problem = scheduler_problem(path, &code);
-    if (!c->problem && !(c->scheduler = read_object(path, "scheduler")))
+    c->problem = scheduler_problem(dfx_checkpoint_path(c->files), &code);
+    if (!c->problem && !(c->scheduler = read_object(c->files, CONFIG, "scheduler")))
         code = EXIT_FAILED;
-    free(path);
     return code;
 }
 
@@ -117,15 +121,10 @@ static void close_component(struct component *c)
 static int open_component(struct component *c)
 {
     dfx_model *model;
-    char *config;
     c->parameters = -1;
-    if (asprintf(&config, "%s/config.json", c->folder) < 0)
-        return cmd_fail_with(EXIT_FAILED, "out of memory");
-    int is_model = access(config, F_OK) == 0;
-    free(config);
-    if (!is_model)
+    if (!dfx_checkpoint_has(c->files, "config.json"))
         return open_scheduler(c);
-    dfx_status status = dfx_model_open(&model, c->folder);
+    dfx_status status = dfx_model_open(&model, dfx_checkpoint_path(c->files));
     if (status != DFX_OK) {
         c->problem = strdup(dfx_error());
         return status == DFX_ERROR_UNSUPPORTED ? EXIT_DONE : EXIT_FAILED;
@@ -174,54 +173,67 @@ static const char *class_of(const char *key, json_object *value)
     return json_object_is_type(class, json_type_string) ? json_object_get_string(class) : NULL;
 }
 
-static int list_component(const struct settings *s, const char *name, const char *class,
+/* What an inspection goes through. */
+struct inspection {
+    const struct settings *settings;
+    const dfx_checkpoint *files;
+};
+
+static int list_component(const struct inspection *i, const char *name, const char *class,
                           json_object *array)
 {
-    struct component c = { .name = name, .class = class };
-    char *folder;
-    if (asprintf(&folder, "%s/%s", s->path, name) < 0)
+    dfx_checkpoint *files;
+    char *path;
+    if (asprintf(&path, "%s/%s", dfx_checkpoint_path(i->files), name) < 0)
         return cmd_fail_with(EXIT_FAILED, "out of memory");
-    c.folder = folder;
+    dfx_status status = dfx_checkpoint_open(&files, path);
+    free(path);
+    if (status != DFX_OK)
+        return cmd_fail(status);
+    struct component c = { .name = name, .class = class, .files = files };
     int code = open_component(&c);
     if (array)
         json_object_array_add(array, component_json(&c));
     else
         print_component(&c);
     close_component(&c);
-    free(folder);
+    dfx_checkpoint_free(files);
     return code;
 }
 
-static int list_components(const struct settings *s, json_object *index, json_object *array)
+static int list_components(const struct inspection *i, json_object *index, json_object *array)
 {
     int code = EXIT_DONE;
-    struct json_object_iterator i = json_object_iter_begin(index);
+    struct json_object_iterator at = json_object_iter_begin(index);
     struct json_object_iterator end = json_object_iter_end(index);
-    for (; !json_object_iter_equal(&i, &end); json_object_iter_next(&i)) {
-        const char *name = json_object_iter_peek_name(&i);
-        const char *class = class_of(name, json_object_iter_peek_value(&i));
-        if (class && list_component(s, name, class, array) != EXIT_DONE)
+    for (; !json_object_iter_equal(&at, &end); json_object_iter_next(&at)) {
+        const char *name = json_object_iter_peek_name(&at);
+        const char *class = class_of(name, json_object_iter_peek_value(&at));
+        if (class && list_component(i, name, class, array) != EXIT_DONE)
             code = EXIT_FAILED;
     }
     return code;
 }
 
-static int inspect_pipeline(const struct settings *s, const char *index_path)
+static int inspect_pipeline(const struct inspection *i)
 {
-    json_object *index = read_object(index_path, "model's components");
+    json_object *index = read_object(i->files, "model_index.json", "model's components");
     if (!index)
         return EXIT_FAILED;
     json_object *class = json_object_object_get(index, "_class_name");
     const char *name = class ? json_object_get_string(class) : "(no _class_name)";
-    json_object *array = s->json ? json_object_new_array() : NULL;
-    if (!s->json) {
+    const char *form = dfx_checkpoint_form(i->files);
+    json_object *array = i->settings->json ? json_object_new_array() : NULL;
+    if (!array) {
         print_text(name, 0);
-        putchar('\n');
+        printf("%s%s\n", form ? ", one file: " : "", form ? form : "");
     }
-    int code = list_components(s, index, array);
-    if (s->json) {
+    int code = list_components(i, index, array);
+    if (array) {
         json_object *top = json_object_new_object();
         json_object_object_add(top, "class", json_object_new_string(name));
+        if (form)
+            json_object_object_add(top, "form", json_object_new_string(form));
         json_object_object_add(top, "components", array);
         if (print_json(top) != EXIT_DONE)
             code = EXIT_FAILED;
@@ -230,21 +242,21 @@ static int inspect_pipeline(const struct settings *s, const char *index_path)
     return code;
 }
 
-static int inspect_scheduler(const struct settings *s)
+/* Its config has that name; "" is the path itself. */
+static int inspect_scheduler(const struct inspection *i, const char *name)
 {
     int code;
-    char *path = scheduler_config_path(s->path), *problem = scheduler_problem(path, &code);
-    struct component c = { .name = s->path, .parameters = -1 };
+    struct component c = { .name = i->settings->path, .parameters = -1 };
+    char *problem = scheduler_problem(dfx_checkpoint_path(i->files), &code);
     if (problem)
         code = cmd_fail_with(EXIT_FAILED, "%s", problem);
-    else if (!(c.scheduler = read_object(path, "scheduler")))
+    else if (!(c.scheduler = read_object(i->files, name, "scheduler")))
         code = EXIT_FAILED;
     free(problem);
-    free(path);
     if (code != EXIT_DONE)
         return code;
     c.class = json_object_get_string(json_object_object_get(c.scheduler, "_class_name"));
-    if (s->json)
+    if (i->settings->json)
         code = print_json(component_json(&c));
     else
         print_component(&c);
@@ -252,17 +264,17 @@ static int inspect_scheduler(const struct settings *s)
     return code;
 }
 
-static int inspect_model(const struct settings *s)
+static int inspect_model(const struct inspection *i)
 {
     dfx_model *model;
-    dfx_status status = dfx_model_open(&model, s->path);
+    dfx_status status = dfx_model_open(&model, dfx_checkpoint_path(i->files));
     if (status != DFX_OK)
         return cmd_fail(status);
-    const struct component c = { .name = s->path,
+    const struct component c = { .name = i->settings->path,
                                  .class = dfx_model_class(model),
                                  .parameters = dfx_model_parameters(model) };
     int code = EXIT_DONE;
-    if (s->json)
+    if (i->settings->json)
         code = print_json(component_json(&c));
     else
         print_component(&c);
@@ -276,28 +288,34 @@ static int ends_with(const char *text, const char *end)
     return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
 }
 
+static int inspect_files(const struct inspection *i)
+{
+    struct stat status;
+    const char *path = dfx_checkpoint_path(i->files);
+    if (dfx_checkpoint_has(i->files, "model_index.json"))
+        return inspect_pipeline(i);
+    if (dfx_checkpoint_has(i->files, CONFIG))
+        return inspect_scheduler(i, CONFIG);
+    if (ends_with(path, ".json") && dfx_checkpoint_has(i->files, ""))
+        return inspect_scheduler(i, "");
+    if (dfx_checkpoint_form(i->files))
+        return inspect_model(i);
+    if (stat(path, &status) != 0)
+        return cmd_fail_with(EXIT_FAILED, "%s: %s", path, strerror(errno));
+    return S_ISDIR(status.st_mode) ? inspect_model(i) : inspect_picture(i->settings);
+}
+
 static int run(void *settings)
 {
     const struct settings *s = settings;
-    struct stat status;
+    dfx_checkpoint *files;
     if (strcmp(s->path, "-") == 0)
         return inspect_picture(s);
-    if (stat(s->path, &status) != 0)
-        return cmd_fail_with(EXIT_FAILED, "%s: %s", s->path, strerror(errno));
-    if (!S_ISDIR(status.st_mode))
-        return ends_with(s->path, ".json") ? inspect_scheduler(s) : inspect_picture(s);
-    char *index = NULL, *scheduler = NULL;
-    int code = EXIT_FAILED;
-    if (asprintf(&index, "%s/model_index.json", s->path) < 0)
-        return cmd_fail_with(EXIT_FAILED, "out of memory");
-    if (access(index, F_OK) == 0)
-        code = inspect_pipeline(s, index);
-    else if ((scheduler = scheduler_config_path(s->path)))
-        code = inspect_scheduler(s);
-    else
-        code = inspect_model(s);
-    free(scheduler);
-    free(index);
+    dfx_status status = dfx_checkpoint_open(&files, s->path);
+    if (status != DFX_OK)
+        return cmd_fail(status);
+    int code = inspect_files(&(struct inspection){ s, files });
+    dfx_checkpoint_free(files);
     return code;
 }
 

@@ -7,26 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { KEY_WIDTH = 27, VALUE_WIDTH = 16 };
-
-char *scheduler_config_path(const char *path)
-{
-    struct stat status;
-    char *inside;
-    if (stat(path, &status) != 0)
-        return NULL;
-    if (!S_ISDIR(status.st_mode))
-        return strdup(path);
-    if (asprintf(&inside, "%s/scheduler_config.json", path) < 0)
-        return NULL;
-    if (access(inside, F_OK) == 0)
-        return inside;
-    free(inside);
-    return NULL;
-}
 
 char *scheduler_problem(const char *path, int *code)
 {

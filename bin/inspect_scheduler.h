@@ -4,11 +4,7 @@
 
 #include <json-c/json.h>
 
-/* Where the scheduler's config is: `path` itself, or the file of that folder; malloc'd. NULL when
- * there is none. */
-char *scheduler_config_path(const char *path);
-
-/* What is wrong with a config, as malloc'd text; NULL when it opens. *code receives the exit
+/* What is wrong with the config at a path, as malloc'd text; NULL when it opens. *code receives the exit
  * status, for which a class that the library does not have is no failure. */
 char *scheduler_problem(const char *path, int *code);
 

@@ -29,8 +29,8 @@ DFX_API const char *dfx_checkpoint_path(const dfx_checkpoint *c);
 /* "DDUF" for what lies in one file; NULL for what is as it stands on the disk. */
 DFX_API const char *dfx_checkpoint_form(const dfx_checkpoint *c);
 
-/* Whether there is such a file ("unet/config.json"), and its bytes followed by a zero, to be freed
- * with free. Errors: DFX_ERROR_FILE, DFX_ERROR_MEMORY. */
+/* Whether there is such a file ("unet/config.json"; "" is the path itself), and its bytes followed
+ * by a zero, to be freed with free. Errors: DFX_ERROR_FILE, DFX_ERROR_MEMORY. */
 DFX_API int dfx_checkpoint_has(const dfx_checkpoint *c, const char *name);
 DFX_API dfx_status dfx_checkpoint_read(char **text, size_t *bytes, const dfx_checkpoint *c,
                                        const char *name);

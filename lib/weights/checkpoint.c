@@ -91,9 +91,14 @@ const char *dfx_checkpoint_form(const dfx_checkpoint *c)
     return c->form;
 }
 
+static char *path_of(const dfx_checkpoint *c, const char *name)
+{
+    return *name ? dfx__path_join(c->path, name) : strdup(c->path);
+}
+
 int dfx_checkpoint_has(const dfx_checkpoint *c, const char *name)
 {
-    char *path = dfx__path_join(c->path, name);
+    char *path = path_of(c, name);
     int has = path && dfx__file_exists(path);
     free(path);
     return has;
@@ -103,7 +108,7 @@ dfx_status dfx_checkpoint_read(char **text, size_t *bytes, const dfx_checkpoint 
                                const char *name)
 {
     dfx__mapped file;
-    char *path = dfx__path_join(c->path, name);
+    char *path = path_of(c, name);
     if (!path)
         return dfx__no_memory();
     dfx_status status = dfx__map_file(&file, path);

@@ -140,6 +140,23 @@ static void test_truncated(void)
     unlink(scratch("short.png"));
 }
 
+static void test_other_formats(void)
+{
+    static const struct {
+        const char *start, *name;
+    } formats[] = { { "\xff\xd8\xff\xe0....", "JPEG" },
+                    { "RIFF....WEBP", "WebP" },
+                    { "GIF89a..", "GIF" } };
+    for (int i = 0; i < 3; i++) {
+        dfx_image *image;
+        write_bytes(scratch("other"), formats[i].start, strlen(formats[i].start));
+        ok(dfx_image_read(&image, scratch("other"), 3) == DFX_ERROR_FORMAT &&
+               strstr(dfx_error(), formats[i].name),
+           "refused by name: %s", dfx_error());
+    }
+    unlink(scratch("other"));
+}
+
 static void test_arguments(void)
 {
     dfx_image *image;
@@ -217,6 +234,7 @@ int main(void)
     test_bad_files();
     test_text_bombs();
     test_truncated();
+    test_other_formats();
     test_arguments();
     test_floats();
     test_write();

@@ -24,13 +24,27 @@ typedef struct {
 DFX_API dfx_status dfx_image_from_floats(dfx_image **out, const float *data, int width, int height);
 
 /* Reads a PNG of any kind (palette, gray, 16-bit, alpha, interlaced) as `channels` 8-bit channels:
- * 3 as PIL's convert("RGB"), 1 as its convert("L"). */
+ * 3 as PIL's convert("RGB"), 1 as its convert("L"). Other formats are refused by name. */
 DFX_API dfx_status dfx_image_read(dfx_image **out, const char *path, int channels);
 
 /* Writes a PNG, whole (temporary file, then rename) or not at all; "-" is standard output. */
 DFX_API dfx_status dfx_image_write(const dfx_image *image, const char *path,
                                    const dfx_image_text *texts, int count);
 DFX_API void dfx_image_free(dfx_image *image);
+
+/* How pixels are weighed when a size changes: PIL's filters of these names. */
+typedef enum {
+    DFX_FILTER_NEAREST,
+    DFX_FILTER_BOX,
+    DFX_FILTER_BILINEAR,
+    DFX_FILTER_BICUBIC,
+    DFX_FILTER_LANCZOS
+} dfx_image_filter;
+
+/* The picture in another size, byte for byte as the Image.resize of PIL 13. The colours of RGBA are
+ * weighed with their alpha. Errors: a size below 1 or too large. */
+DFX_API dfx_status dfx_image_resize(dfx_image **out, const dfx_image *image, int width, int height,
+                                    dfx_image_filter filter);
 
 /* The text chunks of a PNG file, *count of them; free with dfx_image_texts_free. */
 DFX_API dfx_status dfx_image_read_texts(dfx_image_text **out, int *count, const char *path);

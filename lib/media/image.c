@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 dfx_status dfx__image_new(dfx_image **out, int width, int height, int channels, const char *where)
 {
@@ -33,6 +34,31 @@ void dfx_image_free(dfx_image *image)
         return;
     free(image->pixels);
     free(image);
+}
+
+uint8_t dfx__luma(const uint8_t *rgb)
+{
+    return (uint8_t)((rgb[0] * 19595 + rgb[1] * 38470 + rgb[2] * 7471 + 0x8000) >> 16);
+}
+
+dfx_status dfx__image_convert(dfx_image **out, const dfx_image *image, int channels)
+{
+    size_t n = (size_t)image->width * (size_t)image->height, from = (size_t)image->channels;
+    size_t common = (size_t)(channels < image->channels ? channels : image->channels);
+    DFX__TRY(dfx__image_new(out, image->width, image->height, channels, "converting a picture"));
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *s = image->pixels + i * from;
+        uint8_t *d = (*out)->pixels + i * (size_t)channels;
+        if (from == 1)
+            memset(d, *s, (size_t)channels);
+        else if (channels == 1)
+            *d = dfx__luma(s);
+        else
+            memcpy(d, s, common);
+        if (channels == 4 && from != 4)
+            d[3] = 255;
+    }
+    return DFX_OK;
 }
 
 static uint8_t to_byte(float value)

@@ -53,6 +53,22 @@ void dfx__png_close(dfx__png *p)
     *p = (dfx__png){ 0 };
 }
 
+/* Other formats by name: what to do about them is known. */
+static dfx_status fail_format(const dfx__png *p, const png_byte *start, size_t length)
+{
+    static const struct {
+        const char *name, *start;
+    } formats[] = { { "JPEG", "\xff\xd8\xff" }, { "GIF", "GIF8" }, { "WebP", "RIFF" },
+                    { "TIFF", "II*" },          { "TIFF", "MM" },  { "BMP", "BM" } };
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        size_t n = strlen(formats[i].start);
+        if (n <= length && memcmp(start, formats[i].start, n) == 0)
+            return dfx__fail(DFX_ERROR_FORMAT, "%s: looks like a %s; convert it to PNG", p->path,
+                             formats[i].name);
+    }
+    return dfx__fail(DFX_ERROR_FORMAT, "%s: not a PNG file", p->path);
+}
+
 static dfx_status open_stream(dfx__png *p)
 {
     png_byte signature[SIGNATURE];
@@ -65,10 +81,10 @@ static dfx_status open_stream(dfx__png *p)
         return dfx__fail(DFX_ERROR_FILE, "%s: %s", p->path, strerror(errno));
     if (fstat(fileno(p->stream), &status) == 0 && S_ISDIR(status.st_mode))
         return dfx__fail(DFX_ERROR_FILE, "%s: is a folder, not a PNG file", p->path);
-    if (fread(signature, 1, SIGNATURE, p->stream) != SIGNATURE ||
-        png_sig_cmp(signature, 0, SIGNATURE) != 0)
-        return dfx__fail(DFX_ERROR_FORMAT, "%s: not a PNG file", p->path);
-    return DFX_OK;
+    size_t got = fread(signature, 1, SIGNATURE, p->stream);
+    if (got == SIGNATURE && png_sig_cmp(signature, 0, SIGNATURE) == 0)
+        return DFX_OK;
+    return fail_format(p, signature, got);
 }
 
 /* Chunks that say nothing about the pixels' bytes: not even unpacked when only pixels are read. */
@@ -151,12 +167,6 @@ static dfx_status read_raw(dfx__png *p)
     return DFX_OK;
 }
 
-/* ITU-R 601 luma in 16-bit fixed point, PIL's L24. */
-static uint8_t luma(const uint8_t *rgb)
-{
-    return (uint8_t)((rgb[0] * 19595 + rgb[1] * 38470 + rgb[2] * 7471 + 0x8000) >> 16);
-}
-
 /* p->raw as `to`: gray repeated, RGB to luma, 16-bit gray clipped at 255 (as PIL does). */
 static void convert(const dfx__png *p, dfx_image *to)
 {
@@ -169,7 +179,7 @@ static void convert(const dfx__png *p, dfx_image *to)
         if (from == 3 && to->channels == 3) {
             memcpy(d, s, 3);
         } else {
-            uint8_t gray = from == 3 ? luma(s) : sixteen && s[0] ? 255 : s[from - 1];
+            uint8_t gray = from == 3 ? dfx__luma(s) : sixteen && s[0] ? 255 : s[from - 1];
             memset(d, gray, (size_t)to->channels);
         }
     }

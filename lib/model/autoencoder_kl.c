@@ -1,6 +1,6 @@
 /* autoencoder_kl.c - AutoencoderKL (Kingma & Welling 2013; Rombach et al. 2022). */
 #include "core/dtype.h"
-#include "model/model.h"
+#include "model/autoencoder.h"
 #include "sequence/sequence.h"
 
 #include <math.h>
@@ -32,27 +32,24 @@ struct coder {
     dfx__norm norm_out;
 };
 
-struct dfx__autoencoder_kl {
+typedef struct {
     dfx__autoencoder_facts facts;
-    int levels, channels[LEVELS], layers, groups, attention, in_channels, out_channels;
-    int use_quant, use_post_quant;
+    int levels, channels[LEVELS], layers, groups, attention, use_quant, use_post_quant;
     struct coder encoder, decoder;
     dfx__conv quant, post_quant;
-};
+} autoencoder_kl;
 
 static const dfx__config_rule rules[] = {
     { "act_fn", "\"silu\"" },
-    { "force_upcast", "*" }, /* sums are in f32 always; the pipeline chooses the dtype */
     { "latents_mean", "null" },
     { "latents_std", "null" },
     { "sample_size", "*" },
-    { "shift_factor", "*" }, /* StableDiffusionPipeline has no use for it */
     { NULL, NULL },
 };
 
-dfx__autoencoder_facts dfx__autoencoder_kl_get_facts(const dfx__autoencoder_kl *m)
+static dfx__autoencoder_facts get_facts(const void *net)
 {
-    return m->facts;
+    return ((const autoencoder_kl *)net)->facts;
 }
 
 static void need_types(dfx__config *c, const char *key, const char *type, int levels)
@@ -67,20 +64,23 @@ static void need_types(dfx__config *c, const char *key, const char *type, int le
             dfx__config_refuse(c, key, why);
 }
 
-static void read_config(dfx__autoencoder_kl *m, dfx__config *c)
+static void read_config(autoencoder_kl *m, dfx__config *c)
 {
     int n = dfx__config_length(c, "block_out_channels", LEVELS);
     m->levels = n ? n : 1;
     dfx__config_ints(c, "block_out_channels", m->channels, m->levels, 64, 1, MAX_CHANNELS);
     m->layers = dfx__config_int(c, "layers_per_block", 1, 1, MAX_LAYERS);
     m->groups = dfx__config_int(c, "norm_num_groups", 32, 1, MAX_CHANNELS);
-    m->in_channels = dfx__config_int(c, "in_channels", 3, 1, 1024);
-    m->out_channels = dfx__config_int(c, "out_channels", 3, 1, 1024);
+    m->facts.in_channels = dfx__config_int(c, "in_channels", 3, 1, 1024);
+    m->facts.out_channels = dfx__config_int(c, "out_channels", 3, 1, 1024);
     m->attention = dfx__config_bool(c, "mid_block_add_attention", 1);
     m->use_quant = dfx__config_bool(c, "use_quant_conv", 1);
     m->use_post_quant = dfx__config_bool(c, "use_post_quant_conv", 1);
     m->facts.latent_channels = dfx__config_int(c, "latent_channels", 4, 1, 1024);
     m->facts.scaling_factor = dfx__config_float(c, "scaling_factor", 0.18215f);
+    m->facts.shift_factor = dfx__config_float(c, "shift_factor", 0);
+    m->facts.force_upcast = dfx__config_bool(c, "force_upcast", 1);
+    m->facts.has_moments = 1;
     m->facts.factor = 1 << (m->levels - 1);
     need_types(c, "down_block_types", "DownEncoderBlock2D", m->levels);
     need_types(c, "up_block_types", "UpDecoderBlock2D", m->levels);
@@ -91,7 +91,7 @@ static void read_config(dfx__autoencoder_kl *m, dfx__config *c)
         dfx__config_refuse(c, "scaling_factor", "it must be above 0");
 }
 
-static void load_resnet(dfx__resnet *r, dfx__loader *l, const dfx__autoencoder_kl *m, int i, int in,
+static void load_resnet(dfx__resnet *r, dfx__loader *l, const autoencoder_kl *m, int i, int in,
                         int out)
 {
     dfx__enter(l, "resnets.%d", i);
@@ -108,7 +108,7 @@ static void load_projection(dfx__linear_layer *to, dfx__loader *l, const char *n
     dfx__linear_load(to, l, dfx__loader_has(l, weight) ? old : name, channels, channels, 1);
 }
 
-static void load_middle(struct middle *b, dfx__loader *l, const dfx__autoencoder_kl *m)
+static void load_middle(struct middle *b, dfx__loader *l, const autoencoder_kl *m)
 {
     int channels = m->channels[m->levels - 1];
     b->scale = 1 / sqrtf((float)channels);
@@ -127,20 +127,20 @@ static void load_middle(struct middle *b, dfx__loader *l, const dfx__autoencoder
     dfx__leave(l);
 }
 
-static void load_level(struct level *v, struct coder *d, dfx__loader *l,
-                       const dfx__autoencoder_kl *m, int in, int out)
+static void load_level(struct level *v, struct coder *d, dfx__loader *l, const autoencoder_kl *m,
+                       int in, int out)
 {
     v->resnet = dfx__loader_alloc(l, (size_t)d->layers, sizeof *v->resnet);
     for (int i = 0; v->resnet && i < d->layers; i++)
         load_resnet(&v->resnet[i], l, m, i, i ? out : in, out);
 }
 
-static void load_encoder(struct coder *d, dfx__loader *l, const dfx__autoencoder_kl *m)
+static void load_encoder(struct coder *d, dfx__loader *l, const autoencoder_kl *m)
 {
     int last = m->levels - 1;
     d->layers = m->layers;
     dfx__enter(l, "encoder");
-    dfx__conv_load(&d->conv_in, l, "conv_in", m->in_channels, m->channels[0], 3);
+    dfx__conv_load(&d->conv_in, l, "conv_in", m->facts.in_channels, m->channels[0], 3);
     for (int i = 0; i < m->levels; i++) {
         dfx__enter(l, "down_blocks.%d", i);
         load_level(&d->level[i], d, l, m, m->channels[i ? i - 1 : 0], m->channels[i]);
@@ -157,7 +157,7 @@ static void load_encoder(struct coder *d, dfx__loader *l, const dfx__autoencoder
     dfx__leave(l);
 }
 
-static void load_decoder(struct coder *d, dfx__loader *l, const dfx__autoencoder_kl *m)
+static void load_decoder(struct coder *d, dfx__loader *l, const autoencoder_kl *m)
 {
     int last = m->levels - 1;
     d->layers = m->layers + 1;
@@ -173,13 +173,13 @@ static void load_decoder(struct coder *d, dfx__loader *l, const dfx__autoencoder
         dfx__leave(l);
     }
     dfx__norm_load(&d->norm_out, l, "conv_norm_out", m->channels[0], m->groups, 1e-6f);
-    dfx__conv_load(&d->conv_out, l, "conv_out", m->channels[0], m->out_channels, 3);
+    dfx__conv_load(&d->conv_out, l, "conv_out", m->channels[0], m->facts.out_channels, 3);
     dfx__leave(l);
 }
 
 static void *build(dfx__config *config, dfx__loader *l)
 {
-    dfx__autoencoder_kl *m = dfx__loader_alloc(l, 1, sizeof *m);
+    autoencoder_kl *m = dfx__loader_alloc(l, 1, sizeof *m);
     if (!m)
         return NULL;
     read_config(m, config);
@@ -240,10 +240,10 @@ static dfx_value *record_end(const struct coder *d, dfx_value *x)
     return dfx__conv_record(&d->conv_out, dfx__norm_silu_record(&d->norm_out, x));
 }
 
-dfx_value *dfx__autoencoder_kl_encode(const dfx__autoencoder_kl *m, dfx_value *image)
+static dfx_value *encode(const void *net, dfx_value *image)
 {
+    const autoencoder_kl *m = net;
     const struct coder *d = &m->encoder;
-    dfx__push_in(image, "vae");
     dfx__push_in(image, "encoder");
     dfx_value *x = dfx__conv_record(&d->conv_in, image);
     for (int i = 0; i < m->levels; i++) {
@@ -255,15 +255,13 @@ dfx_value *dfx__autoencoder_kl_encode(const dfx__autoencoder_kl *m, dfx_value *i
     }
     x = record_end(d, record_middle(&d->middle, x));
     dfx__pop_in(image);
-    x = m->use_quant ? dfx__conv_record(&m->quant, x) : x;
-    dfx__pop_in(image);
-    return x;
+    return m->use_quant ? dfx__conv_record(&m->quant, x) : x;
 }
 
-dfx_value *dfx__autoencoder_kl_decode(const dfx__autoencoder_kl *m, dfx_value *latent)
+static dfx_value *decode(const void *net, dfx_value *latent)
 {
+    const autoencoder_kl *m = net;
     const struct coder *d = &m->decoder;
-    dfx__push_in(latent, "vae");
     dfx_value *x = m->use_post_quant ? dfx__conv_record(&m->post_quant, latent) : latent;
     dfx__push_in(latent, "decoder");
     x = record_middle(&d->middle, dfx__conv_record(&d->conv_in, x));
@@ -278,75 +276,10 @@ dfx_value *dfx__autoencoder_kl_decode(const dfx__autoencoder_kl *m, dfx_value *l
     }
     x = record_end(d, x);
     dfx__pop_in(latent);
-    dfx__pop_in(latent);
     return x;
 }
 
-/* Splits moments [N, h, w, 2 C] into the two results of an encoding. */
-static dfx_status add_moments(const dfx__autoencoder_kl *m, dfx_sequence *s, dfx_value *y,
-                              dfx_tensors *out)
-{
-    dfx_spec spec = *dfx_value_spec(y);
-    size_t n = dfx__elements(&spec), half = (size_t)m->facts.latent_channels;
-    dfx_spec nchw = { DFX_F32, 4, { spec.dim[0], (int64_t)half, spec.dim[1], spec.dim[2] } };
-    float *moments = dfx__alloc(n, 2 * sizeof *moments);
-    if (!moments)
-        return dfx__no_memory();
-    float *part = moments + n, *result = part + n / 2;
-    dfx_status status = dfx_sequence_read(s, "out", moments, n * sizeof *moments);
-    for (size_t which = 0; which < 2 && status == DFX_OK; which++) {
-        for (size_t p = 0; p < n / (2 * half); p++)
-            for (size_t c = 0; c < half; c++) {
-                float v = moments[(2 * p + which) * half + c];
-                part[p * half + c] = !which ? v : v < -30 ? -30 : v > 20 ? 20 : v;
-            }
-        dfx__to_channels_first(result, part, &nchw);
-        status = dfx_tensors_add(out, which ? "latent_logvar" : "latent_mean", &nchw, result);
-    }
-    free(moments);
-    return status;
-}
-
-static dfx_status run(const dfx__autoencoder_kl *m, dfx_sequence *s, int encode,
-                      const float *pixels, const dfx_spec *x, dfx_tensors *out)
-{
-    int64_t nhwc[] = { x->dim[0], x->dim[2], x->dim[3], x->dim[1] };
-    dfx_value *in = dfx_cast(dfx_input(s, "in", DFX_F32, 4, nhwc), s->dtype);
-    dfx_value *y = encode ? dfx__autoencoder_kl_encode(m, in) : dfx__autoencoder_kl_decode(m, in);
-    y = dfx_cast(y, DFX_F32);
-    dfx_output(y, "out");
-    DFX__TRY(dfx_sequence_prepare(s));
-    float *room = dfx__alloc(dfx__elements(x), sizeof *room);
-    if (!room)
-        return dfx__no_memory();
-    dfx__to_channels_last(room, pixels, x);
-    dfx_status status = dfx_sequence_write(s, "in", room, dfx__spec_bytes(x));
-    free(room);
-    DFX__TRY(status);
-    DFX__TRY(dfx_sequence_run(s));
-    return encode ? add_moments(m, s, y, out)
-                  : dfx__forward_result(out, "sample", s, "out", dfx_value_spec(y), 1);
-}
-
-static dfx_status forward(dfx_model *model, dfx_device *device, dfx_dtype dtype,
-                          const dfx_tensors *in, dfx_tensors *out)
-{
-    const dfx__autoencoder_kl *m = model->net;
-    int encode = dfx_tensors_find(in, "latent") == NULL;
-    dfx_sequence *s;
-    dfx_spec x;
-    float *pixels;
-    DFX__TRY(dfx__forward_floats(
-        &pixels, &x, in, encode ? "sample" : "latent", 4,
-        (int64_t[]){ -1, encode ? m->in_channels : m->facts.latent_channels, -1, -1 }));
-    dfx_status status = dfx_sequence_new(&s, device, dtype);
-    if (status == DFX_OK) {
-        status = run(m, s, encode, pixels, &x, out);
-        dfx_sequence_free(s);
-    }
-    free(pixels);
-    return status;
-}
+static const dfx__autoencoder_functions functions = { get_facts, encode, decode, NULL };
 
 const dfx__model_class dfx__autoencoder_kl_class = { "AutoencoderKL", "diffusion_pytorch_model",
-                                                     build, forward };
+                                                     build, dfx__autoencoder_forward, &functions };

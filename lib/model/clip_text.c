@@ -286,6 +286,6 @@ static dfx_status forward(dfx_model *model, dfx_device *device, dfx_dtype dtype,
     return status;
 }
 
-const dfx__model_class dfx__clip_text_class = { "CLIPTextModel", "model", build, forward };
+const dfx__model_class dfx__clip_text_class = { "CLIPTextModel", "model", build, forward, NULL };
 const dfx__model_class dfx__clip_text_projection_class = { "CLIPTextModelWithProjection", "model",
-                                                           build_projected, forward };
+                                                           build_projected, forward, NULL };

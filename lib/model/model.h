@@ -6,6 +6,8 @@
 #include "nn/config.h"
 #include "nn/nn.h"
 
+struct dfx__autoencoder_functions; /* model/autoencoder.h */
+
 typedef struct dfx__model_class {
     const char *name;     /* diffusers' or transformers' class name */
     const char *basename; /* of its weight files */
@@ -13,6 +15,7 @@ typedef struct dfx__model_class {
     void *(*build)(dfx__config *config, dfx__loader *loader);
     dfx_status (*forward)(dfx_model *m, dfx_device *device, dfx_dtype dtype, const dfx_tensors *in,
                           dfx_tensors *out);
+    const struct dfx__autoencoder_functions *autoencoder; /* NULL: it is none */
 } dfx__model_class;
 
 extern const dfx__model_class dfx__unet_class, dfx__autoencoder_kl_class, dfx__clip_text_class,
@@ -23,7 +26,7 @@ struct dfx_model {
     dfx__weights *weights;
     dfx__pool pool;
     char *folder;
-    void *net; /* what the class built: a dfx__unet, dfx__autoencoder_kl, dfx__clip_text */
+    void *net; /* what the class built: a dfx__unet, a dfx__clip_text */
 };
 
 /* As dfx_model_open; the class must be `class` unless that is NULL, the weights of `variant`. */
@@ -52,21 +55,6 @@ typedef struct {
 
 /* -> [N, H, W, out] */
 dfx_value *dfx__unet_record(const dfx__unet *m, const dfx__unet_inputs *in);
-
-/* ---- AutoencoderKL ---- */
-
-typedef struct dfx__autoencoder_kl dfx__autoencoder_kl;
-
-typedef struct {
-    int latent_channels, factor; /* factor: pixels of a latent's side */
-    float scaling_factor;
-} dfx__autoencoder_facts;
-dfx__autoencoder_facts dfx__autoencoder_kl_get_facts(const dfx__autoencoder_kl *m);
-
-/* image [N, H, W, 3] -> moments [N, h, w, 2 latent_channels]: mean, then log-variance */
-dfx_value *dfx__autoencoder_kl_encode(const dfx__autoencoder_kl *m, dfx_value *image);
-/* latent [N, h, w, latent_channels] -> image [N, H, W, 3] */
-dfx_value *dfx__autoencoder_kl_decode(const dfx__autoencoder_kl *m, dfx_value *latent);
 
 /* ---- CLIPTextModel, CLIPTextModelWithProjection ---- */
 

@@ -265,4 +265,4 @@ static void *build(dfx__config *config, dfx__loader *l)
 }
 
 const dfx__model_class dfx__unet_class = { "UNet2DConditionModel", "diffusion_pytorch_model", build,
-                                           dfx__unet_forward };
+                                           dfx__unet_forward, NULL };

@@ -1,6 +1,7 @@
 /* stable_diffusion.c - StableDiffusionPipeline: text to image in latents (Rombach et al. 2022). */
 #include "core/dtype.h"
 #include "dfxcl/rng.h"
+#include "model/autoencoder.h"
 #include "pipeline/pipeline.h"
 
 #include <math.h>
@@ -36,7 +37,7 @@ static dfx_status check_fit(const dfx_pipeline *p)
 {
     dfx__clip_text_facts text = dfx__clip_text_get_facts(p->text_encoder->net);
     dfx__unet_facts unet = dfx__unet_get_facts(p->unet->net);
-    dfx__autoencoder_facts vae = dfx__autoencoder_kl_get_facts(p->vae->net);
+    dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(p->vae);
     if (dfx_tokenizer_length(p->tokenizer) > text.positions ||
         dfx_tokenizer_vocabulary(p->tokenizer) > text.vocabulary)
         return dfx__fail(DFX_ERROR_FORMAT,
@@ -87,7 +88,7 @@ static dfx_status open_pipeline(dfx_pipeline *p, json_object *index)
 static dfx_status settings_of_latents(const dfx_pipeline *p, dfx_generate_options *o)
 {
     const dfx_spec *s = &o->latents->spec;
-    dfx__autoencoder_facts vae = dfx__autoencoder_kl_get_facts(p->vae->net);
+    dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(p->vae);
     char shape[DFX__SHAPE_TEXT];
     dfx__shape_text(shape, s->rank, s->dim);
     if (s->rank != 4 || s->dtype != DFX_F32 || s->dim[1] != vae.latent_channels || s->dim[0] < 1 ||
@@ -127,7 +128,7 @@ static dfx_status check_scheduler(dfx_pipeline *p, dfx_generate_options *o)
 static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
 {
     dfx__unet_facts unet = dfx__unet_get_facts(p->unet->net);
-    int factor = dfx__autoencoder_kl_get_facts(p->vae->net).factor;
+    int factor = dfx__autoencoder_get_facts(p->vae).factor;
     int multiple = factor > 8 ? factor : 8;
     if (!o->prompt)
         return dfx__fail(DFX_ERROR_ARGUMENT, "prompt: %s needs one", p->class->name);
@@ -332,7 +333,7 @@ static dfx_status prepare_vae(struct run *r)
     DFX__TRY(dfx_sequence_new(&k->sequence, p->device, dtype));
     dfx_value *x =
         dfx_input(k->sequence, "latent", DFX_F32, 4, (int64_t[]){ 1, dim[2], dim[3], dim[1] });
-    x = dfx_cast(dfx__autoencoder_kl_decode(p->vae->net, dfx_cast(x, dtype)), DFX_F32);
+    x = dfx_cast(dfx__autoencoder_decode(p->vae, dfx_cast(x, dtype)), DFX_F32);
     dfx_output(x, "image");
     dfx_status status = dfx_sequence_prepare(k->sequence);
     if (status != DFX_OK) {
@@ -346,7 +347,7 @@ static dfx_status prepare_vae(struct run *r)
 static dfx_status decode(struct run *r, float *image)
 {
     dfx_sequence *s = r->p->vae_kept.sequence;
-    dfx__autoencoder_facts vae = dfx__autoencoder_kl_get_facts(r->p->vae->net);
+    dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(r->p->vae);
     dfx_spec one = r->latent, rgb = { DFX_F32, 4, { 1, 3, r->o->height, r->o->width } };
     one.dim[0] = 1;
     size_t n = dfx__elements(&one), pixels = dfx__elements(&rgb);
@@ -375,7 +376,7 @@ static dfx_status decode(struct run *r, float *image)
 
 static dfx_status allocate(struct run *r)
 {
-    dfx__autoencoder_facts vae = dfx__autoencoder_kl_get_facts(r->p->vae->net);
+    dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(r->p->vae);
     size_t batch = (size_t)r->o->batch, copies = 1 + (size_t)r->guided;
     r->latent = (dfx_spec){ DFX_F32,
                             4,

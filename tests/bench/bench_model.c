@@ -2,7 +2,7 @@
 #include "core/dtype.h"
 #include "core/memory.h"
 #include "dfxcl/rng.h"
-#include "model/model.h"
+#include "model/autoencoder.h"
 #include "sequence/sequence.h"
 
 #include <getopt.h>
@@ -65,11 +65,11 @@ static dfx_value *record_unet(struct bench *b)
 
 static dfx_value *record_vae(struct bench *b)
 {
-    dfx__autoencoder_facts f = dfx__autoencoder_kl_get_facts(b->model->net);
+    dfx__autoencoder_facts f = dfx__autoencoder_get_facts(b->model);
     int64_t side = b->size / f.factor;
     dfx_value *x = dfx_input(b->s, "latent", DFX_F32, 4,
                              (int64_t[]){ b->batch, side, side, f.latent_channels });
-    return dfx__autoencoder_kl_decode(b->model->net, dfx_cast(x, b->dtype));
+    return dfx__autoencoder_decode(b->model, dfx_cast(x, b->dtype));
 }
 
 static dfx_value *record_text(struct bench *b)

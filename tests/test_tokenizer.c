@@ -3,6 +3,7 @@
 #include "dfxcl/tokenizer.h"
 
 #include "core/file.h"
+#include "escaped.h"
 #include "tap.h"
 
 #include <dirent.h>
@@ -154,21 +155,6 @@ static void write_clip_json(int pairs)
     fputs("]}}", out);
     fclose(out);
     fclose(merges);
-}
-
-/* Puts bytes in the place of \xHH, and ends the text at the line's end. */
-static void unescape(char *text)
-{
-    char *to = text;
-    unsigned byte;
-    for (char *from = text; *from && *from != '\n'; to++)
-        if (*from == '\\' && sscanf(from, "\\x%2x", &byte) == 1) {
-            *to = (char)byte;
-            from += 4;
-        } else {
-            *to = *from++;
-        }
-    *to = 0;
 }
 
 /* Whether a line "LOST: ids" is what the tokenizer gives; -1 for padding. */

@@ -22,6 +22,17 @@ DFX_API void dfx_tokenizer_free(dfx_tokenizer *t);
  */
 DFX_API dfx_status dfx_tokenizer_encode(const dfx_tokenizer *t, const char *text, int32_t *ids,
                                         int *used, int *lost);
+
+/* Ids of one text of any length without BOS, EOS and padding: `count`, where not NULL, receives how
+ * many there are, `ids` the first `room` of them. */
+DFX_API dfx_status dfx_tokenizer_encode_all(const dfx_tokenizer *t, const char *text, int32_t *ids,
+                                            int room, int *count);
+
+/* The ids that dfx_tokenizer_encode puts around and after those of the text. */
+DFX_API int32_t dfx_tokenizer_bos(const dfx_tokenizer *t);
+DFX_API int32_t dfx_tokenizer_eos(const dfx_tokenizer *t);
+DFX_API int32_t dfx_tokenizer_pad(const dfx_tokenizer *t);
+
 DFX_API int dfx_tokenizer_length(const dfx_tokenizer *t); /* 77 for SD */
 DFX_API int dfx_tokenizer_vocabulary(const dfx_tokenizer *t);
 

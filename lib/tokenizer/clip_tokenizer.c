@@ -78,6 +78,21 @@ void dfx_tokenizer_free(dfx_tokenizer *t)
     free(t);
 }
 
+int32_t dfx_tokenizer_bos(const dfx_tokenizer *t)
+{
+    return t->bos;
+}
+
+int32_t dfx_tokenizer_eos(const dfx_tokenizer *t)
+{
+    return t->eos;
+}
+
+int32_t dfx_tokenizer_pad(const dfx_tokenizer *t)
+{
+    return t->pad;
+}
+
 int dfx_tokenizer_length(const dfx_tokenizer *t)
 {
     return t->length;
@@ -141,25 +156,33 @@ static dfx_status encode_raw(struct encoder *e, const unsigned char *text, size_
     return encode_around(e, &e->t->added.normalized, normal, length, encode_words);
 }
 
+dfx_status dfx_tokenizer_encode_all(const dfx_tokenizer *t, const char *text, int32_t *ids,
+                                    int room, int *count)
+{
+    if (!t || !text || room < 0 || (!ids && room))
+        return dfx__fail(DFX_ERROR_ARGUMENT, "dfx_tokenizer_encode_all: an argument is NULL");
+    size_t bytes = strlen(text);
+    if (bytes > MAX_TEXT_BYTES)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "a text of %zu bytes is too long, at most %d", bytes,
+                         MAX_TEXT_BYTES);
+    struct encoder e = { t, DFX__NORMALIZER_INIT, DFX__BPE_SCRATCH_INIT, ids, room, 0 };
+    dfx_status status =
+        encode_around(&e, &t->added.raw, (const unsigned char *)text, bytes, encode_raw);
+    dfx__normalizer_free(&e.normalizer);
+    dfx__bpe_scratch_free(&e.scratch);
+    if (count)
+        *count = e.count;
+    return status;
+}
+
 dfx_status dfx_tokenizer_encode(const dfx_tokenizer *t, const char *text, int32_t *ids, int *used,
                                 int *lost)
 {
     if (!t || !text || !ids)
         return dfx__fail(DFX_ERROR_ARGUMENT, "dfx_tokenizer_encode: an argument is NULL");
-    size_t bytes = strlen(text);
-    if (bytes > MAX_TEXT_BYTES)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "a text of %zu bytes is too long, at most %d", bytes,
-                         MAX_TEXT_BYTES);
-    struct encoder e = {
-        t, DFX__NORMALIZER_INIT, DFX__BPE_SCRATCH_INIT, ids + 1, t->length - 2, 0
-    };
-    dfx_status status =
-        encode_around(&e, &t->added.raw, (const unsigned char *)text, bytes, encode_raw);
-    dfx__normalizer_free(&e.normalizer);
-    dfx__bpe_scratch_free(&e.scratch);
-    if (status != DFX_OK)
-        return status;
-    int kept = e.count < e.room ? e.count : e.room;
+    int count, room = t->length - 2;
+    DFX__TRY(dfx_tokenizer_encode_all(t, text, ids + 1, room, &count));
+    int kept = count < room ? count : room;
     ids[0] = t->bos;
     ids[kept + 1] = t->eos;
     for (int i = kept + 2; i < t->length; i++)
@@ -167,6 +190,6 @@ dfx_status dfx_tokenizer_encode(const dfx_tokenizer *t, const char *text, int32_
     if (used)
         *used = kept + 2;
     if (lost)
-        *lost = e.count - kept;
+        *lost = count - kept;
     return DFX_OK;
 }

@@ -138,6 +138,16 @@ enum dfx__class dfx__char_class(int32_t c)
     }
 }
 
+int dfx__char_digit(int32_t c)
+{
+    int before = 0; /* a script's digits stand together, from 0 to 9; some twice or more */
+    if (utf8proc_category(c) != UTF8PROC_CATEGORY_ND)
+        return -1;
+    while (utf8proc_category(c - before - 1) == UTF8PROC_CATEGORY_ND)
+        before++;
+    return before % 10;
+}
+
 int dfx__char_lower(int32_t out[2], int32_t c)
 {
     if (c == 0x130) { /* the one that becomes two: i and a dot above */

@@ -14,6 +14,9 @@ size_t dfx__utf8_decode(int32_t *c, const unsigned char *text, size_t n);
 enum dfx__class { DFX__SPACE, DFX__LETTER, DFX__NUMBER, DFX__SYMBOL };
 enum dfx__class dfx__char_class(int32_t c);
 
+/* The value of a decimal digit of any script; -1 of other characters. */
+int dfx__char_digit(int32_t c);
+
 /* Lower case of one character by itself; returns how many characters it is, 1 or 2. */
 int dfx__char_lower(int32_t out[2], int32_t c);
 

@@ -166,4 +166,5 @@ def main():
     print(len(prompts), "texts")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Makes tests/data/prompts.txt: prompts with weights, and what diffusers' community pipelines make of
+them (examples/community/lpw_stable_diffusion.py and lpw_stable_diffusion_xl.py in its repository).
+
+Three lines for each: "sd", "xl" or "both"; the prompt with bytes outside printable ASCII as \\xHH;
+WEIGHT:ID,ID... of the tokens by the emoji model's tokenizer, or "error".
+"""
+
+import itertools
+import pathlib
+import random
+import re
+
+from transformers import CLIPTokenizer
+
+from tokenizer import PARTS, escape
+
+TOP = pathlib.Path(__file__).resolve().parent.parent.parent
+OUT = TOP / "tests" / "data" / "prompts.txt"
+TOKENIZER = CLIPTokenizer.from_pretrained(TOP / "share" / "models" / "emoji" / "tokenizer")
+
+PIECE = re.compile(r"\\[()\[\]\\]|\\|[(\[\])]|:(?P<factor>[+-]?[.\d]+)\)|[^\\()\[\]:]+|:")
+BREAK = re.compile(r"\s*\bBREAK\b\s*")
+
+
+def text_parts(text, is_xl):
+    """A text without brackets as [text, weight] parts."""
+    if not is_xl:
+        return [[text, 1.0]]
+    first, *others = BREAK.split(text)
+    return [[first, 1.0]] + [part for text in others for part in (["BREAK", -1], [text, 1.0])]
+
+
+def weighted_parts(prompt, is_xl):
+    parts, opened = [], {"(": [], "[": []}
+
+    def close(bracket, factor):
+        for part in parts[opened[bracket].pop():]:
+            part[1] *= factor
+
+    for match in PIECE.finditer(prompt):
+        piece = match[0]
+        if piece[0] == "\\":
+            parts.append([piece[1:], 1.0])
+        elif piece in opened:
+            opened[piece].append(len(parts))
+        elif match["factor"] and opened["("]:
+            close("(", float(match["factor"]))
+        elif piece == ")" and opened["("]:
+            close("(", 1.1)
+        elif piece == "]" and opened["["]:
+            close("[", 1 / 1.1)
+        else:
+            parts += text_parts(piece, is_xl)
+    for bracket, factor in (("(", 1.1), ("[", 1 / 1.1)):
+        while opened[bracket]:
+            close(bracket, factor)
+    return parts
+
+
+def weighted_tokens(tokenizer, prompt, is_xl=False):
+    """Ids and weights; parts of one weight that stand together are tokenised together."""
+    merged = []
+    for text, weight in weighted_parts(prompt, is_xl):
+        if merged and merged[-1][1] == weight:
+            merged[-1][0] += text
+        else:
+            merged.append([text, weight])
+    tokens = []
+    for text, weight in merged:
+        tokens += [(i, weight) for i in tokenizer(text).input_ids[1:-1]]
+    return tokens
+
+
+PROMPTS = r"""
+normal text
+an (important) word
+(unbalanced
+un)balanced] (a] [b) ([c)]
+\(literal\]
+(unnecessary)(parens)
+a (((house:1.3)) [on] a (hill:0.5), sun, (((sky))).
+(red:1.5) apple, (green:.5) [pear], (blue:2.) plum, (x:+1.25) (y:-0.5) (z:0)
+(red: 1.5) (red:1.5 ) (red:1.5x) (red:1e2) (red:) (:1.5) red:1.5) (re:d:1.2) (a:1.2:1.3)
+(a:1.2.3)
+(a:.)
+(a:1.2.3
+a (b:1.2.3) c)
+(a\:1.2) (a\(b\):1.3) \\(c) \\\(d\) \e \
+[[[[deep]]]] ((((deep:1.1)))) [(mixed:1.3) [in]:1.2] (in [a] (b:0.9):1.4)
+(a:1.1)(b:1.1) (a)(b:1.1) (a:1.1)b(c)
+a BREAK b
+aBREAK b BREAKb BREAK_ _BREAK BREAK1 BREAK-BREAK, BREAK
+BREAK
+BREAK BREAK  BREAK
+(a BREAK b:1.5) [BREAK] (BREAK:2) \BREAK BREAK:BREAK
+break Break éBREAK BREAK。
+(猫:１.２) (кот:١.٥) (x:𝟏.𝟓) (y:²)
+[a:b:0.5] [a|b] {a|b} <lora:x:0.8> (a:1.2)(b:1.2) ::
+:
+::1.2)
+(((
+)))
+[]()
+([)]
+((a:1.5)
+(don't:1.2) 'll (<|endoftext|>:1.3) <|startofte(xt|>:1.1)
+""".strip("\n").split("\n")
+
+
+def hard():
+    chance = random.Random(6)
+    pieces = ["(", "(", ")", "[", "]", ":1.2)", ":0.75)", ":", "\\", "\\(", " ", "BREAK", " BREAK ", "red", "apple",
+              ", ", "1.5", "!", "\u3000", "\u2028", "\x1d"] + [p[:3] for p in PARTS[:24]]
+    for _ in range(60):
+        yield "".join(chance.choice(pieces) for _ in range(chance.randint(3, 20)))
+
+
+def line(prompt, is_xl):
+    try:
+        tokens = weighted_tokens(TOKENIZER, prompt, is_xl)
+    except ValueError:
+        return "error"
+    runs = itertools.groupby(tokens, lambda token: token[1])
+    return " ".join(f"{weight!r}:" + ",".join(str(i) for i, _ in run) for weight, run in runs)
+
+
+def main():
+    with open(OUT, "w") as f:
+        for prompt in ["", " ", *PROMPTS, *hard()]:
+            lines = {"sd": line(prompt, False), "xl": line(prompt, True)}
+            if lines["sd"] == lines["xl"]:
+                lines = {"both": lines["sd"]}
+            for kind, tokens in lines.items():
+                print(kind, escape(prompt.encode()), tokens, sep="\n", file=f)
+
+
+if __name__ == "__main__":
+    main()

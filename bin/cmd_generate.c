@@ -17,16 +17,16 @@ enum { BATCH_MAX = 256, SIDE_MAX = 32768, STEPS_MAX = 10000 };
 struct settings {
     const char *positional_prompt, *prompt, *negative_prompt;
     const char *model, *variant, *device, *dtype, *scheduler;
-    const char *latents, *trace, *output;
-    int steps, width, height, batch, quiet, json;
-    float guidance;
+    const char *latents, *trace, *output, *init_image, *mask;
+    int clip_skip, steps, width, height, batch, quiet, json;
+    float guidance, guidance_rescale;
+    double strength;
     struct option_uint64 seed;
     const char *later; /* where a later version's options go */
     uint64_t later_size;
-    float later_strength;
 };
 
-static const struct settings defaults = { .guidance = -1 };
+static const struct settings defaults = { .guidance = -1, .strength = -1 };
 
 #define AT(field) offsetof(struct settings, field)
 static const struct option options[] = {
@@ -48,6 +48,16 @@ static const struct option options[] = {
       0, 0 },
     { "batch", OPTION_INT, AT(batch), "N",
       "pictures in one run; O.png becomes O-1.png, O-2.png ...", 1, BATCH_MAX },
+    { "init-image", OPTION_STRING, AT(init_image), "F.png",
+      "image to image: the picture to start from", 0, 0 },
+    { "strength", OPTION_DOUBLE, AT(strength), "X",
+      "how much of it is painted anew, 0 to 1 (0.8; with a\nmask 1)", 0, 1 },
+    { "mask", OPTION_STRING, AT(mask), "F.png", "inpainting: what is white in it is painted anew",
+      0, 0 },
+    { "guidance-rescale", OPTION_FLOAT, AT(guidance_rescale), "X",
+      "0 to 1, against overexposure by large guidance (0)", 0, 1 },
+    { "clip-skip", OPTION_INT, AT(clip_skip), "N",
+      "last layers of the text encoder to leave out (0)", 0, 64 },
     { "latents", OPTION_STRING, AT(latents), "F.safetensors",
       "the noise to start from: \"latents\" [B,C,H,W] f32", 0, 0 },
     { "trace", OPTION_STRING, AT(trace), "F.safetensors",
@@ -60,9 +70,6 @@ static const struct option options[] = {
       "- is standard output (the prompt's words and the\nseed: red-apple-42.png)", 0, 0 },
     { "quiet", OPTION_FLAG, AT(quiet), NULL, "no progress and no messages but errors", 0, 0 },
     { "json", OPTION_FLAG, AT(json), NULL, "print the files and settings as JSON", 0, 0 },
-    { "init-image", OPTION_STRING, AT(later), "F.png", NULL, 0, 0 },
-    { "strength", OPTION_FLOAT, AT(later_strength), "X", NULL, 0, 1 },
-    { "mask", OPTION_STRING, AT(later), "F.png", NULL, 0, 0 },
     { "tile", OPTION_STRING, AT(later), "auto|on|off", NULL, 0, 0 },
     { "memory-limit", OPTION_SIZE, AT(later_size), "SIZE", NULL, 0, 0 },
     { "preview", OPTION_STRING, AT(later), "F.png", NULL, 0, 0 },
@@ -81,6 +88,7 @@ struct job {
     dfx_generate_options g;
     struct progress progress;
     dfx_tensors *latents, *trace;
+    dfx_image *image, *mask;
     dfx_pipeline *pipeline;
     dfx_result *result;
     char *name[BATCH_MAX]; /* of the pictures */
@@ -118,6 +126,10 @@ static int check_settings(const struct settings *s)
     if (!s->prompt && !s->positional_prompt)
         return cmd_fail_with(EXIT_USAGE,
                              "a prompt is missing: dfx generate \"red apple\"; \"\" is allowed");
+    if (s->mask && !s->init_image)
+        return cmd_fail_with(EXIT_USAGE, "--mask: needs --init-image, the picture it selects from");
+    if (s->strength >= 0 && !s->init_image)
+        return cmd_fail_with(EXIT_USAGE, "--strength: needs --init-image");
     if (s->output && strcmp(s->output, "-") == 0 && s->json)
         return cmd_fail_with(EXIT_USAGE, "--json: standard output is taken by --output -");
     if (s->trace && strcmp(s->trace, "-") == 0)
@@ -155,6 +167,19 @@ static int read_latents(struct job *job)
     job->g.latents = t;
     job->g.batch = (int)t->spec.dim[0];
     return EXIT_DONE;
+}
+
+static int read_images(struct job *job)
+{
+    const struct settings *s = job->s;
+    dfx_status status = DFX_OK;
+    if (s->init_image)
+        status = dfx_image_read(&job->image, s->init_image, 3);
+    if (status == DFX_OK && s->mask)
+        status = dfx_image_read(&job->mask, s->mask, 1);
+    job->g.image = job->image;
+    job->g.mask = job->mask;
+    return status == DFX_OK ? EXIT_DONE : cmd_fail(status);
 }
 
 /* Names every file that will be written and finds out whether it can be. */
@@ -204,6 +229,9 @@ static int prepare(struct job *job)
     job->g.negative_prompt = s->negative_prompt;
     job->g.steps = s->steps;
     job->g.guidance_scale = s->guidance;
+    job->g.guidance_rescale = s->guidance_rescale;
+    job->g.clip_skip = s->clip_skip;
+    job->g.strength = s->strength;
     job->g.width = s->width;
     job->g.height = s->height;
     job->g.scheduler = s->scheduler;
@@ -215,13 +243,17 @@ static int prepare(struct job *job)
     int code = s->seed.given ? EXIT_DONE : choose_seed(&job->g.seed);
     if (code == EXIT_DONE && s->latents)
         code = read_latents(job);
+    if (code == EXIT_DONE)
+        code = read_images(job);
     return code == EXIT_DONE ? check_outputs(job) : code;
 }
 
 static dfx_status draw(struct job *job)
 {
     const struct settings *s = job->s;
-    const dfx_pipeline_options open = { s->device, s->dtype, s->variant };
+    const dfx_pipeline_options open = { .device = s->device,
+                                        .dtype = s->dtype,
+                                        .variant = s->variant };
     dfx_status status = dfx_pipeline_open(&job->pipeline, s->model, &open);
     job->opened = progress_clock();
     if (status == DFX_OK)
@@ -352,6 +384,8 @@ static int run(void *settings)
     dfx_tensors_free(job.trace);
     dfx_pipeline_free(job.pipeline);
     dfx_tensors_free(job.latents);
+    dfx_image_free(job.image);
+    dfx_image_free(job.mask);
     return code;
 }
 

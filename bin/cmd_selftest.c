@@ -13,8 +13,8 @@ static const struct settings defaults;
 
 #define AT(field) offsetof(struct settings, field)
 static const struct option options[] = {
-    { "device", OPTION_STRING, AT(device), "D", "opencl, opencl:N or cpu; the best OpenCL device without it", 0,
-      0 },
+    { "device", OPTION_STRING, AT(device), "D",
+      "opencl, opencl:N or cpu; the best OpenCL device without it", 0, 0 },
     { "op", OPTION_STRING, AT(op), "NAME", "only this operator (group_norm, conv2d ...)", 0, 0 },
     { "small", OPTION_FLAG, AT(small), NULL, "only small cases, for simulators", 0, 0 },
     { "json", OPTION_FLAG, AT(json), NULL, "print JSON", 0, 0 },

@@ -121,9 +121,9 @@ static int dispatch(int argc, char **argv)
     return unknown_command(argv[1]);
 }
 
-/* GCC's OpenMP lets threads spin for milliseconds while they wait, which makes them ten times slower
- * where other programs want the cores too. It reads for how long before main: so the command starts
- * itself again with a shorter time. */
+/* GCC's OpenMP lets threads spin for milliseconds while they wait, which makes them ten times
+ * slower where other programs want the cores too. It reads for how long before main: so the command
+ * starts itself again with a shorter time. */
 static void shorten_spinning(char **argv)
 {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))

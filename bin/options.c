@@ -101,7 +101,7 @@ static int set_uint64(const struct option *o, const char *text, struct option_ui
     return OPTIONS_RUN;
 }
 
-static int set_float(const struct option *o, const char *text, float *value)
+static int set_double(const struct option *o, const char *text, double *value)
 {
     char *end;
     double number;
@@ -110,8 +110,16 @@ static int set_float(const struct option *o, const char *text, float *value)
     if (number < o->min || number > o->max)
         return cmd_fail_with(EXIT_USAGE, "--%s: %s is out of range, it must be %g to %g", o->name,
                              text, o->min, o->max);
-    *value = (float)number;
+    *value = number;
     return OPTIONS_RUN;
+}
+
+static int set_float(const struct option *o, const char *text, float *value)
+{
+    double number = *value;
+    int code = set_double(o, text, &number);
+    *value = (float)number;
+    return code;
 }
 
 static int set_size(const struct option *o, const char *text, uint64_t *value)
@@ -143,6 +151,8 @@ static int set(const struct option *o, const char *text, void *settings)
         return set_uint64(o, text, at);
     case OPTION_FLOAT:
         return set_float(o, text, at);
+    case OPTION_DOUBLE:
+        return set_double(o, text, at);
     case OPTION_SIZE:
         return set_size(o, text, at);
     case OPTION_STRING:

@@ -80,6 +80,12 @@ void record_make(struct record *r, dfx_pipeline *p, const dfx_generate_options *
     add(r, "scheduler", "%s", g->scheduler);
     add(r, "batch", "%d", count);
     add(r, "index", "%d", index + 1);
+    if (g->image) {
+        add(r, "init_image", "given");
+        add(r, "strength", "%.9g", g->strength);
+    }
+    if (g->mask)
+        add(r, "mask", "given");
     if (g->latents)
         add(r, "latents", "given"); /* then the seed alone does not repeat the picture */
     add(r, "model", "%s", name);

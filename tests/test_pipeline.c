@@ -175,7 +175,7 @@ static double distance(const dfx_image *a, const dfx_image *b)
 
 static dfx_pipeline *open_pipeline(const char *model, const char *device, const char *dtype)
 {
-    dfx_pipeline_options o = { device, dtype, NULL };
+    dfx_pipeline_options o = { .device = device, .dtype = dtype };
     dfx_pipeline *p;
     return dfx_pipeline_open(&p, data(model), &o) == DFX_OK ? p : NULL;
 }
@@ -400,7 +400,7 @@ static void empty_folder(void)
 
 static void cannot_open(const char *path, dfx_status status, const char *word)
 {
-    dfx_pipeline_options o = { "cpu", "f32", NULL };
+    dfx_pipeline_options o = { .device = "cpu", .dtype = "f32" };
     dfx_pipeline *p;
     dfx_status got = dfx_pipeline_open(&p, path, &o);
     ok(got == status && !p && strstr(dfx_error(), word) && strstr(dfx_error(), path) &&
@@ -441,11 +441,12 @@ static void test_folders(void)
     cannot_open(in_folder("no"), DFX_ERROR_FILE, "no such");
     cannot_open(data("dtypes.safetensors"), DFX_ERROR_UNSUPPORTED, "folder");
     dfx_pipeline *p;
-    ok(dfx_pipeline_open(&p, data("tiny"), &(dfx_pipeline_options){ "abacus", NULL, NULL }) ==
+    ok(dfx_pipeline_open(&p, data("tiny"), &(dfx_pipeline_options){ .device = "abacus" }) ==
                DFX_ERROR_ARGUMENT &&
            !p && strstr(dfx_error(), "abacus"),
        "no such device: %s", dfx_error());
-    ok(dfx_pipeline_open(&p, data("tiny"), &(dfx_pipeline_options){ "cpu", "f8", NULL }) ==
+    ok(dfx_pipeline_open(&p, data("tiny"),
+                         &(dfx_pipeline_options){ .device = "cpu", .dtype = "f8" }) ==
                DFX_ERROR_ARGUMENT &&
            !p && strstr(dfx_error(), "f8"),
        "no such dtype: %s", dfx_error());

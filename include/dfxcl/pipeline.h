@@ -12,6 +12,7 @@
 
 #include "dfxcl/device.h"
 #include "dfxcl/image.h"
+#include "dfxcl/model.h"
 #include "dfxcl/scheduler.h"
 #include "dfxcl/tensors.h"
 
@@ -22,10 +23,20 @@ extern "C" {
 typedef struct dfx_pipeline dfx_pipeline;
 typedef struct dfx_result dfx_result;
 
+/* A component by its folder's name: "unet", "vae", "text_encoder" ... */
+typedef struct {
+    const char *name;
+    dfx_model *model;
+} dfx_component;
+
 typedef struct {
     const char *device;  /* as dfx_device_open takes it; NULL: $DFX_DEVICE, else auto */
     const char *dtype;   /* "f32", "f16", "bf16" or "auto"; NULL: $DFX_DTYPE, else auto */
     const char *variant; /* weight files *.VARIANT.safetensors; NULL: plain ones, else fp16 */
+    const dfx_component *components; /* taken instead of the folder's own, which are not read */
+    int component_count;
+    const dfx_pipeline *on; /* NULL; another pipeline, whose device is used: components of both are
+                             * on it once. It must live longer */
 } dfx_pipeline_options;
 
 /* Opens a Diffusers folder (model_index.json).
@@ -35,6 +46,16 @@ typedef struct {
 DFX_API dfx_status dfx_pipeline_open(dfx_pipeline **out, const char *model,
                                      const dfx_pipeline_options *options);
 DFX_API void dfx_pipeline_free(dfx_pipeline *p);
+
+/* A component, to be given to another pipeline; it belongs to p. NULL: there is none of that name.
+ */
+DFX_API dfx_model *dfx_pipeline_component(const dfx_pipeline *p, const char *name);
+
+/* Runs of p take the component `model` from now on, in place of the one of that name. It is shared:
+ * the caller may free it, and give it to other pipelines. Errors: DFX_ERROR_ARGUMENT (no such
+ * component), DFX_ERROR_FORMAT and DFX_ERROR_UNSUPPORTED (of another class, or it does not fit the
+ * others; the one before stays). */
+DFX_API dfx_status dfx_pipeline_set_component(dfx_pipeline *p, const char *name, dfx_model *model);
 
 DFX_API const char *dfx_pipeline_class(const dfx_pipeline *p); /* "StableDiffusionPipeline" */
 DFX_API const char *dfx_pipeline_path(const dfx_pipeline *p);
@@ -54,14 +75,25 @@ typedef int dfx_step_function(void *user, int step, int steps, const float *late
 typedef struct {
     const char *prompt;          /* "" is allowed */
     const char *negative_prompt; /* NULL: none */
-    int steps;                   /* num_inference_steps; 0: the model's, else 50 */
-    float guidance_scale;        /* negative: the model's, else 7.5; guidance acts above 1 */
+    /* Several prompts in one run instead, prompt_count of them; negative_prompts are as many, or
+     * NULL for the same negative_prompt with each. */
+    const char *const *prompts, *const *negative_prompts;
+    int prompt_count;
+    int clip_skip;          /* layers of the text encoder that are left out at its end, 0 */
+    int steps;              /* num_inference_steps; 0: the model's, else the class's, 50 in most */
+    float guidance_scale;   /* negative: the model's, else 7.5; guidance acts above 1 */
+    float guidance_rescale; /* 0..1, 0: off; the rescaled part (Lin et al. 2023, section 3.4) */
     uint64_t seed;
     int width, height;         /* pixels, multiples of 8; 0: the model's */
     const char *scheduler;     /* as dfx_scheduler_open's choice; NULL: the model's */
-    int batch;                 /* pictures in one run, 1 */
-    const dfx_tensor *latents; /* [batch, C, h, w] f32, the noise before init_noise_sigma, which
-                                * sets batch, width and height too; NULL: drawn from the seed */
+    int batch;                 /* pictures of each prompt, all in one run, 1 */
+    const dfx_tensor *latents; /* [pictures, C, h, w] f32, the noise before init_noise_sigma, which
+                                * sets batch, width and height too; with an image the noise that is
+                                * added to it; NULL: drawn from the seed */
+    const dfx_image *image; /* image to image: RGB; its size is the result's where none is given */
+    const dfx_image *mask;  /* inpainting: gray, 255 where `image` is painted anew */
+    double strength; /* the part of the steps that is taken on the image, 0..1, and so how much of
+                      * it is painted anew; negative: the class's */
     dfx_step_function *on_step;
     void *user;
     int last; /* 1: no run follows; a model's memory goes as soon as its work is done. 0: models
@@ -69,7 +101,8 @@ typedef struct {
 } dfx_generate_options;
 #define DFX_GENERATE_DEFAULT                                                                       \
     {                                                                                              \
-        NULL, NULL, 0, -1.0f, 0, 0, 0, NULL, 1, NULL, NULL, NULL, 0                                \
+        NULL, NULL, NULL, NULL, 0, 0, 0, -1.0f, 0, 0, 0, 0, NULL, 1, NULL, NULL, NULL, -1.0,       \
+            NULL, NULL, 0                                                                          \
     }
 
 /* Runs of p take the scheduler s in place of the model's, unless their options name another one;

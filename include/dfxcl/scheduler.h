@@ -101,6 +101,9 @@ DFX_API const float *dfx_scheduler_timesteps(const dfx_scheduler *s); /* one for
 DFX_API const float *dfx_scheduler_sigmas(const dfx_scheduler *s, int *count);
 DFX_API float dfx_scheduler_init_noise_sigma(const dfx_scheduler *s);
 
+/* How many calls a step has, 1 or 2 (Heun and its kin; the last step of theirs may have 1). */
+DFX_API int dfx_scheduler_order(const dfx_scheduler *s);
+
 /* 2 where the model's output has a learned variance behind its mean, else 1. */
 DFX_API int dfx_scheduler_output_parts(const dfx_scheduler *s);
 

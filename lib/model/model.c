@@ -108,9 +108,15 @@ dfx_status dfx_model_open(dfx_model **out, const char *folder)
     return status;
 }
 
+dfx_model *dfx__model_share(dfx_model *m)
+{
+    m->users++;
+    return m;
+}
+
 void dfx_model_free(dfx_model *m)
 {
-    if (!m)
+    if (!m || m->users-- > 0)
         return;
     dfx__weights_free(m->weights);
     dfx__pool_free(&m->pool);

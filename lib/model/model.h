@@ -27,11 +27,15 @@ struct dfx_model {
     dfx__pool pool;
     char *folder;
     void *net; /* what the class built: a dfx__unet, a dfx__clip_text */
+    int users; /* beside the first one */
 };
 
 /* As dfx_model_open; the class must be `class` unless that is NULL, the weights of `variant`. */
 dfx_status dfx__model_open(dfx_model **out, const char *folder, const dfx__model_class *class,
                            const char *variant);
+
+/* Counts one more user, each of whom calls dfx_model_free. */
+dfx_model *dfx__model_share(dfx_model *m);
 
 /* ---- UNet2DConditionModel ---- */
 

@@ -34,17 +34,17 @@ static uint64_t add_file(uint64_t h, const char *path)
 
 void dfx__pipeline_hash(dfx_pipeline *p)
 {
-    const dfx_model *models[] = { p->text_encoder, p->unet, p->vae };
     uint64_t h = add_file(0xcbf29ce484222325u, dfx__component_path(p, "model_index.json"));
     h = add_file(h, dfx__component_path(p, "scheduler/scheduler_config.json"));
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
-        if (!models[i])
+    for (int i = 0; i < DFX__COMPONENTS; i++) {
+        const dfx_model *m = p->model[i];
+        if (!m)
             continue;
-        char *config = dfx__path_join(models[i]->folder, "config.json");
+        char *config = dfx__path_join(m->folder, "config.json");
         h = add_file(h, config);
         free(config);
-        for (int k = 0; dfx__weights_file(models[i]->weights, k); k++)
-            h = add_file(h, dfx__weights_file(models[i]->weights, k));
+        for (int k = 0; dfx__weights_file(m->weights, k); k++)
+            h = add_file(h, dfx__weights_file(m->weights, k));
     }
     snprintf(p->hash, sizeof p->hash, "%016" PRIx64, h);
 }

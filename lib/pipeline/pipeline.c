@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const dfx__pipeline_class *const classes[] = {
+static const dfx__pipeline_class *const families[] = {
     &dfx__stable_diffusion_class,
 };
 
@@ -31,16 +31,70 @@ const char *dfx__component_class(json_object *index, const char *name)
     return json_object_is_type(class, json_type_string) ? json_object_get_string(class) : NULL;
 }
 
-dfx_status dfx__open_component(dfx_model **out, dfx_pipeline *p, json_object *index,
-                               const char *name, const dfx__model_class *class)
+/* The caller's model for a component's name; NULL: none is given. */
+static dfx_model *given(const dfx_pipeline *p, const char *name)
+{
+    for (int i = 0; i < p->options->component_count; i++)
+        if (strcmp(p->options->components[i].name, name) == 0)
+            return p->options->components[i].model;
+    return NULL;
+}
+
+static const dfx__model_class *find_class(const dfx__model_class *const *classes, const char *name)
+{
+    while (*classes && strcmp((*classes)->name, name) != 0)
+        classes++;
+    return *classes;
+}
+
+dfx_status dfx__open_component(dfx_pipeline *p, json_object *index, int slot, const char *name,
+                               const dfx__model_class *const *classes)
+{
+    const char *path = dfx__component_path(p, name), *has = dfx__component_class(index, name);
+    dfx_model *model = given(p, name);
+    if (model)
+        has = model->class->name;
+    const dfx__model_class *class = has ? find_class(classes, has) : NULL;
+    if (!path)
+        return dfx__no_memory();
+    if (!class)
+        return dfx__fail(DFX_ERROR_UNSUPPORTED, "%s/model_index.json: %s is %s and %s needs %s",
+                         p->path, name, has ? has : "missing", p->class_name, classes[0]->name);
+    p->model_name[slot] = name;
+    p->model_classes[slot] = classes;
+    if (!model)
+        return dfx__model_open(&p->model[slot], path, class, p->variant);
+    p->model[slot] = dfx__model_share(model);
+    return DFX_OK;
+}
+
+dfx_status dfx__open_tokenizer(dfx_pipeline *p, json_object *index, int tower, const char *name)
 {
     const char *path = dfx__component_path(p, name), *has = dfx__component_class(index, name);
     if (!path)
         return dfx__no_memory();
-    if (!has || strcmp(has, class->name) != 0)
-        return dfx__fail(DFX_ERROR_UNSUPPORTED, "%s/model_index.json: %s is %s and %s needs %s",
-                         p->path, name, has ? has : "missing", p->class->name, class->name);
-    return dfx__model_open(out, path, class, p->variant);
+    if (!has || strncmp(has, "CLIPTokenizer", 13) != 0)
+        return dfx__fail(DFX_ERROR_UNSUPPORTED,
+                         "%s/model_index.json: %s is %s and %s needs CLIPTokenizer", p->path, name,
+                         has ? has : "missing", p->class_name);
+    return dfx_tokenizer_open(&p->tokenizer[tower], path);
+}
+
+void dfx__forget(dfx__kept *k)
+{
+    dfx_sequence_free(k->sequence);
+    k->sequence = NULL;
+}
+
+int dfx__needs_recording(dfx__kept *k, const dfx_model *model, const int64_t *shape, int count)
+{
+    size_t bytes = (size_t)count * sizeof *shape;
+    if (k->sequence && k->model == model && memcmp(k->shape, shape, bytes) == 0)
+        return 0;
+    dfx__forget(k);
+    k->model = model;
+    memcpy(k->shape, shape, bytes);
+    return 1;
 }
 
 /* dfx.json: what this model is best run with. */
@@ -88,14 +142,16 @@ static dfx_status open_index(json_object **out, dfx_pipeline *p)
 static dfx_status choose_class(dfx_pipeline *p, json_object *index)
 {
     const char *name = dfx__json_string(index, "_class_name");
-    for (size_t i = 0; name && i < sizeof classes / sizeof *classes; i++)
-        if (strcmp(classes[i]->name, name) == 0)
-            p->class = classes[i];
-    if (p->class)
-        return DFX_OK;
+    for (size_t i = 0; name && i < sizeof families / sizeof *families; i++)
+        for (const char *const *has = families[i]->names; *has; has++)
+            if (strcmp(*has, name) == 0) {
+                p->class = families[i];
+                p->class_name = *has;
+                return DFX_OK;
+            }
     return dfx__fail(DFX_ERROR_UNSUPPORTED,
-                     "%s/model_index.json: the pipeline class %s is not supported (%s is)", p->path,
-                     name ? name : "(none)", classes[0]->name);
+                     "%s/model_index.json: the pipeline class %s is not supported", p->path,
+                     name ? name : "(none)");
 }
 
 /* auto: f16 where a GPU halves its memory and traffic by it, f32 on CPUs. */
@@ -109,9 +165,14 @@ static dfx_status choose_dtype(dfx_pipeline *p, const char *name)
     return DFX_OK;
 }
 
-static dfx_status choose_device(dfx_pipeline *p, const char *name)
+static dfx_status choose_device(dfx_pipeline *p, const dfx_pipeline_options *o)
 {
-    const char *from_environment = getenv("DFX_DEVICE");
+    const char *name = o->device, *from_environment = getenv("DFX_DEVICE");
+    if (o->on) {
+        p->device = o->on->device;
+        p->borrows_device = 1;
+        return DFX_OK;
+    }
     if (!name && from_environment && *from_environment)
         name = from_environment;
     return dfx_device_open(&p->device, name);
@@ -126,7 +187,8 @@ static dfx_status open_pipeline(dfx_pipeline *p, const char *model,
     p->variant = options->variant ? dfx__pool_copy(&p->pool, options->variant) : NULL;
     if (options->variant && !p->variant)
         return dfx__no_memory();
-    DFX__TRY(choose_device(p, options->device));
+    p->options = options;
+    DFX__TRY(choose_device(p, options));
     DFX__TRY(choose_dtype(p, options->dtype));
     DFX__TRY(open_index(&index, p));
     dfx_status status = choose_class(p, index);
@@ -134,7 +196,10 @@ static dfx_status open_pipeline(dfx_pipeline *p, const char *model,
         status = read_recommended(p);
     if (status == DFX_OK)
         status = p->class->open(p, index);
+    if (status == DFX_OK)
+        status = p->class->check(p);
     json_object_put(index);
+    p->options = NULL;
     return status;
 }
 
@@ -159,17 +224,60 @@ void dfx_pipeline_free(dfx_pipeline *p)
 {
     if (!p)
         return;
-    if (p->class)
-        p->class->close(p);
-    dfx_device_free(p->device);
+    dfx__forget(&p->unet_kept);
+    dfx__forget(&p->vae_kept);
+    for (int i = 0; i < DFX__TOWERS; i++)
+        dfx_tokenizer_free(p->tokenizer[i]);
+    for (int i = 0; i < DFX__COMPONENTS; i++)
+        dfx_model_free(p->model[i]);
+    if (!p->borrows_device)
+        dfx_device_free(p->device);
     dfx_checkpoint_free(p->checkpoint);
     dfx__pool_free(&p->pool);
     free(p);
 }
 
+/* The slot of a component's name; -1: there is none. */
+static int find_slot(const dfx_pipeline *p, const char *name)
+{
+    for (int i = 0; i < DFX__COMPONENTS; i++)
+        if (p->model_name[i] && strcmp(p->model_name[i], name) == 0)
+            return i;
+    return -1;
+}
+
+dfx_model *dfx_pipeline_component(const dfx_pipeline *p, const char *name)
+{
+    int slot = find_slot(p, name);
+    return slot < 0 ? NULL : p->model[slot];
+}
+
+dfx_status dfx_pipeline_set_component(dfx_pipeline *p, const char *name, dfx_model *model)
+{
+    int slot = find_slot(p, name);
+    if (slot < 0)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "%s has no component %s", p->class_name, name);
+    if (!find_class(p->model_classes[slot], model->class->name))
+        return dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: %s is no %s of %s", model->folder,
+                         model->class->name, name, p->class_name);
+    dfx_model *before = p->model[slot];
+    p->model[slot] = model;
+    dfx_status status = p->class->check(p);
+    if (status != DFX_OK) {
+        p->model[slot] = before;
+        return status;
+    }
+    dfx__forget(&p->unet_kept); /* they may use the one before */
+    dfx__forget(&p->vae_kept);
+    dfx__model_share(model);
+    dfx_model_free(before);
+    p->hash[0] = '\0';
+    return DFX_OK;
+}
+
 const char *dfx_pipeline_class(const dfx_pipeline *p)
 {
-    return p->class->name;
+    return p->class_name;
 }
 
 const char *dfx_pipeline_path(const dfx_pipeline *p)

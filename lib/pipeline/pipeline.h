@@ -11,13 +11,19 @@
 #include "dfxcl/tokenizer.h"
 #include "model/model.h"
 
+/* A pipeline's models; a slot has one use, and its folder's name may differ from class to class. */
+enum { DFX__TEXT_ENCODER, DFX__TEXT_ENCODER_2, DFX__UNET, DFX__VAE, DFX__COMPONENTS };
+enum { DFX__TOWERS = 2 }; /* text encoders, each with its tokenizer */
+
 typedef struct dfx__pipeline_class {
-    const char *name;
+    const char *const *names; /* diffusers' class names, ended by NULL */
     /* Opens the components; index is model_index.json. */
     dfx_status (*open)(dfx_pipeline *p, json_object *index);
+    /* Whether the components' sizes fit together. */
+    dfx_status (*check)(const dfx_pipeline *p);
+    /* Checks the settings, and fills in those that are not given. */
     dfx_status (*settings)(dfx_pipeline *p, dfx_generate_options *o);
     dfx_status (*generate)(dfx_result *r, dfx_pipeline *p, const dfx_generate_options *o);
-    void (*close)(dfx_pipeline *p);
 } dfx__pipeline_class;
 
 extern const dfx__pipeline_class dfx__stable_diffusion_class;
@@ -28,23 +34,30 @@ typedef struct {
     float guidance_scale;
 } dfx__recommended;
 
-/* A prepared sequence, kept for the next run of the same shape. */
+/* A prepared sequence, kept for the next run of the same model and shapes. */
+enum { DFX__KEPT_SHAPE = 5 };
 typedef struct {
     dfx_sequence *sequence;
-    int batch, height, width;
+    const dfx_model *model;
+    int64_t shape[DFX__KEPT_SHAPE];
 } dfx__kept;
 
 struct dfx_pipeline {
     const dfx__pipeline_class *class;
+    const char *class_name; /* one of class->names */
     dfx__pool pool;
     dfx_checkpoint *checkpoint; /* which keeps `path` readable */
     const char *path, *variant;
+    const dfx_pipeline_options *options; /* while it opens */
     dfx_device *device;
+    int borrows_device;
     dfx_dtype dtype;
     dfx__recommended recommended;
     char hash[17];
-    dfx_tokenizer *tokenizer;
-    dfx_model *text_encoder, *unet, *vae;
+    dfx_tokenizer *tokenizer[DFX__TOWERS];
+    dfx_model *model[DFX__COMPONENTS];
+    const char *model_name[DFX__COMPONENTS]; /* of their folders */
+    const dfx__model_class *const *model_classes[DFX__COMPONENTS];
     dfx_scheduler *scheduler; /* the caller's; NULL: each run opens its own */
     dfx__kept unet_kept, vae_kept;
 };
@@ -63,12 +76,21 @@ void dfx__release_scheduler(dfx_pipeline *p, dfx_scheduler *s);
 /* "PATH/NAME" in the pipeline's pool. */
 const char *dfx__component_path(dfx_pipeline *p, const char *name);
 
-/* Opens a model component, which the index must name with this class. */
-dfx_status dfx__open_component(dfx_model **out, dfx_pipeline *p, json_object *index,
-                               const char *name, const dfx__model_class *class);
+/* Opens the model of a slot from the folder `name`, or takes the caller's; the index must name it
+ * with one of the classes, a list that ends with NULL and stays. */
+dfx_status dfx__open_component(dfx_pipeline *p, json_object *index, int slot, const char *name,
+                               const dfx__model_class *const *classes);
+
+/* Opens the tokenizer of a tower from the folder `name`, which must be CLIP's. */
+dfx_status dfx__open_tokenizer(dfx_pipeline *p, json_object *index, int tower, const char *name);
 
 /* The class that the index names for a component; NULL where it is absent or [null, null]. */
 const char *dfx__component_class(json_object *index, const char *name);
+
+/* Whether a kept sequence is of another model or shape (`count` numbers, at most DFX__KEPT_SHAPE)
+ * than is needed now; it goes then, and is to be recorded. */
+int dfx__needs_recording(dfx__kept *k, const dfx_model *model, const int64_t *shape, int count);
+void dfx__forget(dfx__kept *k);
 
 /* Takes the floats [count, 3, height, width] of a result, 0..1, which become its, and makes its
  * images. */

@@ -130,6 +130,7 @@ const dfx__scheduler_type dfx__dpmsolver_sde = {
     .call_keys = "s_noise=1",
     .predictions = 1 << DFX__EPSILON | 1 << DFX__V_PREDICTION,
     .state_size = sizeof(dfx__brownian),
+    .order = 2,
     .init = dfx__make_sigmas_karras,
     .plan = plan,
     .step = step,

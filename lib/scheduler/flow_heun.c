@@ -53,6 +53,7 @@ const dfx__scheduler_type dfx__flow_heun = {
     .keys = "num_train_timesteps=1000,shift=1,",
     .call_keys = "s_churn=0,s_tmin=0,s_tmax=Infinity,s_noise=1",
     .any_steps = 1,
+    .order = 2,
     .init = dfx__init_flow,
     .plan = plan,
     .step = step,

@@ -59,6 +59,7 @@ const dfx__scheduler_type dfx__heun = {
     .call_keys = DFX__TIMESTEPS_KEY,
     .predictions = 1 << DFX__EPSILON | 1 << DFX__SAMPLE | 1 << DFX__V_PREDICTION,
     .custom = DFX__TIMESTEPS,
+    .order = 2,
     .init = dfx__make_sigmas,
     .plan = plan,
     .step = step,

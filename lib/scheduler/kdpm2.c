@@ -82,6 +82,7 @@ const dfx__scheduler_type dfx__kdpm2 = {
     .keys = DFX__BETA_KEYS_FROM("0.00085", "0.012") DFX__SIGMA_KEYS "timestep_spacing=linspace,",
     .call_keys = "",
     .predictions = 1 << DFX__EPSILON | 1 << DFX__V_PREDICTION,
+    .order = 2,
     .init = dfx__make_sigmas,
     .plan = plan,
     .step = step,

@@ -215,6 +215,11 @@ float dfx_scheduler_init_noise_sigma(const dfx_scheduler *s)
     return s->init_noise_sigma;
 }
 
+int dfx_scheduler_order(const dfx_scheduler *s)
+{
+    return s->type->order ? s->type->order : 1;
+}
+
 int dfx_scheduler_output_parts(const dfx_scheduler *s)
 {
     const dfx__scheduler_config *c = &s->config;

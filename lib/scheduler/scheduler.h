@@ -149,6 +149,7 @@ typedef struct {
     unsigned custom;   /* the lists that it takes, DFX__TIMESTEPS and so on; 0: none */
     int variance;      /* DFX__DROPS_VARIANCE and so on */
     int any_steps;     /* n may be more than the training timesteps */
+    int order;         /* calls of a step; 0: one */
     size_t state_size; /* of s->state, which is 0 at each set_timesteps */
 
     /* After the configuration: refuses impossible combinations, makes the tables that do not depend

@@ -1,0 +1,181 @@
+/* denoise.c - the denoising loop: the UNet's sequence, guidance, the scheduler's steps. */
+#include "core/dtype.h"
+#include "pipeline/run.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* ---- the UNet ---- */
+
+static dfx_value *condition(const dfx__run *r, dfx_sequence *s, int which)
+{
+    const dfx_tensor *t = &r->condition[which];
+    return t->data ? dfx_input(s, t->name, t->spec.dtype, t->spec.rank, t->spec.dim) : NULL;
+}
+
+static dfx_value *cast(dfx_value *v, dfx_dtype dtype)
+{
+    return v ? dfx_cast(v, dtype) : NULL;
+}
+
+static void record(const dfx__run *r, dfx_sequence *s)
+{
+    const int64_t *dim = r->latent.dim, rows = r->pictures * r->branches;
+    int64_t nhwc[] = { rows, dim[2], dim[3], dim[1] + r->extra_channels };
+    dfx_dtype dtype = r->p->dtype;
+    dfx__unet_inputs in = {
+        .sample = dfx_cast(dfx_input(s, "sample", DFX_F32, 4, nhwc), dtype),
+        .timestep = dfx_input(s, "timestep", DFX_F32, 1, (int64_t[]){ rows }),
+        .text = cast(condition(r, s, DFX__ENCODER_HIDDEN_STATES), dtype),
+        .text_embeds = cast(condition(r, s, DFX__TEXT_EMBEDS), dtype),
+        .time_ids = condition(r, s, DFX__TIME_IDS),
+    };
+    dfx_value *y = dfx__unet_record(r->p->model[DFX__UNET]->net, &in);
+    dfx_output(dfx_cast(y, DFX_F32), "noise_pred");
+}
+
+static dfx_status prepare(dfx__run *r)
+{
+    dfx__kept *k = &r->p->unet_kept;
+    const int64_t *dim = r->latent.dim;
+    const dfx_tensor *text = &r->condition[DFX__ENCODER_HIDDEN_STATES];
+    int64_t tokens = text->data ? text->spec.dim[1] : 0, rows = r->pictures * r->branches;
+    int64_t shape[] = { rows, dim[2], dim[3], tokens };
+    if (!dfx__needs_recording(k, r->p->model[DFX__UNET], shape, 4))
+        return DFX_OK;
+    DFX__TRY(dfx_sequence_new(&k->sequence, r->p->device, r->p->dtype));
+    record(r, k->sequence);
+    dfx_status status = dfx_sequence_prepare(k->sequence);
+    if (status != DFX_OK)
+        dfx__forget(k);
+    return status;
+}
+
+static dfx_status write_conditions(dfx__run *r)
+{
+    for (int i = 0; i < DFX__CONDITIONS; i++) {
+        const dfx_tensor *t = &r->condition[i];
+        if (t->data)
+            DFX__TRY(dfx_sequence_write(r->p->unet_kept.sequence, t->name, t->data, t->bytes));
+    }
+    return DFX_OK;
+}
+
+/* The input of one picture in one branch, [h, w, C + extra] from latents [C, h, w]. */
+static void lay_out(const dfx__run *r, float *to, const float *latents, const float *extra)
+{
+    size_t pixels = (size_t)(r->latent.dim[2] * r->latent.dim[3]);
+    size_t channels = (size_t)r->latent.dim[1], more = (size_t)r->extra_channels;
+    for (size_t p = 0; p < pixels; p++) {
+        for (size_t c = 0; c < channels; c++)
+            *to++ = latents[c * pixels + p];
+        for (size_t c = 0; c < more; c++)
+            *to++ = *extra++;
+    }
+}
+
+/* noise_pred of r->input at timestep t */
+static dfx_status predict(dfx__run *r, float t)
+{
+    dfx_sequence *s = r->p->unet_kept.sequence;
+    size_t rows = (size_t)(r->pictures * r->branches), n = r->n / (size_t)r->pictures;
+    size_t pixels = n / (size_t)r->latent.dim[1], extra = pixels * (size_t)r->extra_channels;
+    for (size_t i = 0; i < rows; i++) {
+        r->timestep[i] = t;
+        lay_out(r, r->edge + i * (n + extra), r->input + i % (size_t)r->pictures * n,
+                r->extra + i * extra);
+    }
+    DFX__TRY(dfx_sequence_write(s, "sample", r->edge, rows * (n + extra) * sizeof(float)));
+    DFX__TRY(dfx_sequence_write(s, "timestep", r->timestep, rows * sizeof(float)));
+    DFX__TRY(dfx_sequence_run(s));
+    DFX__TRY(dfx_sequence_read(s, "noise_pred", r->edge, rows * n * sizeof(float)));
+    if (r->branches > 1)
+        r->guide(r, r->edge);
+    dfx__to_channels_first(r->noise_pred, r->edge, &r->latent);
+    return DFX_OK;
+}
+
+/* ---- guidance ---- */
+
+static double standard_deviation(const float *x, size_t n)
+{
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += x[i];
+    for (size_t i = 0; i < n; i++)
+        squares += (x[i] - sum / (double)n) * (x[i] - sum / (double)n);
+    return sqrt(squares / (double)(n - 1));
+}
+
+/* Brings the guided prediction's standard deviation a part of the way back to the text's (Lin et
+ * al. 2023, section 3.4). */
+static void rescale(float *guided, const float *text, size_t n, float part)
+{
+    double factor = standard_deviation(text, n) / standard_deviation(guided, n);
+    for (size_t i = 0; i < n; i++)
+        guided[i] *= (float)(part * factor + 1 - part);
+}
+
+void dfx__guide(dfx__run *r, float *pred)
+{
+    size_t n = r->n / (size_t)r->pictures;
+    const float *text = pred + r->n;
+    for (size_t i = 0; i < r->n; i++)
+        pred[i] += r->o->guidance_scale * (text[i] - pred[i]);
+    for (size_t i = 0; i < r->n && r->o->guidance_rescale > 0; i += n)
+        rescale(pred + i, text + i, n, r->o->guidance_rescale);
+}
+
+/* ---- the loop ---- */
+
+static void draw(void *user, float *out, size_t n)
+{
+    dfx_rng_normal(user, out, n);
+}
+
+/* Puts what is kept back into the latents, with the noise that the next call expects. */
+static void keep(dfx__run *r, int call)
+{
+    size_t pixels = (size_t)(r->latent.dim[2] * r->latent.dim[3]);
+    const float *kept = r->kept;
+    if (call + 1 < dfx_scheduler_calls(r->scheduler)) {
+        dfx_scheduler_add_noise(r->scheduler, call + 1, r->kept, r->noise, r->input, 1, r->n);
+        kept = r->input;
+    }
+    for (size_t i = 0; i < r->n; i++) {
+        float m = r->mask[i % pixels];
+        r->x[i] = (1 - m) * kept[i] + m * r->x[i];
+    }
+}
+
+static dfx_status report(const dfx__run *r, int step)
+{
+    int steps = dfx_scheduler_calls(r->scheduler) - r->first;
+    const float *latents = step ? r->x : NULL;
+    if (r->o->on_step && r->o->on_step(r->o->user, step, steps, latents, &r->latent))
+        return dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted");
+    return DFX_OK;
+}
+
+dfx_status dfx__denoise(dfx__run *r)
+{
+    dfx_scheduler *s = r->scheduler;
+    size_t batch = (size_t)r->pictures, n = r->n / batch, rows = batch * (size_t)r->branches;
+    size_t extra = (size_t)(r->latent.dim[2] * r->latent.dim[3] * r->extra_channels);
+    if (!(r->edge = dfx__alloc(rows * (n + extra), sizeof(float))))
+        return dfx__no_memory();
+    DFX__TRY(prepare(r));
+    DFX__TRY(write_conditions(r));
+    DFX__TRY(report(r, 0));
+    for (int i = r->first; i < dfx_scheduler_calls(s); i++) {
+        dfx_scheduler_scale_model_input(s, i, r->x, r->input, batch, n);
+        DFX__TRY(predict(r, dfx_scheduler_timesteps(s)[i]));
+        DFX__TRY(dfx_scheduler_step(s, i, r->noise_pred, r->x, batch, n, draw, &r->rng));
+        if (r->kept)
+            keep(r, i);
+        DFX__TRY(report(r, i - r->first + 1));
+    }
+    if (r->o->last)
+        dfx__forget(&r->p->unet_kept);
+    return DFX_OK;
+}

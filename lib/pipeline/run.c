@@ -1,0 +1,64 @@
+/* run.c - the start and the end of a run, and what it keeps. */
+#include "pipeline/run.h"
+
+#include "core/dtype.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static dfx_status make_rooms(dfx__run *r)
+{
+    size_t rows = (size_t)(r->pictures * r->branches);
+    r->n = dfx__elements(&r->latent);
+    r->x = dfx__alloc(r->n, sizeof(float));
+    r->input = dfx__alloc(r->n, sizeof(float));
+    r->noise_pred = dfx__alloc(r->n, sizeof(float));
+    r->timestep = dfx__alloc(rows, sizeof(float));
+    return r->x && r->input && r->noise_pred && r->timestep ? DFX_OK : dfx__no_memory();
+}
+
+dfx_status dfx__run_start(dfx__run *r, dfx_pipeline *p, const dfx_generate_options *o,
+                          dfx_result *result, int branches)
+{
+    dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(p->model[DFX__VAE]);
+    *r = (dfx__run){ .p = p, .o = o, .result = result, .branches = branches };
+    r->pictures = dfx__pictures(o);
+    r->latent = (dfx_spec){ DFX_F32,
+                            4,
+                            { r->pictures, vae.latent_channels, o->height / vae.factor,
+                              o->width / vae.factor } };
+    r->guide = dfx__guide;
+    dfx_rng_seed(&r->rng, o->seed);
+    DFX__TRY(dfx__take_scheduler(&r->scheduler, p, o->scheduler));
+    DFX__TRY(dfx_scheduler_set_timesteps(r->scheduler, o->steps));
+    dfx_scheduler_set_generator(r->scheduler, &r->rng);
+    return make_rooms(r);
+}
+
+void dfx__run_end(dfx__run *r)
+{
+    float *rooms[] = { r->x,    r->input, r->noise_pred, r->timestep, r->edge,
+                       r->kept, r->noise, r->mask,       r->extra };
+    dfx__release_scheduler(r->p, r->scheduler);
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
+        free(rooms[i]);
+    for (int i = 0; i < DFX__CONDITIONS; i++)
+        free((void *)r->condition[i].data);
+}
+
+dfx_status dfx__set_condition(dfx__run *r, int which, const dfx_spec *spec, const float *rows)
+{
+    static const char *const names[] = { "encoder_hidden_states", "text_embeds", "time_ids" };
+    dfx_spec all = *spec;
+    size_t count = (size_t)spec->dim[0], bytes = dfx__spec_bytes(spec) / count;
+    size_t copies = (size_t)(r->pictures * r->branches) / count;
+    all.dim[0] = (int64_t)(count * copies);
+    char *data = dfx__alloc(count * copies, bytes);
+    if (!data)
+        return dfx__no_memory();
+    for (size_t i = 0; i < count * copies; i++)
+        memcpy(data + i * bytes, (const char *)rows + i / copies * bytes, bytes);
+    free((void *)r->condition[which].data);
+    r->condition[which] = (dfx_tensor){ names[which], all, data, dfx__spec_bytes(&all) };
+    return DFX_OK;
+}

@@ -1,0 +1,112 @@
+/* run.h - one run of a latent diffusion pipeline: what a family's file fills in, and the stages
+ * that the families share. */
+#ifndef DFX_PIPELINE_RUN_H
+#define DFX_PIPELINE_RUN_H
+
+#include "dfxcl/rng.h"
+#include "model/autoencoder.h"
+#include "pipeline/pipeline.h"
+
+/* What a UNet may be given beside the latents and the timestep, a row for each branch of each
+ * picture: [branches * pictures, ...]. Names are those of diffusers' arguments. */
+enum {
+    DFX__ENCODER_HIDDEN_STATES, /* [.., T, C] */
+    DFX__TEXT_EMBEDS,           /* [.., P] */
+    DFX__TIME_IDS,              /* [.., K] */
+    DFX__CONDITIONS
+};
+
+typedef struct dfx__run dfx__run;
+struct dfx__run {
+    dfx_pipeline *p;
+    const dfx_generate_options *o;
+    dfx_result *result;
+    dfx_rng rng;
+    dfx_scheduler *scheduler;
+    int first;       /* the scheduler's call that the run starts with */
+    int pictures;    /* prompts times batch; all pictures of a prompt stand together */
+    int branches;    /* predictions for each picture: 1, with guidance 2, without the text first */
+    dfx_spec latent; /* [pictures, C, h, w] */
+    size_t n;        /* its elements */
+    float *x;        /* the latents */
+    float *input;    /* what the scheduler makes of them for the UNet */
+    float *noise_pred;
+    dfx_tensor condition[DFX__CONDITIONS]; /* data NULL: none; the data is the run's */
+    /* Channels behind the latents in the UNet's input [branches * pictures, h, w, extra_channels];
+     * the run's. */
+    float *extra;
+    int extra_channels;
+    /* The picture that inpainting keeps: its latents [pictures, C, h, w], the noise on them, and
+     * the mask [h, w], 1 where it is painted anew. NULL: nothing is kept. */
+    float *kept, *noise, *mask;
+    /* From the branches' predictions pred [branches][pictures][elements of a picture] to the
+     * first one's place; NULL: dfx__guide. */
+    void (*guide)(dfx__run *r, float *pred);
+    float *edge, *timestep; /* rooms of denoise.c */
+};
+
+/* ---- run.c ---- */
+
+/* Takes the scheduler, sets sizes and makes rooms; `branches` as above, of latents with so many
+ * channels and pixels a side. */
+dfx_status dfx__run_start(dfx__run *r, dfx_pipeline *p, const dfx_generate_options *o,
+                          dfx_result *result, int branches);
+void dfx__run_end(dfx__run *r);
+
+/* Makes condition `which` of `rows` different rows, each of them for so many pictures that stand
+ * together: rows [branches][prompts] become [branches][pictures]. */
+dfx_status dfx__set_condition(dfx__run *r, int which, const dfx_spec *spec, const float *rows);
+
+/* ---- start.c ---- */
+
+/* r->n numbers of the run's generator, or the given latents. */
+void dfx__draw_latents(dfx__run *r, float *out);
+
+/* r->x becomes pure noise at the scheduler's first call; or, with `strength` as in diffusers, the
+ * settings' image with the noise of the call at which its steps start; or the same of inpainting,
+ * for UNets of latents alone and for those that take the mask and the masked picture too. */
+dfx_status dfx__start_from_noise(dfx__run *r);
+dfx_status dfx__start_from_image(dfx__run *r);
+dfx_status dfx__start_from_mask(dfx__run *r);
+
+/* Leaves out the calls before the settings' strength. */
+dfx_status dfx__skip_calls(dfx__run *r);
+
+/* ---- settings.c ---- */
+
+/* How many pictures the settings ask for. */
+int dfx__pictures(const dfx_generate_options *o);
+
+/* Checks what all latent pipelines take, and fills in steps, guidance, size (of given latents, else
+ * `width` x `height`), and the scheduler's name. */
+typedef struct {
+    int steps, width, height; /* where nothing says otherwise */
+    float guidance_scale;
+    double strength;
+} dfx__defaults;
+dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__defaults *d);
+
+/* ---- text.c ---- */
+
+/* Encodes prompts and, with guidance, negative prompts: condition DFX__ENCODER_HIDDEN_STATES and
+ * the result's prompt_embeds. */
+dfx_status dfx__encode_prompts(dfx__run *r);
+
+/* ---- denoise.c ---- */
+
+/* Goes through the scheduler's calls from r->first on; r->x becomes the result. */
+dfx_status dfx__denoise(dfx__run *r);
+
+/* Classifier-free guidance (Ho & Salimans 2022) of two branches, with guidance_rescale. */
+void dfx__guide(dfx__run *r, float *pred);
+
+/* ---- latents.c ---- */
+
+/* Latents [1, C, h, w] of an image [1, 3, height, width] in -1..1: a draw from the autoencoder's
+ * distribution (where it has one and `sample`, else its mean), times the scaling factor. */
+dfx_status dfx__encode_image(dfx__run *r, const float *image, int sample, float *latents);
+
+/* Decodes r->x and makes the result's pictures. */
+dfx_status dfx__decode(dfx__run *r);
+
+#endif

@@ -1,0 +1,111 @@
+/* settings.c - checking a run's settings, and filling in those that are not given. */
+#include "core/dtype.h"
+#include "pipeline/run.h"
+
+#include <math.h>
+
+enum { MAX_SIDE = 16384, MAX_BATCH = 256, MAX_STEPS = 100000 };
+
+int dfx__pictures(const dfx_generate_options *o)
+{
+    return o->batch * (o->prompts ? o->prompt_count : 1);
+}
+
+/* Given latents set the batch and the size. */
+static dfx_status take_latents(const dfx_pipeline *p, dfx_generate_options *o)
+{
+    const dfx_spec *s = &o->latents->spec;
+    dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(p->model[DFX__VAE]);
+    int prompts = o->prompts ? o->prompt_count : 1;
+    char shape[DFX__SHAPE_TEXT];
+    dfx__shape_text(shape, s->rank, s->dim);
+    if (s->rank != 4 || s->dtype != DFX_F32 || s->dim[1] != vae.latent_channels || s->dim[0] < 1 ||
+        s->dim[0] > MAX_BATCH || s->dim[2] < 1 || s->dim[3] < 1 ||
+        s->dim[2] > MAX_SIDE / vae.factor || s->dim[3] > MAX_SIDE / vae.factor ||
+        o->latents->bytes != dfx__spec_bytes(s))
+        return dfx__fail(DFX_ERROR_ARGUMENT,
+                         "latents: %s of %s are not [batch, %d, height / %d, width / %d] of f32",
+                         shape, dfx_dtype_name(s->dtype), vae.latent_channels, vae.factor,
+                         vae.factor);
+    int height = (int)s->dim[2] * vae.factor, width = (int)s->dim[3] * vae.factor;
+    if (s->dim[0] % prompts || (o->batch != 1 && o->batch * prompts != s->dim[0]) ||
+        (o->height && o->height != height) || (o->width && o->width != width))
+        return dfx__fail(DFX_ERROR_ARGUMENT,
+                         "latents: %s are %lld of %d x %d pixels, not %d of %d x %d", shape,
+                         (long long)s->dim[0], width, height, o->batch * prompts,
+                         o->width ? o->width : width, o->height ? o->height : height);
+    o->batch = (int)s->dim[0] / prompts;
+    o->height = height;
+    o->width = width;
+    return DFX_OK;
+}
+
+/* Opens the scheduler to see that it takes the settings; without a choice it is the config's class.
+ */
+static dfx_status check_scheduler(dfx_pipeline *p, dfx_generate_options *o)
+{
+    dfx_scheduler *s;
+    DFX__TRY(dfx__take_scheduler(&s, p, o->scheduler));
+    if (!o->scheduler)
+        o->scheduler = dfx__pool_copy(&p->pool, dfx_scheduler_class(s));
+    dfx_status status = dfx_scheduler_set_timesteps(s, o->steps);
+    dfx__release_scheduler(p, s);
+    return status;
+}
+
+static dfx_status check_sides(const dfx_pipeline *p, const dfx_generate_options *o)
+{
+    int factor = dfx__autoencoder_get_facts(p->model[DFX__VAE]).factor;
+    int multiple = factor > 8 ? factor : 8;
+    const struct {
+        const char *name;
+        int value;
+    } side[] = { { "width", o->width }, { "height", o->height } };
+    for (int i = 0; i < 2; i++)
+        if (side[i].value < multiple || side[i].value % multiple || side[i].value > MAX_SIDE)
+            return dfx__fail(DFX_ERROR_ARGUMENT, "%s: %d is not a multiple of %d from %d to %d",
+                             side[i].name, side[i].value, multiple, multiple, MAX_SIDE);
+    return DFX_OK;
+}
+
+static dfx_status check_numbers(const dfx_generate_options *o)
+{
+    if (o->steps < 1 || o->steps > MAX_STEPS)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "steps: %d is not from 1 to %d", o->steps, MAX_STEPS);
+    if (!isfinite(o->guidance_scale))
+        return dfx__fail(DFX_ERROR_ARGUMENT, "guidance: it is not a finite number");
+    if (!(o->guidance_rescale >= 0 && o->guidance_rescale <= 1))
+        return dfx__fail(DFX_ERROR_ARGUMENT, "guidance_rescale: %g is not from 0 to 1",
+                         o->guidance_rescale);
+    if (!(o->strength >= 0 && o->strength <= 1))
+        return dfx__fail(DFX_ERROR_ARGUMENT, "strength: %g is not from 0 to 1", o->strength);
+    if (o->prompts && (o->prompt_count < 1 || o->prompt_count > MAX_BATCH))
+        return dfx__fail(DFX_ERROR_ARGUMENT, "prompts: %d of them, from 1 to %d can be",
+                         o->prompt_count, MAX_BATCH);
+    if (o->batch < 1 || dfx__pictures(o) > MAX_BATCH)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "batch: %d is not from 1 to %d", o->batch,
+                         MAX_BATCH / (o->prompts ? o->prompt_count : 1));
+    return DFX_OK;
+}
+
+dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__defaults *d)
+{
+    if (!o->prompt && !o->prompts)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "prompt: %s needs one", p->class_name);
+    if (o->latents)
+        DFX__TRY(take_latents(p, o));
+    if (!o->steps)
+        o->steps = p->recommended.steps ? p->recommended.steps : d->steps;
+    if (o->guidance_scale < 0)
+        o->guidance_scale =
+            p->recommended.guidance_scale >= 0 ? p->recommended.guidance_scale : d->guidance_scale;
+    if (o->strength < 0)
+        o->strength = d->strength;
+    if (!o->height)
+        o->height = d->height;
+    if (!o->width)
+        o->width = d->width;
+    DFX__TRY(check_numbers(o));
+    DFX__TRY(check_sides(p, o));
+    return check_scheduler(p, o);
+}

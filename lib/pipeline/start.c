@@ -1,0 +1,178 @@
+/* start.c - the latents that a run starts from: noise, a noised picture, a picture with a hole. */
+#include "media/image_processor.h"
+#include "pipeline/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void dfx__draw_latents(dfx__run *r, float *out)
+{
+    if (r->o->latents)
+        memcpy(out, r->o->latents->data, r->n * sizeof *out);
+    else
+        dfx_rng_normal(&r->rng, out, r->n);
+}
+
+/* Noise becomes a sample of the scheduler's first call. */
+static void scale_noise(dfx__run *r, const float *noise)
+{
+    float sigma = dfx_scheduler_init_noise_sigma(r->scheduler);
+    for (size_t i = 0; i < r->n; i++)
+        r->x[i] = noise[i] * sigma;
+}
+
+dfx_status dfx__start_from_noise(dfx__run *r)
+{
+    dfx__draw_latents(r, r->x);
+    scale_noise(r, r->x);
+    return DFX_OK;
+}
+
+/* ---- image to image (Meng et al. 2021) ---- */
+
+dfx_status dfx__skip_calls(dfx__run *r)
+{
+    int steps = r->o->steps, taken = (int)(steps * r->o->strength);
+    if (taken < 1)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "strength: %g of %d steps is less than one step",
+                         r->o->strength, steps);
+    r->first = (steps - taken) * dfx_scheduler_order(r->scheduler);
+    return DFX_OK;
+}
+
+/* The settings' image as [3, H, W] in -1..1, to be freed. */
+static dfx_status read_image(const dfx__run *r, float **out)
+{
+    int width = r->o->width, height = r->o->height;
+    dfx__image_processor p = dfx__init_image_processor(1);
+    return dfx__image_preprocess(out, &width, &height, r->o->image, &p, "image");
+}
+
+/* Latents of one picture, once for each picture of the run: [pictures, C, h, w], to be freed. */
+static dfx_status encode(dfx__run *r, const float *image, float **out)
+{
+    size_t n = r->n / (size_t)r->pictures;
+    float *latents = *out = dfx__alloc(r->n, sizeof *latents);
+    DFX__TRY(latents ? dfx__encode_image(r, image, 1, latents) : dfx__no_memory());
+    for (int i = 1; i < r->pictures; i++)
+        memcpy(latents + (size_t)i * n, latents, n * sizeof *latents);
+    return DFX_OK;
+}
+
+dfx_status dfx__start_from_image(dfx__run *r)
+{
+    float *image = NULL, *latents = NULL;
+    dfx_status status = dfx__skip_calls(r);
+    if (status == DFX_OK)
+        status = read_image(r, &image);
+    if (status == DFX_OK)
+        status = encode(r, image, &latents);
+    if (status == DFX_OK) {
+        dfx__draw_latents(r, r->input);
+        dfx_scheduler_add_noise(r->scheduler, r->first, latents, r->input, r->x, 1, r->n);
+    }
+    free(latents);
+    free(image);
+    return status;
+}
+
+/* ---- inpainting ---- */
+
+/* The mask's pixel at each latent's first one: [h, w] of 0 and 1. */
+static float *shrink_mask(const dfx__run *r, const float *mask)
+{
+    int64_t h = r->latent.dim[2], w = r->latent.dim[3];
+    int64_t width = r->o->width, height = r->o->height;
+    float *out = dfx__alloc((size_t)(h * w), sizeof *out);
+    for (int64_t y = 0; out && y < h; y++)
+        for (int64_t x = 0; x < w; x++)
+            out[y * w + x] = mask[y * height / h * width + x * width / w];
+    return out;
+}
+
+/* For UNets that take the mask and the latents of the picture without what it selects. */
+static dfx_status add_channels(dfx__run *r, const float *mask, const float *masked)
+{
+    size_t pixels = (size_t)(r->latent.dim[2] * r->latent.dim[3]);
+    size_t channels = (size_t)r->latent.dim[1], rows = (size_t)(r->pictures * r->branches);
+    float *to = r->extra = dfx__alloc(rows * pixels, (1 + channels) * sizeof *to);
+    if (!to)
+        return dfx__no_memory();
+    r->extra_channels = (int)(1 + channels);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t p = 0; p < pixels; p++) {
+            *to++ = mask[p];
+            for (size_t c = 0; c < channels; c++)
+                *to++ = masked[c * pixels + p];
+        }
+    return DFX_OK;
+}
+
+/* Where nothing takes the masked picture's latents, their noise is drawn all the same: diffusers
+ * encodes it. */
+static dfx_status take_masked(dfx__run *r, float *image, const float *mask, int plain)
+{
+    size_t n = r->n / (size_t)r->pictures, pixels = (size_t)r->o->height * (size_t)r->o->width;
+    int draws = dfx__autoencoder_get_facts(r->p->model[DFX__VAE]).has_moments;
+    float *latents = dfx__alloc(n, sizeof *latents);
+    dfx_status status = latents ? DFX_OK : dfx__no_memory();
+    if (status == DFX_OK && plain && draws)
+        dfx_rng_normal(&r->rng, latents, n);
+    if (status == DFX_OK && !plain) {
+        for (size_t i = 0; i < 3 * pixels; i++)
+            image[i] *= mask[i % pixels] < 0.5f;
+        status = dfx__encode_image(r, image, 1, latents);
+        if (status == DFX_OK)
+            status = add_channels(r, r->mask, latents);
+    }
+    free(latents);
+    return status;
+}
+
+/* r->kept (where `keeps`), r->noise and r->x */
+static dfx_status start_latents(dfx__run *r, const float *image, int keeps)
+{
+    int only_noise = r->o->strength == 1;
+    r->noise = dfx__alloc(r->n, sizeof *r->noise);
+    if (!r->noise)
+        return dfx__no_memory();
+    if (keeps || !only_noise)
+        DFX__TRY(encode(r, image, &r->kept));
+    dfx__draw_latents(r, r->noise);
+    if (only_noise)
+        scale_noise(r, r->noise);
+    else
+        dfx_scheduler_add_noise(r->scheduler, r->first, r->kept, r->noise, r->x, 1, r->n);
+    if (!keeps) {
+        free(r->kept);
+        r->kept = NULL;
+    }
+    return DFX_OK;
+}
+
+static dfx_status start_from(dfx__run *r, float *image, const float *mask)
+{
+    int plain = dfx__unet_get_facts(r->p->model[DFX__UNET]->net).in_channels == r->latent.dim[1];
+    r->mask = shrink_mask(r, mask);
+    if (!r->mask)
+        return dfx__no_memory();
+    DFX__TRY(start_latents(r, image, plain));
+    return take_masked(r, image, mask, plain);
+}
+
+dfx_status dfx__start_from_mask(dfx__run *r)
+{
+    int width = r->o->width, height = r->o->height;
+    dfx__image_processor p = dfx__mask_processor(1);
+    float *image = NULL, *mask = NULL;
+    dfx_status status = dfx__skip_calls(r);
+    if (status == DFX_OK)
+        status = read_image(r, &image);
+    if (status == DFX_OK)
+        status = dfx__image_preprocess(&mask, &width, &height, r->o->mask, &p, "mask");
+    if (status == DFX_OK)
+        status = start_from(r, image, mask);
+    free(mask);
+    free(image);
+    return status;
+}

@@ -1,5 +1,6 @@
 /* test_image.c - PNG files against what PIL reads in them, texts, hostile files, writing. */
 #include "dfxcl.h"
+#include "media/exif.h"
 #include "tap.h"
 
 #include <dirent.h>
@@ -140,6 +141,30 @@ static void test_truncated(void)
     unlink(scratch("short.png"));
 }
 
+/* EXIF data cut short, and with wrong bytes: no orientation, and nothing is read beyond. */
+static void test_hostile_exif(void)
+{
+    static const uint8_t exif[] = { 'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0,
+                                    3,   0,   0, 0,  1, 0, 6, 0, 0, 0, 0, 0,    0 };
+    int wrong = 0;
+    ok(dfx__exif_orientation(exif, sizeof exif) == 6, "an orientation");
+    for (size_t n = 0; n < 20; n++) {
+        uint8_t *copy = malloc(n + 1);
+        memcpy(copy, exif, n);
+        wrong += dfx__exif_orientation(copy, n) != 1;
+        free(copy);
+    }
+    for (size_t i = 0; i < sizeof exif * 8; i++) {
+        uint8_t *copy = malloc(sizeof exif);
+        memcpy(copy, exif, sizeof exif);
+        copy[i / 8] ^= (uint8_t)(1 << i % 8);
+        int orientation = dfx__exif_orientation(copy, sizeof exif);
+        wrong += orientation < 1 || orientation > 8;
+        free(copy);
+    }
+    ok(wrong == 0, "%d wrong answers for hostile EXIF data", wrong);
+}
+
 static void test_other_formats(void)
 {
     static const struct {
@@ -235,6 +260,7 @@ int main(void)
     test_text_bombs();
     test_truncated();
     test_other_formats();
+    test_hostile_exif();
     test_arguments();
     test_floats();
     test_write();

@@ -1,9 +1,10 @@
 /* test_resize.c - pictures in other sizes and as floats, against PIL and VaeImageProcessor. */
 #include "dfxcl.h"
+#include "media/depth.h"
 #include "media/image_processor.h"
 #include "tap.h"
 
-#include <unistd.h>
+#include <math.h>
 
 static dfx_tensors *all;
 
@@ -178,6 +179,27 @@ static void test_overlay(void)
        dfx_error());
 }
 
+static void test_depth(const dfx_tensor *t)
+{
+    int width, height;
+    float got[256], worst = 0;
+    if (sscanf(t->name, "depth/%dx%d", &width, &height) != 2)
+        return;
+    const dfx_tensor *depth = find("depth");
+    dfx_status status = dfx__depth_map(got, width, height, depth->data, (int)depth->spec.dim[1],
+                                       (int)depth->spec.dim[0]);
+    for (int i = 0; i < width * height; i++)
+        worst = fmaxf(worst, fabsf(got[i] - ((const float *)t->data)[i]));
+    ok(status == DFX_OK && worst < 5e-6f, "%s: %.0e from torch", t->name, worst);
+}
+
+static void test_bad_depth(void)
+{
+    float out[4], flat[] = { 3, 3, 3, 3 }, infinite[] = { 1, 2, INFINITY, 4 };
+    ok(dfx__depth_map(out, 2, 2, flat, 2, 2) == DFX_ERROR_ARGUMENT, "refused: %s", dfx_error());
+    ok(dfx__depth_map(out, 2, 2, infinite, 2, 2) == DFX_ERROR_ARGUMENT, "refused: %s", dfx_error());
+}
+
 int main(void)
 {
     if (!ok(dfx_tensors_open(&all, data("images/resize.safetensors")) == DFX_OK,
@@ -186,12 +208,14 @@ int main(void)
     for (int i = 0; i < dfx_tensors_count(all); i++) {
         test_resized(dfx_tensors_at(all, i));
         test_region(dfx_tensors_at(all, i));
+        test_depth(dfx_tensors_at(all, i));
     }
     test_same_size();
     test_refusals();
     test_processor();
     test_kinds();
     test_overlay();
+    test_bad_depth();
     dfx_tensors_free(all);
     return done();
 }

@@ -24,7 +24,8 @@ typedef struct {
 DFX_API dfx_status dfx_image_from_floats(dfx_image **out, const float *data, int width, int height);
 
 /* Reads a PNG of any kind (palette, gray, 16-bit, alpha, interlaced) as `channels` 8-bit channels:
- * 3 as PIL's convert("RGB"), 1 as its convert("L"). Other formats are refused by name. */
+ * 3 as PIL's convert("RGB"), 1 as its convert("L"); turned upright where EXIF data says how. Other
+ * formats are refused by name. */
 DFX_API dfx_status dfx_image_read(dfx_image **out, const char *path, int channels);
 
 /* Writes a PNG, whole (temporary file, then rename) or not at all; "-" is standard output. */

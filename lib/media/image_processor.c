@@ -8,12 +8,14 @@
 
 dfx__image_processor dfx__init_image_processor(int factor)
 {
-    return (dfx__image_processor){ .factor = factor, .normalize = 1 };
+    return (dfx__image_processor){ .filter = DFX_FILTER_LANCZOS, .factor = factor, .normalize = 1 };
 }
 
 dfx__image_processor dfx__mask_processor(int factor)
 {
-    return (dfx__image_processor){ .factor = factor, .gray = 1, .binarize = 1 };
+    return (dfx__image_processor){
+        .filter = DFX_FILTER_LANCZOS, .factor = factor, .gray = 1, .binarize = 1
+    };
 }
 
 static dfx_status choose_sides(int *width, int *height, const dfx_image *image, int factor,
@@ -43,12 +45,12 @@ static void to_floats(float *out, const dfx_image *image, const dfx__image_proce
 }
 
 static dfx_status resize(dfx_image **out, const dfx_image *image, int width, int height,
-                         const dfx__region *crop)
+                         const dfx__image_processor *processor)
 {
     dfx_image *part;
-    if (!crop)
-        return dfx_image_resize(out, image, width, height, DFX_FILTER_LANCZOS);
-    DFX__TRY(dfx__image_crop(&part, image, crop));
+    if (!processor->crop)
+        return dfx_image_resize(out, image, width, height, processor->filter);
+    DFX__TRY(dfx__image_crop(&part, image, processor->crop));
     dfx_status status = dfx__image_fill(out, part, width, height);
     dfx_image_free(part);
     return status;
@@ -60,7 +62,7 @@ dfx_status dfx__image_preprocess(float **out, int *width, int *height, const dfx
     dfx_image *resized, *converted = NULL;
     int channels = processor->gray ? 1 : 3;
     DFX__TRY(choose_sides(width, height, image, processor->factor, name));
-    DFX__TRY(resize(&resized, image, *width, *height, processor->crop));
+    DFX__TRY(resize(&resized, image, *width, *height, processor));
     dfx_status status = dfx__image_convert(&converted, resized, channels);
     dfx_image_free(resized);
     if (status == DFX_OK) {

@@ -5,6 +5,7 @@
 #include "media/image.h"
 
 typedef struct {
+    dfx_image_filter filter;
     int factor;              /* sides are cut to multiples of it: the VAE's */
     int gray;                /* one channel instead of three, converted after resizing */
     int normalize;           /* 0..1 becomes -1..1 */
@@ -13,11 +14,11 @@ typedef struct {
                               * with its border; NULL: all of it, resized to the sides */
 } dfx__image_processor;
 
-/* A picture in -1..1, and a mask of zeros and ones. */
+/* A picture in -1..1, and a mask of zeros and ones; both are resized with Lanczos. */
 dfx__image_processor dfx__init_image_processor(int factor);
 dfx__image_processor dfx__mask_processor(int factor);
 
-/* Resizes with Lanczos and converts: *out is [channels, *height, *width]. On entry the sides are
+/* Resizes and converts: *out is [channels, *height, *width]. On entry the sides are
  * those wanted, 0 for the picture's own; on return they are multiples of the factor. A gray picture
  * becomes three equal channels, alpha is dropped. `name` stands in errors. */
 dfx_status dfx__image_preprocess(float **out, int *width, int *height, const dfx_image *image,

@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "core/status.h"
+#include "media/exif.h"
 #include "media/image.h"
 
 #include <errno.h>
@@ -88,7 +89,7 @@ static dfx_status open_stream(dfx__png *p)
 }
 
 /* Chunks that say nothing about the pixels' bytes: not even unpacked when only pixels are read. */
-static const png_byte skipped[] = "tEXt\0zTXt\0iTXt\0iCCP\0sPLT\0eXIf\0hIST\0cHRM\0gAMA\0sRGB";
+static const png_byte skipped[] = "tEXt\0zTXt\0iTXt\0iCCP\0sPLT\0hIST\0cHRM\0gAMA\0sRGB";
 
 static dfx_status read_header(dfx__png *p, int texts)
 {
@@ -163,7 +164,7 @@ static dfx_status read_raw(dfx__png *p)
     for (size_t y = 0; y < height; y++)
         p->rows[y] = p->raw + y * row;
     png_read_image(p->png, p->rows);
-    png_read_end(p->png, NULL);
+    png_read_end(p->png, p->info);
     return DFX_OK;
 }
 
@@ -185,6 +186,15 @@ static void convert(const dfx__png *p, dfx_image *to)
     }
 }
 
+static int orientation(const dfx__png *p)
+{
+    png_bytep bytes;
+    png_uint_32 length;
+    if (!png_get_eXIf_1(p->png, p->info, &length, &bytes))
+        return 1;
+    return dfx__exif_orientation(bytes, length);
+}
+
 dfx_status dfx_image_read(dfx_image **out, const char *path, int channels)
 {
     dfx__png p;
@@ -201,8 +211,12 @@ dfx_status dfx_image_read(dfx_image **out, const char *path, int channels)
                                 (int)png_get_image_height(p.png, p.info), channels, path);
     if (status == DFX_OK) {
         convert(&p, image);
-        *out = image;
+        status = dfx__image_orient(&image, orientation(&p));
     }
+    if (status == DFX_OK)
+        *out = image;
+    else
+        dfx_image_free(image);
     dfx__png_close(&p);
     return status;
 }

@@ -2,14 +2,15 @@
 """Makes tests/data/images: PNG files of every kind, and what PIL reads in them.
 
 The files are written here, not by PIL, which cannot write most of the kinds. images.safetensors has
-NAME.rgb [H, W, 3] and NAME.l [H, W] as PIL's convert("RGB") and convert("L") give them.
+NAME.rgb [H, W, 3] and NAME.l [H, W] as PIL's convert("RGB") and convert("L") give them, after
+ImageOps.exif_transpose as in diffusers' load_image.
 """
 import os
 import struct
 import zlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.numpy import save_file
 
 WIDTH, HEIGHT = 13, 9
@@ -61,6 +62,14 @@ def picture(rng, depth, color, interlace=0, extra=b"", limit=None):
     return png(start, extra, chunk(b"IDAT", zlib.compress(data, 9)))
 
 
+def exif_data(order, orientation):
+    """A TIFF header and a directory of two entries: ImageWidth and Orientation."""
+    start = {"<": b"II", ">": b"MM"}[order]
+    width = struct.pack(order + "HHII", 0x100, 4, 1, WIDTH)
+    turned = struct.pack(order + "HHIHH", 0x112, 3, 1, orientation, 0)
+    return start + struct.pack(order + "HIH", 42, 8, 2) + width + turned + bytes(4)
+
+
 def pictures():
     rng = np.random.default_rng(7)
 
@@ -85,6 +94,9 @@ def pictures():
     colors = palette(16) + chunk(b"tRNS", bytes(range(12)))
     yield "palette8_trns", picture(rng, 8, PALETTE, 0, colors, 16)
     yield "palette4_short", picture(rng, 4, PALETTE, 0, palette(5))  # indices past the palette
+    for orientation in range(1, 9):
+        exif = chunk(b"eXIf", exif_data("<>"[orientation % 2], orientation))
+        yield f"exif{orientation}", picture(rng, 4, PALETTE, 0, palette(16) + exif)
 
 
 def texts():
@@ -139,7 +151,7 @@ def main():
 
     for name, content in pictures():
         write(name, content)
-        image = Image.open(os.path.join(FOLDER, name + ".png"))
+        image = ImageOps.exif_transpose(Image.open(os.path.join(FOLDER, name + ".png")))
         expected[name + ".rgb"] = np.asarray(image.convert("RGB"))
         expected[name + ".l"] = np.asarray(image.convert("L"))
     write("texts", texts())

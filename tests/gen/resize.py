@@ -5,11 +5,13 @@ pictures in other sizes.
 "rgb", "rgba", "gray" are pictures [H, W, C]; "KIND/FILTER/..." what PIL's resize makes of one;
 "processor/NAME" the floats [C, H, W] of VaeImageProcessor, of which "rgb" is the picture and "mask"
 the mask; "region/PADDING/WIDTHxHEIGHT" [4] the crop region of the mask; "overlay/out" [H, W, 3] is
-"rgb" with "overlay/picture" laid over "overlay/region" where the mask selects it.
+"rgb" with "overlay/picture" laid over "overlay/region" where the mask selects it; "depth" [h, w] is a
+depth map and "depth/WxH" what StableDiffusionDepth2ImgPipeline takes for it.
 """
 import os
 
 import numpy as np
+import torch
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 from safetensors.numpy import save_file
@@ -60,6 +62,16 @@ def regions(mask):
             yield f"region/{padding}/{width}x{height}", np.array(region, dtype=np.int32)
 
 
+def depth_maps(depth):
+    """As prepare_depth_map does it."""
+    for width, height in ((9, 12), (5, 3), (12, 12)):
+        out = torch.nn.functional.interpolate(
+            torch.from_numpy(depth)[None, None], (height, width), mode="bicubic", align_corners=False
+        )
+        low, high = out.amin(), out.amax()
+        yield f"depth/{width}x{height}", (2 * (out - low) / (high - low) - 1)[0, 0].numpy()
+
+
 def main():
     rng = np.random.default_rng(11)
     rgba = rng.integers(0, 256, (17, 23, 4), dtype=np.uint8)
@@ -81,6 +93,8 @@ def main():
     out["overlay/region"] = np.array(crop, dtype=np.int32)
     out["overlay/picture"] = np.array(picture)
     out["overlay/out"] = np.array(VaeImageProcessor().apply_overlay(mask, image, picture, crop))
+    out["depth"] = (rng.integers(0, 4096, (7, 10)) / 16).astype(np.float32)
+    out.update(depth_maps(out["depth"]))
     save_file(out, os.path.join(FILE, "resize.safetensors"))
 
 

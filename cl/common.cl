@@ -79,6 +79,10 @@ typedef ushort W;
 
 #define SILU(x) ((x) / (1.0f + exp(-(x))))
 #define QUICK_GELU(x) ((x) / (1.0f + exp(-1.702f * (x))))
+/* x tanh(ln(1 + e^x)), with s = e^2 + 2 e */
+#define MISH_OF(x, s) ((x) * (s) / ((s) + 2.0f))
+#define MISH_EXP(x) exp(min(x, 20.0f))
+#define MISH(x) MISH_OF(x, MISH_EXP(x) * (MISH_EXP(x) + 2.0f))
 
 /* erf as a quotient of polynomials in its square (tests/gen/erf.py), within 4e-7: the built-in one is
  * several times slower on CPUs. */

@@ -97,18 +97,21 @@ void moments(int pixels, int channels, int ranges, int range, int step,
     }
 }
 
-/* plan [images, 3, channels]: mean, factor, shift. A group takes the `n` channels of one of
+/* plan [images, 3, channels]: mean, factor, shift; by [images, 2, channels] or NULL. A group takes the `n` channels of one of
  * get_num_groups(0) groups. */
 WORK_GROUP(LANES, 1, 1)
 void finish(int pixels, int n, int ranges, int range, float eps,
             __global const float *restrict partial, __global const float *restrict scale,
-            __global const float *restrict shift, __global float *restrict plan)
+            __global const float *restrict shift, __global const T *restrict by,
+            __global float *restrict plan)
 {
     __local float room[LANES];
     int channels = n * get_num_groups(0), first = n * get_group_id(0), lane = get_local_id(0);
     float all = (float)n * pixels, sum = 0.0f;
     partial += get_group_id(1) * (size_t)ranges * 2 * channels + first;
     plan += get_group_id(1) * (size_t)3 * channels;
+    if (by)
+        by += get_group_id(1) * (size_t)2 * channels;
 
     float origin = partial[0]; /* near the mean, so that the means lose nothing */
     for (int i = lane; i < ranges * n; i += LANES) {
@@ -129,8 +132,10 @@ void finish(int pixels, int n, int ranges, int range, float eps,
 
     for (int c = first + lane; c < first + n; c += LANES) {
         plan[c] = group_mean;
-        plan[channels + c] = scale ? scale[c] * factor : factor;
-        plan[2 * channels + c] = shift ? shift[c] : 0.0f;
+        float s = scale ? scale[c] * factor : factor, t = shift ? shift[c] : 0.0f;
+        float m = by ? 1.0f + LOAD(by, c) : 1.0f;
+        plan[channels + c] = m * s;
+        plan[2 * channels + c] = by ? m * t + LOAD(by, channels + c) : t;
     }
 }
 

@@ -140,6 +140,12 @@ static dfx_value *group_norm_plain(void)
     return dfx_group_norm(in("x"), NULL, NULL, 32, 1e-6f);
 }
 
+static dfx_value *group_norm_then(void)
+{
+    dfx_value *x = in("x"), *scale = constant("scale"), *shift = constant("shift");
+    return dfx_group_norm_then(x, scale, shift, 4, 1e-5f, in("by"), DFX_SILU);
+}
+
 static dfx_value *layer_norm(void)
 {
     return dfx_layer_norm(in("x"), constant("scale"), constant("shift"), 1e-5f);
@@ -163,6 +169,11 @@ static dfx_value *gelu(void)
 static dfx_value *quick_gelu(void)
 {
     return dfx_quick_gelu(in("x"));
+}
+
+static dfx_value *mish(void)
+{
+    return dfx_mish(in("x"));
 }
 
 static dfx_value *geglu(void)
@@ -213,6 +224,38 @@ static dfx_value *upsample_double(void)
 static dfx_value *upsample_odd(void)
 {
     return dfx_upsample_nearest(in("x"), 13, 11);
+}
+
+static dfx_value *resample_box(void)
+{
+    dfx_resample_options o = DFX_RESAMPLE_DEFAULT;
+    o.down = 2;
+    return dfx_resample(in("x"), &o);
+}
+
+static dfx_value *resample_down(void)
+{
+    return dfx_resample(in("x"), &(dfx_resample_options){ DFX_BINOMIAL, 1, 2, 1, 1, 0 });
+}
+
+static dfx_value *resample_up(void)
+{
+    return dfx_resample(in("x"), &(dfx_resample_options){ DFX_BINOMIAL, 2, 1, 2, 1, 0 });
+}
+
+static dfx_value *resample_down_reflect(void)
+{
+    return dfx_resample(in("x"), &(dfx_resample_options){ DFX_BINOMIAL, 1, 2, 1, 1, 1 });
+}
+
+static dfx_value *resample_up_reflect(void)
+{
+    return dfx_resample(in("x"), &(dfx_resample_options){ DFX_BINOMIAL, 2, 1, 2, 1, 1 });
+}
+
+static dfx_value *resample_filter(void)
+{
+    return dfx_resample(in("x"), &(dfx_resample_options){ DFX_BINOMIAL, 1, 1, 2, 1, 0 });
 }
 
 static dfx_value *embedding(void)
@@ -272,11 +315,13 @@ static const struct test {
     { "attention_causal", NULL, attention_causal, 2e-6 },
     { "group_norm", NULL, group_norm, 2e-6 },
     { "group_norm_plain", NULL, group_norm_plain, 4e-6 },
+    { "group_norm_then", NULL, group_norm_then, 2e-6 },
     { "layer_norm", NULL, layer_norm, 2e-6 },
     { "layer_norm_plain", NULL, layer_norm_plain, 2e-6 },
     { "silu", NULL, silu, 1e-6 },
     { "gelu", NULL, gelu, 1e-6 },
     { "quick_gelu", NULL, quick_gelu, 1e-6 },
+    { "mish", NULL, mish, 1e-6 },
     { "geglu", NULL, geglu, 1e-6 },
     { "add", NULL, add, 0 },
     { "add_repeated", NULL, add, 0 },
@@ -289,6 +334,12 @@ static const struct test {
     { "slice_last", NULL, slice_last, 0 },
     { "upsample_double", NULL, upsample_double, 0 },
     { "upsample_odd", NULL, upsample_odd, 0 },
+    { "resample_box", NULL, resample_box, 1e-6 },
+    { "resample_down", NULL, resample_down, 1e-6 },
+    { "resample_up", NULL, resample_up, 1e-6 },
+    { "resample_down_reflect", NULL, resample_down_reflect, 1e-6 },
+    { "resample_up_reflect", NULL, resample_up_reflect, 1e-6 },
+    { "resample_filter", NULL, resample_filter, 1e-6 },
     { "embedding", NULL, embedding, 0 },
     { "timestep_sd", NULL, timestep_sd, 4e-5 },
     { "timestep_ddpm", NULL, timestep_ddpm, 4e-5 },

@@ -110,6 +110,35 @@ static dfx_value *matmul_no_b(void)
     return dfx_matmul(in("a"), NULL, 1, 0, 1);
 }
 
+/* Half of what each image needs. */
+static dfx_value *group_norm_wrong_by(void)
+{
+    return dfx_group_norm_then(in("x"), NULL, NULL, 4, 1e-5f, dfx_slice(in("by"), 1, 0, 12),
+                               DFX_SILU);
+}
+
+static dfx_value *group_norm_gelu(void)
+{
+    return dfx_group_norm_then(in("x"), NULL, NULL, 4, 1e-5f, in("by"), DFX_GELU);
+}
+
+static dfx_value *resample_no_factor(void)
+{
+    return dfx_resample(in("x"), &(dfx_resample_options){ DFX_BINOMIAL, 1, 0, 1, 1, 0 });
+}
+
+static dfx_value *resample_reflect(void)
+{
+    dfx_value *line = dfx_slice(in("x"), 1, 0, 1);
+    return dfx_resample(line, &(dfx_resample_options){ DFX_BINOMIAL, 2, 1, 2, 1, 1 });
+}
+
+static dfx_value *resample_small(void)
+{
+    dfx_value *line = dfx_slice(in("x"), 1, 0, 1);
+    return dfx_resample(line, &(dfx_resample_options){ DFX_BOX, 1, 2, 0, 0, 0 });
+}
+
 int main(void)
 {
     dfx_device *device;
@@ -136,6 +165,11 @@ int main(void)
     test_refusal(device, "matmul_scores_one_b", matmul_many_b, "a [1, 13, 30] and b [2, 9, 30]");
     test_refusal(device, "matmul", matmul_mixed, "a is f32 and b f16");
     test_refusal(device, "matmul", matmul_no_b, "b must be given");
+    test_refusal(device, "group_norm_then", group_norm_wrong_by, "[2, 12] and must be a computed");
+    test_refusal(device, "group_norm_then", group_norm_gelu, "2 is no activation");
+    test_refusal(device, "resample_up", resample_no_factor, "factors above 0");
+    test_refusal(device, "resample_up", resample_reflect, "x [2, 1, 8, 7] is too small");
+    test_refusal(device, "resample_up", resample_small, "x [2, 1, 8, 7] is too small");
     dfx_device_free(device);
     dfx_tensors_free(file);
     return done();

@@ -86,12 +86,19 @@ DFX_API dfx_value *dfx_group_norm(dfx_value *x, dfx_value *scale, dfx_value *shi
 DFX_API dfx_value *dfx_group_norm_silu(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups,
                                        float eps);
 
+/* dfx_group_norm, then each image's own scale and shift, (1 + s) y + t (Perez et al. 2018), then an
+ * activation, with no pass over memory more.
+ *   by [N, 2C] of x's type: s, then t; or NULL      activation: DFX_IDENTITY or DFX_SILU */
+DFX_API dfx_value *dfx_group_norm_then(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups,
+                                       float eps, dfx_value *by, dfx_activation activation);
+
 /* Normalise the last dimension (Ba et al. 2016). x [..., C], scale and shift [C] or NULL. */
 DFX_API dfx_value *dfx_layer_norm(dfx_value *x, dfx_value *scale, dfx_value *shift, float eps);
 
 DFX_API dfx_value *dfx_silu(dfx_value *x);       /* x sigmoid(x) */
 DFX_API dfx_value *dfx_gelu(dfx_value *x);       /* x Phi(x), exact (erf) */
 DFX_API dfx_value *dfx_quick_gelu(dfx_value *x); /* x sigmoid(1.702 x) */
+DFX_API dfx_value *dfx_mish(dfx_value *x);       /* x tanh(ln(1 + e^x)) (Misra 2019) */
 
 /* x [..., 2C] -> [..., C]: the first half times gelu (erf) of the second (Shazeer 2020). */
 DFX_API dfx_value *dfx_geglu(dfx_value *x);
@@ -114,6 +121,29 @@ DFX_API dfx_value *dfx_slice(dfx_value *x, int axis, int64_t start, int64_t coun
 /* Nearest-neighbour resizing, x [N, H, W, C] -> [N, height, width, C]; the source of row y is
  * floor(y H / height), as torch's "nearest". */
 DFX_API dfx_value *dfx_upsample_nearest(dfx_value *x, int64_t height, int64_t width);
+
+typedef enum {
+    DFX_BOX,     /* [1 1] / 2 */
+    DFX_BINOMIAL /* [1 3 3 1] / 8 */
+} dfx_filter;
+
+/* How dfx_resample works, on both axes; start from DFX_RESAMPLE_DEFAULT. */
+typedef struct {
+    dfx_filter filter;
+    int up;   /* up - 1 zeros go between two pixels, and the filter is up times as strong; 1 */
+    int down; /* every down-th result is kept; 1 */
+    int before, after; /* numbers around what is filtered: zeros, or */
+    int reflect;       /* x reflected at its outermost pixels (each at least 2 pixels wide then) */
+} dfx_resample_options;
+#define DFX_RESAMPLE_DEFAULT                                                                       \
+    {                                                                                              \
+        DFX_BOX, 1, 1, 0, 0, 0                                                                     \
+    }
+
+/* Up-sampling, filtering and down-sampling (upfirdn2d of Karras et al. 2020) of x [N, H, W, C]
+ * -> [N, (up H + before + after - taps) / down + 1, likewise W, C]. A box with down 2 is torch's
+ * avg_pool2d of 2x2. */
+DFX_API dfx_value *dfx_resample(dfx_value *x, const dfx_resample_options *options);
 
 /* Rows of a table: ids [..., T] i32, table [V, C], a constant -> [..., T, C]. Ids must be in
  * 0..V-1; others give zeros. */

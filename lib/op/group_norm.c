@@ -8,8 +8,8 @@
 
 #include <math.h>
 
-enum { X, SCALE, SHIFT };
-enum { GROUPS, WITH_SILU };
+enum { X, SCALE, SHIFT, BY };
+enum { GROUPS, ACTIVATION };
 enum { EPS };
 enum {
     BLOCK = 8,  /* pixels that the moments take at once, as in the kernel */
@@ -25,8 +25,30 @@ dfx_value *dfx_group_norm(dfx_value *x, dfx_value *scale, dfx_value *shift, int 
 dfx_value *dfx_group_norm_silu(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups,
                                float eps)
 {
-    return dfx__record(&dfx__group_norm, DFX__IN(x, scale, shift), DFX__INTS(groups, 1),
+    return dfx__record(&dfx__group_norm, DFX__IN(x, scale, shift), DFX__INTS(groups, DFX_SILU),
                        DFX__FLOATS(eps));
+}
+
+dfx_value *dfx_group_norm_then(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups,
+                               float eps, dfx_value *by, dfx_activation activation)
+{
+    return dfx__record(&dfx__group_norm, DFX__IN(x, scale, shift, by),
+                       DFX__INTS(groups, activation), DFX__FLOATS(eps));
+}
+
+/* What each image is scaled and shifted by: [N, 2C], computed. */
+static void check_by(dfx_call *c, int64_t images, int64_t channels)
+{
+    const dfx_value *by = c->in[BY];
+    char shape[DFX__SHAPE_TEXT];
+    if (!by)
+        return;
+    const dfx_spec *s = &by->spec;
+    if (by->root->weight || s->dtype != c->in[X]->spec.dtype || s->rank != 2 ||
+        s->dim[0] != images || s->dim[1] != 2 * channels)
+        dfx__call_fail(c, "by is %s %s and must be a computed [%lld, %lld] of x's type",
+                       dfx_dtype_name(s->dtype), dfx__shape_text(shape, s->rank, s->dim),
+                       (long long)images, (long long)(2 * channels));
 }
 
 static void infer(dfx_call *c)
@@ -39,12 +61,15 @@ static void infer(dfx_call *c)
     if (x->rank < 3)
         dfx__call_fail(c, "x %s is neither [N, H, W, C] nor [N, T, C]",
                        dfx__shape_text(shape, x->rank, x->dim));
+    else if (c->i[ACTIVATION] != DFX_IDENTITY && c->i[ACTIVATION] != DFX_SILU)
+        dfx__call_fail(c, "%d is no activation that it has", (int)c->i[ACTIVATION]);
     else if (c->i[GROUPS] < 1 || channels % c->i[GROUPS] != 0)
         dfx__call_fail(c, "%lld groups do not divide the %lld channels of x %s",
                        (long long)c->i[GROUPS], (long long)channels,
                        dfx__shape_text(shape, x->rank, x->dim));
-    else if (dfx__need_vector(c, SCALE, "scale", channels))
-        dfx__need_vector(c, SHIFT, "shift", channels);
+    else if (dfx__need_vector(c, SCALE, "scale", channels) &&
+             dfx__need_vector(c, SHIFT, "shift", channels))
+        check_by(c, x->dim[0], channels);
     c->out->spec = *x;
 }
 
@@ -104,7 +129,7 @@ static void add_kernel(dfx__launches *l, const struct cut *s, const char *name)
                     ? "-DWITH_SILU=%d -DLANES=%d -DWIDTH=%d -DVEC=float -DLOADV=LOAD -DSTOREV=STORE"
                     : "-DWITH_SILU=%d -DLANES=%d -DWIDTH=%d -DVEC=float%d -DLOADV=LOADV%d "
                       "-DSTOREV=STOREV%d",
-                (int)c->i[WITH_SILU], lanes_of(c), width, width, width, width);
+                c->i[ACTIVATION] == DFX_SILU, lanes_of(c), width, width, width, width);
 }
 
 /* The work-items for `parts` of each image: one for all channels on a CPU, else for some of them.
@@ -139,6 +164,7 @@ static void launch(const dfx_call *c, dfx__launches *l)
     dfx__arg_scratch(l, 0, s.plan_at);
     dfx__arg_in(l, SCALE);
     dfx__arg_in(l, SHIFT);
+    dfx__arg_in(l, BY);
     dfx__arg_scratch(l, s.plan_at, s.plan_bytes);
 
     add_kernel(l, &s, "apply");
@@ -150,11 +176,23 @@ static void launch(const dfx_call *c, dfx__launches *l)
     dfx__arg_out(l);
 }
 
+/* Number `at` of BY; 0 without it. */
+static float by_at(const dfx_call *c, const dfx__host *h, int64_t at)
+{
+    dfx_dtype dtype = c->out->spec.dtype;
+    float v = 0;
+    if (h->in[BY])
+        dfx__to_f32(&v, (const char *)h->in[BY] + (size_t)at * dfx_dtype_size(dtype), dtype, 1);
+    return v;
+}
+
 /* Joins the ranges of an image for the channels of group g. */
-static void join(const dfx_call *c, const dfx__host *h, const struct cut *s, int64_t g,
-                 const float *partial, float *plan)
+static void join(const dfx_call *c, const dfx__host *h, const struct cut *s, int64_t image,
+                 int64_t g)
 {
     const float *scale = h->in[SCALE], *shift = h->in[SHIFT];
+    const float *partial = (const float *)h->scratch + image * s->ranges * 2 * s->channels;
+    float *plan = (float *)((char *)h->scratch + s->plan_at) + image * 3 * s->channels;
     int64_t n = s->channels / c->i[GROUPS];
     double all = (double)n * (double)s->pixels, sum = 0, squares = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -171,9 +209,11 @@ static void join(const dfx_call *c, const dfx__host *h, const struct cut *s, int
     }
     float factor = (float)(1 / sqrt(squares / all + c->f[EPS]));
     for (int64_t k = g * n; k < (g + 1) * n; k++) {
+        float by = 1 + by_at(c, h, 2 * image * s->channels + k);
         plan[k] = (float)(sum / all);
-        plan[s->channels + k] = scale ? scale[k] * factor : factor;
-        plan[2 * s->channels + k] = shift ? shift[k] : 0;
+        plan[s->channels + k] = by * (scale ? scale[k] * factor : factor);
+        plan[2 * s->channels + k] =
+            by * (shift ? shift[k] : 0) + by_at(c, h, (2 * image + 1) * s->channels + k);
     }
 }
 
@@ -194,17 +234,14 @@ static void run(const dfx_call *c, const dfx__host *h)
                              (size_t)s.channels, (size_t)(end - begin), (size_t)s.channels);
     }
 #pragma omp parallel for
-    for (int64_t g = 0; g < s.images * c->i[GROUPS]; g++) {
-        int64_t image = g / c->i[GROUPS];
-        join(c, h, &s, g % c->i[GROUPS], partial + image * s.ranges * 2 * s.channels,
-             plan + image * 3 * s.channels);
-    }
+    for (int64_t g = 0; g < s.images * c->i[GROUPS]; g++)
+        join(c, h, &s, g / c->i[GROUPS], g % c->i[GROUPS]);
 #pragma omp parallel for
     for (int64_t p = 0; p < s.images * s.pixels; p++) {
         const float *mean = plan + p / s.pixels * 3 * s.channels;
         math->normalise_columns((char *)h->out + p * pixel, x + p * pixel, dtype, mean,
-                                mean + s.channels, mean + 2 * s.channels, (int)c->i[WITH_SILU],
-                                (size_t)s.channels);
+                                mean + s.channels, mean + 2 * s.channels,
+                                c->i[ACTIVATION] == DFX_SILU, (size_t)s.channels);
     }
 }
 
@@ -221,6 +258,9 @@ static const dfx__case cases[] = {
     { { "3,9,9,256", NULL, NULL }, { 32 }, { 1e-6f } },
     { { "1,3,7,20", "w20", "w20" }, { 5, 1 }, { 1e-6f } },
     { { "2,9,17,320", "w320", "w320" }, { 32, 1 }, { 1e-5f } },
+    { { "3,5,7,12", "w12", "w12", "3,24" }, { 3 }, { 1e-5f } },
+    { { "2,77,320", NULL, NULL, "2,640" }, { 32, 1 }, { 1e-5f } },
+    { { "1,3,5,17", "w17", NULL, "1,34" }, { 1, 1 }, { 1e-5f } },
     { { NULL }, { 0 }, { 0 } },
 };
 

@@ -13,6 +13,7 @@
     X(layer_norm)                                                                                  \
     X(silu)                                                                                        \
     X(gelu)                                                                                        \
+    X(mish)                                                                                        \
     X(quick_gelu)                                                                                  \
     X(geglu)                                                                                       \
     X(add)                                                                                         \
@@ -20,6 +21,7 @@
     X(scale)                                                                                       \
     X(concat)                                                                                      \
     X(slice)                                                                                       \
+    X(resample)                                                                                    \
     X(upsample_nearest)                                                                            \
     X(embedding)                                                                                   \
     X(timestep_embedding)                                                                          \

@@ -6,7 +6,9 @@ import pathlib
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.downsampling import KDownsample2D, downsample_2d
 from diffusers.models.embeddings import get_timestep_embedding
+from diffusers.models.upsampling import KUpsample2D, upfirdn2d_native, upsample_2d
 from safetensors.torch import save_file
 
 FILE = pathlib.Path(__file__).resolve().parent.parent / "data" / "ops.safetensors"
@@ -136,6 +138,36 @@ def fused():
     case("conv2d_groups_then", y * torch.sigmoid(1.702 * y) + add, x=x, weight=w, add=add)
 
 
+def resampled():
+    """Added last, so that the values above stay as they were."""
+    x = random(2, 5, 8, 7)
+    nchw = x.permute(0, 3, 1, 2)
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    kernel = torch.outer(taps, taps)
+    results = {
+        "resample_box": F.avg_pool2d(nchw, 2),
+        "resample_down": downsample_2d(nchw, kernel=(1, 3, 3, 1)),
+        "resample_up": upsample_2d(nchw, kernel=(1, 3, 3, 1)),
+        "resample_down_reflect": KDownsample2D()(nchw),
+        "resample_up_reflect": KUpsample2D()(nchw),
+        "resample_filter": upfirdn2d_native(nchw, kernel, pad=(2, 1)),
+    }
+    for name, y in results.items():
+        case(name, y.permute(0, 2, 3, 1), x=x)
+
+
+def modulated():
+    x, scale, shift = random(2, 5, 3, 12) * 3 + 1, random(12), random(12)
+    by = random(2, 24)
+    y = F.group_norm(x.permute(0, 3, 1, 2), 4, scale, shift, 1e-5)
+    factor, offset = by[:, :, None, None].chunk(2, dim=1)
+    y = y * (1 + factor) + offset
+    case("group_norm_then", F.silu(y).permute(0, 2, 3, 1), x=x, scale=scale, shift=shift, by=by)
+    x = random(2, 17, 17) * 4
+    x[..., 14], x[..., 15], x[..., 16] = -90, -30, 100
+    case("mish", F.mish(x), x=x)
+
+
 torch.manual_seed(0)
 linear("linear", (2, 17, 77), 33)
 linear("linear_vector", (1, 96), 33, bias=False)
@@ -160,4 +192,6 @@ matmul("matmul_scores", 2, 19, 20, 35, heads=3, transposed=True, scale=0.25)
 matmul("matmul_values", 2, 19, 35, 20, heads=3)
 matmul("matmul_scores_one_b", 2, 9, 15, 13, heads=2, transposed=True, batch=1, scale=-0.5)
 matmul("matmul_values_one_b", 2, 9, 13, 15, heads=2, batch=1, scale=-0.5)
+resampled()
+modulated()
 save_file(tensors, FILE)

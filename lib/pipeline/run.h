@@ -88,8 +88,23 @@ dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__de
 
 /* ---- text.c ---- */
 
-/* Encodes prompts and, with guidance, negative prompts: condition DFX__ENCODER_HIDDEN_STATES and
- * the result's prompt_embeds. */
+/* Text i of the settings' prompts or, of as many, negative ones; "" where none is given. */
+const char *dfx__prompt(const dfx_generate_options *o, int i, int negative);
+
+/* Texts for one of the text encoders. */
+typedef struct {
+    int tower; /* whose tokenizer and text encoder */
+    const char *const *text;
+    int count, negative; /* the first so many are negative prompts */
+    int skip, norm;      /* states are hidden_states[-1 - skip], after the final norm or not */
+    int quiet;           /* says nothing where a text is too long */
+} dfx__texts;
+
+/* states [count, tokens, C]; text_embeds [count, P] into `pooled` unless that is NULL */
+dfx_status dfx__encode_texts(dfx__run *r, const dfx__texts *t, float *states, float *pooled);
+
+/* Encodes prompts and, with guidance, negative prompts by the first tower: condition
+ * DFX__ENCODER_HIDDEN_STATES and the result's prompt_embeds. */
 dfx_status dfx__encode_prompts(dfx__run *r);
 
 /* ---- denoise.c ---- */

@@ -1,20 +1,10 @@
-/* text.c - prompts become the states of CLIP's text encoder. */
+/* text.c - prompts become the states of CLIP's text encoders. */
 #include "core/dtype.h"
 #include "pipeline/run.h"
 
 #include <stdlib.h>
 
-static dfx_status tokenize(const dfx_tokenizer *t, const char *text, const char *what, int32_t *ids)
-{
-    int lost;
-    DFX__TRY(dfx_tokenizer_encode(t, text, ids, NULL, &lost));
-    if (lost)
-        dfx__log("the %s is %d token%s longer than the %d that the model takes; the end is ignored",
-                 what, lost, lost == 1 ? "" : "s", dfx_tokenizer_length(t));
-    return DFX_OK;
-}
-
-static const char *prompt(const dfx_generate_options *o, int i, int negative)
+const char *dfx__prompt(const dfx_generate_options *o, int i, int negative)
 {
     const char *text = o->prompts ? o->prompts[i] : o->prompt;
     if (negative)
@@ -22,65 +12,106 @@ static const char *prompt(const dfx_generate_options *o, int i, int negative)
     return text ? text : "";
 }
 
-/* Ids [branches][prompts][tokens], those of the negative prompts first. */
-static dfx_status tokenize_all(const dfx__run *r, int32_t *ids)
+/* ---- texts to states ---- */
+
+static const dfx__clip_text *text_encoder(const dfx__run *r, int tower)
 {
-    const dfx_tokenizer *t = r->p->tokenizer[0];
-    int prompts = r->pictures / r->o->batch, tokens = dfx_tokenizer_length(t);
-    for (int b = 0; b < r->branches; b++)
-        for (int i = 0; i < prompts; i++, ids += tokens) {
-            int negative = b + 1 < r->branches;
-            DFX__TRY(tokenize(t, prompt(r->o, i, negative), negative ? "negative prompt" : "prompt",
-                              ids));
-        }
+    return r->p->model[DFX__TEXT_ENCODER + tower]->net;
+}
+
+/* ids [texts, tokens] */
+static dfx_status tokenize(const dfx__run *r, const dfx__texts *t, int32_t *ids)
+{
+    const dfx_tokenizer *tokenizer = r->p->tokenizer[t->tower];
+    int lost, tokens = dfx_tokenizer_length(tokenizer);
+    for (int i = 0; i < t->count; i++) {
+        DFX__TRY(dfx_tokenizer_encode(tokenizer, t->text[i], ids + i * tokens, NULL, &lost));
+        if (lost && !t->quiet)
+            dfx__log("the %s is %d token%s longer than the %d that the model takes; the end is "
+                     "ignored",
+                     i < t->negative ? "negative prompt" : "prompt", lost, lost == 1 ? "" : "s",
+                     tokens);
+    }
     return DFX_OK;
 }
 
-/* With clip skip an earlier hidden state takes the last one's way through the final norm. */
-static void record(const dfx__run *r, dfx_value *ids)
+static void record(const dfx__run *r, const dfx__texts *t, dfx_sequence *s, int pooled)
 {
-    const dfx__clip_text *m = r->p->model[DFX__TEXT_ENCODER]->net;
-    int skip = r->o->clip_skip;
-    dfx__clip_text_inputs in = { ids, NULL, skip };
+    const dfx__clip_text *m = text_encoder(r, t->tower);
+    const int64_t count = t->count, tokens = dfx_tokenizer_length(r->p->tokenizer[t->tower]);
+    dfx__clip_text_inputs in = { dfx_input(s, "ids", DFX_I32, 2, (int64_t[]){ count, tokens }),
+                                 NULL, t->skip };
     dfx__clip_text_outputs out;
-    dfx__clip_text_record(m, &in, skip ? DFX__CLIP_HIDDEN : DFX__CLIP_LAST, &out);
-    dfx_value *v = skip ? dfx__clip_text_norm(m, out.hidden) : out.last_hidden_state;
-    dfx_output(dfx_cast(v, DFX_F32), "embeds");
+    if (pooled)
+        in.pool = dfx_input(s, "pool", DFX_F32, 3, (int64_t[]){ count, 1, tokens });
+    dfx__clip_text_record(m, &in, DFX__CLIP_HIDDEN | (pooled ? DFX__CLIP_EMBEDS : 0), &out);
+    dfx_value *states = t->norm ? dfx__clip_text_norm(m, out.hidden) : out.hidden;
+    dfx_output(dfx_cast(states, DFX_F32), "states");
+    if (pooled)
+        dfx_output(dfx_cast(out.text_embeds, DFX_F32), "text_embeds");
 }
 
-/* ids [texts, tokens] -> states [texts, tokens, C] */
-static dfx_status encode(const dfx__run *r, const int32_t *ids, const dfx_spec *spec, float *states)
+/* `pool` is a room of ids' size. */
+static dfx_status run(const dfx__run *r, const dfx__texts *t, dfx_sequence *s, const int32_t *ids,
+                      float *pool, float *states, float *pooled)
 {
-    dfx_sequence *s;
-    DFX__TRY(dfx_sequence_new(&s, r->p->device, r->p->dtype));
-    record(r, dfx_input(s, "ids", DFX_I32, 2, spec->dim));
-    size_t rows = (size_t)(spec->dim[0] * spec->dim[1]);
-    dfx_status status = dfx_sequence_prepare(s);
+    const dfx__clip_text *m = text_encoder(r, t->tower);
+    int tokens = dfx_tokenizer_length(r->p->tokenizer[t->tower]);
+    size_t rows = (size_t)(t->count * tokens), width = sizeof(float);
+    dfx__clip_text_facts facts = dfx__clip_text_get_facts(m);
+    record(r, t, s, pooled != NULL);
+    DFX__TRY(dfx_sequence_prepare(s));
+    DFX__TRY(dfx_sequence_write(s, "ids", ids, rows * sizeof *ids));
+    if (pooled) {
+        dfx__clip_text_pool(m, ids, t->count, tokens, pool);
+        DFX__TRY(dfx_sequence_write(s, "pool", pool, rows * width));
+    }
+    DFX__TRY(dfx_sequence_run(s));
+    if (pooled)
+        DFX__TRY(dfx_sequence_read(s, "text_embeds", pooled,
+                                   (size_t)(t->count * facts.projection) * width));
+    return dfx_sequence_read(s, "states", states, rows * (size_t)facts.channels * width);
+}
+
+dfx_status dfx__encode_texts(dfx__run *r, const dfx__texts *t, float *states, float *pooled)
+{
+    dfx_sequence *s = NULL;
+    size_t rows = (size_t)(t->count * dfx_tokenizer_length(r->p->tokenizer[t->tower]));
+    int32_t *ids = dfx__alloc(rows, sizeof *ids);
+    float *pool = dfx__alloc(rows, sizeof *pool);
+    dfx_status status = ids && pool ? tokenize(r, t, ids) : dfx__no_memory();
     if (status == DFX_OK)
-        status = dfx_sequence_write(s, "ids", ids, rows * sizeof *ids);
+        status = dfx_sequence_new(&s, r->p->device, r->p->dtype);
     if (status == DFX_OK)
-        status = dfx_sequence_run(s);
-    if (status == DFX_OK)
-        status = dfx_sequence_read(s, "embeds", states, dfx__spec_bytes(spec));
+        status = run(r, t, s, ids, pool, states, pooled);
     dfx_sequence_free(s);
+    free(pool);
+    free(ids);
     return status;
 }
 
+/* ---- prompts of one tower ---- */
+
 dfx_status dfx__encode_prompts(dfx__run *r)
 {
-    int tokens = dfx_tokenizer_length(r->p->tokenizer[0]);
-    int texts = r->pictures / r->o->batch * r->branches;
-    int channels = dfx__clip_text_get_facts(r->p->model[DFX__TEXT_ENCODER]->net).channels;
-    dfx_spec spec = { DFX_F32, 3, { texts, tokens, channels } };
-    int32_t *ids = dfx__alloc((size_t)(texts * tokens), sizeof *ids);
+    int prompts = r->pictures / r->o->batch, count = prompts * r->branches;
+    int channels = dfx__clip_text_get_facts(text_encoder(r, 0)).channels;
+    dfx_spec spec = { DFX_F32, 3, { count, dfx_tokenizer_length(r->p->tokenizer[0]), channels } };
+    const char **text = dfx__alloc((size_t)count, sizeof *text);
     float *states = dfx__alloc(dfx__elements(&spec), sizeof *states);
+    /* with clip skip an earlier hidden state takes the last one's way through the final norm */
+    const dfx__texts t = { .text = text,
+                           .count = count,
+                           .negative = count - prompts,
+                           .skip = r->o->clip_skip,
+                           .norm = 1 };
     r->result->prompt_embeds =
         (dfx_tensor){ "prompt_embeds", spec, states, dfx__spec_bytes(&spec) };
-    dfx_status status = ids && states ? tokenize_all(r, ids) : dfx__no_memory();
-    if (status == DFX_OK)
-        status = encode(r, ids, &spec, states);
+    for (int i = 0; text && i < count; i++)
+        text[i] = dfx__prompt(r->o, i % prompts, i < t.negative);
+    dfx_status status = text && states ? dfx__encode_texts(r, &t, states, NULL) : dfx__no_memory();
     if (status == DFX_OK)
         status = dfx__set_condition(r, DFX__ENCODER_HIDDEN_STATES, &spec, states);
-    free(ids);
+    free(text);
     return status;
 }

@@ -67,15 +67,17 @@ int dfx__config_int(dfx__config *c, const char *key, int missing, int min, int m
     return v ? as_int(c, key, v, min, max) : missing;
 }
 
+static float as_float(dfx__config *c, const char *key, json_object *v)
+{
+    if (!json_object_is_type(v, json_type_double) && !json_object_is_type(v, json_type_int))
+        wrong(c, key, "a number");
+    return (float)json_object_get_double(v);
+}
+
 float dfx__config_float(dfx__config *c, const char *key, float missing)
 {
     json_object *v = value_of(c, key);
-    if (!v)
-        return missing;
-    if (json_object_is_type(v, json_type_double) || json_object_is_type(v, json_type_int))
-        return (float)json_object_get_double(v);
-    wrong(c, key, "a number");
-    return missing;
+    return v ? as_float(c, key, v) : missing;
 }
 
 static int as_bool(dfx__config *c, const char *key, json_object *v)
@@ -124,6 +126,13 @@ void dfx__config_ints(dfx__config *c, const char *key, int *out, int n, int miss
     json_object *v = value_for_each(c, key, n);
     for (int i = 0; i < n; i++)
         out[i] = v ? as_int(c, key, entry(v, i), min, max) : missing;
+}
+
+void dfx__config_floats(dfx__config *c, const char *key, float *out, int n, float missing)
+{
+    json_object *v = value_for_each(c, key, n);
+    for (int i = 0; i < n; i++)
+        out[i] = v ? as_float(c, key, entry(v, i)) : missing;
 }
 
 void dfx__config_bools(dfx__config *c, const char *key, int *out, int n, int missing)

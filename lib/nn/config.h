@@ -30,6 +30,7 @@ const char *dfx__config_string(dfx__config *c, const char *key, const char *miss
 /* n values: a list of n, or one for all of them, or `missing` for all of them. */
 void dfx__config_ints(dfx__config *c, const char *key, int *out, int n, int missing, int min,
                       int max);
+void dfx__config_floats(dfx__config *c, const char *key, float *out, int n, float missing);
 void dfx__config_bools(dfx__config *c, const char *key, int *out, int n, int missing);
 
 /* Length of a list; 0 when it is absent. Over `most` is an error. */

@@ -1,0 +1,62 @@
+/* vae.h - the convolutional encoder and decoder that several autoencoders share (Encoder and
+ * Decoder of diffusers' vae.py; Esser et al. 2020). */
+#ifndef DFX_MODEL_VAE_H
+#define DFX_MODEL_VAE_H
+
+#include "model/autoencoder.h"
+
+enum { DFX__VAE_LEVELS = 8, DFX__VAE_MAX_CHANNELS = 1 << 15 };
+
+/* Attention over all pixels with one head, on a GroupNorm, added to its input. */
+typedef struct {
+    dfx__norm norm;
+    dfx__linear_layer to_q, to_k, to_v, to_out;
+    float scale;
+} dfx__vae_attention;
+
+/* Layers of one size, then a sampler where the size changes. */
+typedef struct {
+    dfx__resnet *resnet;
+    dfx__vae_attention *attention; /* NULL, or one after each resnet */
+    dfx__conv sampler;
+} dfx__vae_level;
+
+/* A side of an autoencoder. Channels are listed from the largest pictures to the smallest, as in
+ * configs; the levels of a decoder lie in the order in which they run. */
+typedef struct {
+    int levels, channels[DFX__VAE_LEVELS], layers; /* layers of a level */
+    int attends[DFX__VAE_LEVELS];                  /* in the order in which levels run */
+    int groups, attends_middle, in_channels, out_channels;
+    dfx__conv conv_in, conv_out;
+    dfx__vae_level level[DFX__VAE_LEVELS];
+    dfx__resnet middle[2];
+    dfx__vae_attention middle_attention;
+    dfx__norm norm_out;
+} dfx__vae_coder;
+
+/* Reads the keys that classes have in common (in_channels, out_channels, latent_channels and
+ * norm_num_groups, with `latent` for a missing latent_channels) into the facts and both sides. */
+void dfx__vae_read_common(dfx__autoencoder_facts *f, dfx__vae_coder *encoder,
+                          dfx__vae_coder *decoder, dfx__config *c, int latent);
+
+/* Reads a side: the keys of its channels, its block types and its number of layers. */
+void dfx__vae_read_side(dfx__vae_coder *d, dfx__config *c, int decodes, const char *channels_key,
+                        const char *layers_key);
+
+/* Reads scaling_factor, 0.18215 where it is missing. */
+void dfx__vae_read_scaling(dfx__autoencoder_facts *f, dfx__config *c);
+
+/* "encoder" and "decoder" under the walk's path; the config has passed its checks. */
+void dfx__vae_load_encoder(dfx__vae_coder *d, dfx__loader *l);
+void dfx__vae_load_decoder(dfx__vae_coder *d, dfx__loader *l);
+
+/* image [N, H, W, in] -> [N, h, w, out] */
+dfx_value *dfx__vae_encode(const dfx__vae_coder *d, dfx_value *image);
+
+/* latent [N, h, w, in] -> [N, H, W, out]: a beginning, one level after the other, an end */
+dfx_value *dfx__vae_decode(const dfx__vae_coder *d, dfx_value *latent);
+dfx_value *dfx__vae_decode_begin(const dfx__vae_coder *d, dfx_value *latent);
+dfx_value *dfx__vae_decode_level(const dfx__vae_coder *d, int level, dfx_value *x);
+dfx_value *dfx__vae_decode_end(const dfx__vae_coder *d, dfx_value *x);
+
+#endif

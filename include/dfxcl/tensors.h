@@ -1,4 +1,5 @@
-/* dfxcl/tensors.h - named tensors: safetensors files, read mapped and checked, and written. */
+/* dfxcl/tensors.h - named tensors: safetensors files, read mapped and checked, and written; files
+ * that torch.save wrote, read. */
 #ifndef DFXCL_TENSORS_H
 #define DFXCL_TENSORS_H
 
@@ -19,10 +20,14 @@ typedef struct {
     size_t bytes;
 } dfx_tensor;
 
-/* Maps a .safetensors file. Everything in it is checked: header size, JSON, dtypes, shapes, and
- * that the tensors' ranges lie within the file, fit their shapes and do not overlap. Errors:
- * DFX_ERROR_FILE, DFX_ERROR_FORMAT, DFX_ERROR_UNSUPPORTED (a dtype or a rank over DFX_MAX_RANK),
- * DFX_ERROR_MEMORY. */
+/* Maps a file of tensors; what it begins with tells its format, not its name.
+ *   safetensors  everything in it is checked: header size, JSON, dtypes, shapes, and that the
+ *                tensors' ranges lie within the file, fit their shapes and do not overlap
+ *   torch.save   (.bin, .ckpt, .pt, .pth; also of before torch 1.6) the tensors that dicts hold
+ *                under texts, "a.b" for dicts in dicts; of a dict with "state_dict" that one. It
+ *                is read as data: nothing in it is called, and what is no tensor is left out
+ * Errors: DFX_ERROR_FILE, DFX_ERROR_FORMAT, DFX_ERROR_UNSUPPORTED (a dtype or a rank over
+ * DFX_MAX_RANK, a tensor of a class that is not torch's), DFX_ERROR_MEMORY. */
 DFX_API dfx_status dfx_tensors_open(dfx_tensors **out, const char *path);
 
 /* An empty set, to be filled with dfx_tensors_add and saved. */

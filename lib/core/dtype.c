@@ -83,6 +83,35 @@ uint16_t dfx__f32_to_f16(float f)
     return (uint16_t)(sign | ((a - 0x38000000 + 0xfff + (a >> 13 & 1)) >> 13));
 }
 
+/* Element i of a type of 2, 4 or 8 bytes, where it need not be aligned. */
+static inline uint16_t load16(const void *from, size_t i)
+{
+    uint16_t v;
+    memcpy(&v, (const char *)from + i * sizeof v, sizeof v);
+    return v;
+}
+
+static inline uint32_t load32(const void *from, size_t i)
+{
+    uint32_t v;
+    memcpy(&v, (const char *)from + i * sizeof v, sizeof v);
+    return v;
+}
+
+static inline uint64_t load64(const void *from, size_t i)
+{
+    uint64_t v;
+    memcpy(&v, (const char *)from + i * sizeof v, sizeof v);
+    return v;
+}
+
+static inline double load_double(const void *from, size_t i)
+{
+    double v;
+    memcpy(&v, (const char *)from + i * sizeof v, sizeof v);
+    return v;
+}
+
 void dfx__to_f32(float *to, const void *from, dfx_dtype dtype, size_t n)
 {
     switch (dtype) {
@@ -91,27 +120,27 @@ void dfx__to_f32(float *to, const void *from, dfx_dtype dtype, size_t n)
         break;
     case DFX_F16:
         for (size_t i = 0; i < n; i++)
-            to[i] = dfx__f16_to_f32(((const uint16_t *)from)[i]);
+            to[i] = dfx__f16_to_f32(load16(from, i));
         break;
     case DFX_BF16:
         for (size_t i = 0; i < n; i++)
-            to[i] = dfx__bf16_to_f32(((const uint16_t *)from)[i]);
+            to[i] = dfx__bf16_to_f32(load16(from, i));
         break;
     case DFX_F64:
         for (size_t i = 0; i < n; i++)
-            to[i] = (float)((const double *)from)[i];
+            to[i] = (float)load_double(from, i);
         break;
     case DFX_I64:
         for (size_t i = 0; i < n; i++)
-            to[i] = (float)((const int64_t *)from)[i];
+            to[i] = (float)(int64_t)load64(from, i);
         break;
     case DFX_I32:
         for (size_t i = 0; i < n; i++)
-            to[i] = (float)((const int32_t *)from)[i];
+            to[i] = (float)(int32_t)load32(from, i);
         break;
     case DFX_I16:
         for (size_t i = 0; i < n; i++)
-            to[i] = ((const int16_t *)from)[i];
+            to[i] = (int16_t)load16(from, i);
         break;
     case DFX_I8:
         for (size_t i = 0; i < n; i++)

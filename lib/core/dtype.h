@@ -29,8 +29,8 @@ static inline uint16_t dfx__f32_to_bf16(float f) /* rounds half to even; NaN sta
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
-/* n elements of `dtype` (any of dfx_dtype) at `from` as floats, and floats as n elements of a float
- * type. */
+/* n elements of `dtype` (any of dfx_dtype) at `from`, which need not be aligned, as floats, and
+ * floats as n elements of a float type. */
 void dfx__to_f32(float *to, const void *from, dfx_dtype dtype, size_t n);
 void dfx__from_f32(void *to, dfx_dtype dtype, const float *from, size_t n);
 

@@ -42,24 +42,6 @@ static int type_named(const char *name)
     return i;
 }
 
-static int little_endian(void)
-{
-    const uint16_t one = 1;
-    return *(const unsigned char *)&one;
-}
-
-/* Copies whole elements between the machine's byte order and the file's. */
-static void copy_elements(void *to, const void *from, size_t bytes, size_t size)
-{
-    if (little_endian()) {
-        memcpy(to, from, bytes);
-        return;
-    }
-    for (size_t i = 0; i < bytes; i++)
-        ((unsigned char *)to)[i] =
-            ((const unsigned char *)from)[i / size * size + size - 1 - i % size];
-}
-
 static dfx_status read_shape(dfx_spec *spec, json_object *shape, const char *name)
 {
     size_t rank = json_object_array_length(shape);
@@ -164,12 +146,12 @@ static dfx_status align_data(dfx_tensors *t)
     for (int i = 0; i < t->count; i++) {
         dfx_tensor *tensor = t->tensor[i];
         size_t size = dfx_dtype_size(tensor->spec.dtype);
-        if ((uintptr_t)tensor->data % size == 0 && (little_endian() || size == 1))
+        if (dfx__usable_in_place(t, tensor->data, size))
             continue;
         void *copy = dfx__pool_alloc(&t->pool, tensor->bytes);
         if (!copy)
             return dfx__no_memory();
-        copy_elements(copy, tensor->data, tensor->bytes, size);
+        dfx__copy_elements(copy, tensor->data, tensor->bytes, size);
         tensor->data = copy;
     }
     return DFX_OK;
@@ -290,15 +272,12 @@ static char *make_header(dfx_tensor *const *tensor, int count, size_t *size)
 
 static void write_data(FILE *to, const dfx_tensor *tensor)
 {
+    unsigned char block[4096];
     size_t size = dfx_dtype_size(tensor->spec.dtype);
-    if (little_endian()) {
-        fwrite(tensor->data, 1, tensor->bytes, to);
-        return;
-    }
-    for (size_t i = 0; i < tensor->bytes; i += size) {
-        unsigned char element[8];
-        copy_elements(element, (const unsigned char *)tensor->data + i, size, size);
-        fwrite(element, 1, size, to);
+    for (size_t i = 0; i < tensor->bytes; i += sizeof block) {
+        size_t n = tensor->bytes - i < sizeof block ? tensor->bytes - i : sizeof block;
+        dfx__copy_elements(block, (const unsigned char *)tensor->data + i, n, size);
+        fwrite(block, 1, n, to);
     }
 }
 

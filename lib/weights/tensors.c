@@ -43,6 +43,28 @@ int dfx__tensor_is_mapped(const dfx_tensors *t, const dfx_tensor *tensor)
     return t->file.in_file && data >= begin && data - begin < t->file.bytes;
 }
 
+static int little_endian(void)
+{
+    const uint16_t one = 1;
+    return *(const unsigned char *)&one;
+}
+
+void dfx__copy_elements(void *to, const void *from, size_t bytes, size_t size)
+{
+    if (little_endian()) {
+        memcpy(to, from, bytes);
+        return;
+    }
+    for (size_t i = 0; i < bytes; i++)
+        ((unsigned char *)to)[i] =
+            ((const unsigned char *)from)[i / size * size + size - 1 - i % size];
+}
+
+int dfx__usable_in_place(const dfx_tensors *t, const void *data, size_t size)
+{
+    return size == 1 || (little_endian() && (t->in_place || (uintptr_t)data % size == 0));
+}
+
 /* The first place in by_name whose name is not before `name`. */
 static int place(const dfx_tensors *t, const char *name)
 {

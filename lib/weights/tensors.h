@@ -9,6 +9,7 @@
 struct dfx_tensors {
     dfx__mapped file; /* what data points into; no bytes for a set that was made here */
     dfx__pool pool;   /* names, tensors, and data that is not in the file */
+    int in_place;     /* data may lie in the file without being aligned */
     int count, room;
     dfx_tensor **tensor;  /* in the order of the file, then of dfx_tensors_add */
     dfx_tensor **by_name; /* the same, sorted */
@@ -16,6 +17,12 @@ struct dfx_tensors {
 
 /* Readers of formats: each fills `t` from the mapped t->file; `path` names it in errors. */
 dfx_status dfx__read_safetensors(dfx_tensors *t, const char *path);
+dfx_status dfx__read_torch_zip(dfx_tensors *t, const char *path);
+dfx_status dfx__read_torch_old(dfx_tensors *t, const char *path);
+
+/* dfx_tensors_open for those who read data with dfx__to_f32 and memcpy only: it need not be aligned
+ * for its type, so that no more than a table is in memory. */
+dfx_status dfx__tensors_open_in_place(dfx_tensors **out, const char *path);
 
 /* Appends a tensor with a copy of the name and nothing else, to be filled by the caller, who calls
  * dfx__tensors_sort after the last one. */
@@ -23,6 +30,12 @@ dfx_status dfx__tensors_append(dfx_tensors *t, dfx_tensor **out, const char *nam
 
 /* Whether a tensor's data lies in the mapped file, not in a copy. */
 int dfx__tensor_is_mapped(const dfx_tensors *t, const dfx_tensor *tensor);
+
+/* Whether elements of that size can stay where they lie in the file, which is little-endian. */
+int dfx__usable_in_place(const dfx_tensors *t, const void *data, size_t size);
+
+/* Copies whole elements between the machine's byte order and the file's. */
+void dfx__copy_elements(void *to, const void *from, size_t bytes, size_t size);
 
 /* Makes dfx_tensors_find work. Error: DFX_ERROR_FORMAT when two tensors have the same name. */
 dfx_status dfx__tensors_sort(dfx_tensors *t);

@@ -39,7 +39,7 @@ static dfx_status add_file(dfx__weights *w, const char *folder, const char *name
     free(path);
     if (!f->name || !f->path)
         return dfx__no_memory();
-    return dfx_tensors_open(&f->tensors, f->path);
+    return dfx__tensors_open_in_place(&f->tensors, f->path);
 }
 
 static int compare_entries(const void *a, const void *b)

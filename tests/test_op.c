@@ -258,6 +258,11 @@ static dfx_value *resample_filter(void)
     return dfx_resample(in("x"), &(dfx_resample_options){ DFX_BINOMIAL, 1, 1, 2, 1, 0 });
 }
 
+static dfx_value *divide(void)
+{
+    return dfx_divide(in("a"), in("t"));
+}
+
 static dfx_value *embedding(void)
 {
     return dfx_embedding(in("ids"), constant("table"));
@@ -271,6 +276,16 @@ static dfx_value *timestep_sd(void)
 static dfx_value *timestep_ddpm(void)
 {
     return dfx_timestep_embedding(in("t"), 32, 0, 1.0f);
+}
+
+static dfx_value *fourier(void)
+{
+    return dfx_fourier_embedding(in("t"), constant("frequency"), 0, 1);
+}
+
+static dfx_value *fourier_log(void)
+{
+    return dfx_fourier_embedding(in("t"), constant("frequency"), 1, 0);
 }
 
 /* There and back, with a change of shape that costs nothing. */
@@ -327,6 +342,7 @@ static const struct test {
     { "add_repeated", NULL, add, 0 },
     { "add_channels", NULL, add_channels, 0 },
     { "scale", NULL, scale, 2e-7 },
+    { "divide", NULL, divide, 2e-7 },
     { "cast_reshape", "scale", cast_reshape, 4e-3 },
     { "concat", NULL, concat, 0 },
     { "slice_first", NULL, slice_first, 0 },
@@ -343,6 +359,8 @@ static const struct test {
     { "embedding", NULL, embedding, 0 },
     { "timestep_sd", NULL, timestep_sd, 4e-5 },
     { "timestep_ddpm", NULL, timestep_ddpm, 4e-5 },
+    { "fourier", NULL, fourier, 2e-6 },
+    { "fourier_log", NULL, fourier_log, 2e-6 },
 };
 enum { TESTS = sizeof tests / sizeof *tests, PRODUCTS = 20 }; /* the first ones */
 

@@ -112,6 +112,9 @@ DFX_API dfx_value *dfx_add_channels(dfx_value *x, dfx_value *t);
 /* factor x + offset */
 DFX_API dfx_value *dfx_scale(dfx_value *x, float factor, float offset);
 
+/* x [N, ...] / t [N] f32: each image by its number */
+DFX_API dfx_value *dfx_divide(dfx_value *x, dfx_value *t);
+
 /* Joins along the last dimension: a [..., A], b [..., B] -> [..., A + B] */
 DFX_API dfx_value *dfx_concat(dfx_value *a, dfx_value *b);
 
@@ -153,6 +156,12 @@ DFX_API dfx_value *dfx_embedding(dfx_value *ids, dfx_value *table);
  *   t [N] f32   dim even   flip: cosines first   shift: downscale_freq_shift
  * -> [N, dim] f32, entry i of a half at frequency exp(-ln(10000) i / (dim/2 - shift)) */
 DFX_API dfx_value *dfx_timestep_embedding(dfx_value *t, int dim, int flip, float shift);
+
+/* Sinusoids at the frequencies of a model's file (Tancik et al. 2020, as diffusers'
+ * GaussianFourierProjection).
+ *   t [N] f32   frequency [F] in turns, a constant   log: of log(t)   flip: cosines first
+ * -> [N, 2 F] f32 */
+DFX_API dfx_value *dfx_fourier_embedding(dfx_value *t, dfx_value *frequency, int log, int flip);
 
 /* x in another float type; x itself when it has that type. */
 DFX_API dfx_value *dfx_cast(dfx_value *x, dfx_dtype dtype);

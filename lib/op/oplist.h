@@ -19,12 +19,14 @@
     X(add)                                                                                         \
     X(add_channels)                                                                                \
     X(scale)                                                                                       \
+    X(divide)                                                                                      \
     X(concat)                                                                                      \
     X(slice)                                                                                       \
     X(resample)                                                                                    \
     X(upsample_nearest)                                                                            \
     X(embedding)                                                                                   \
     X(timestep_embedding)                                                                          \
+    X(fourier_embedding)                                                                           \
     X(cast)
 
 #define DFX__DECLARE_OP(name) extern const dfx_op dfx__##name;

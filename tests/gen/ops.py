@@ -7,7 +7,7 @@ import pathlib
 import torch
 import torch.nn.functional as F
 from diffusers.models.downsampling import KDownsample2D, downsample_2d
-from diffusers.models.embeddings import get_timestep_embedding
+from diffusers.models.embeddings import GaussianFourierProjection, get_timestep_embedding
 from diffusers.models.upsampling import KUpsample2D, upfirdn2d_native, upsample_2d
 from safetensors.torch import save_file
 
@@ -168,6 +168,18 @@ def modulated():
     case("mish", F.mish(x), x=x)
 
 
+def score_models():
+    """What NCSN++ has and other UNets have not."""
+    a, t = random(2, 5, 3, 17), torch.tensor([0.01, 378.0])
+    case("divide", a / t[:, None, None, None], a=a, t=t)
+    t = torch.tensor([0.01, 0.3, 0.98, 1.1, 1.7, 17.0, 378.25, 1347.0])
+    assert (torch.log(t) == torch.log(t.double()).float()).all()  # 2% of torch's are one unit off
+    for name, log in {"fourier": False, "fourier_log": True}.items():
+        embedding = GaussianFourierProjection(33, scale=16 if log else 1, log=log,
+                                              flip_sin_to_cos=not log)
+        case(name, embedding(t).detach(), t=t, frequency=embedding.weight.data)
+
+
 torch.manual_seed(0)
 linear("linear", (2, 17, 77), 33)
 linear("linear_vector", (1, 96), 33, bias=False)
@@ -194,4 +206,5 @@ matmul("matmul_scores_one_b", 2, 9, 15, 13, heads=2, transposed=True, batch=1, s
 matmul("matmul_values_one_b", 2, 9, 13, 15, heads=2, batch=1, scale=-0.5)
 resampled()
 modulated()
+score_models()
 save_file(tensors, FILE)

@@ -18,7 +18,8 @@ struct settings {
     const char *positional_prompt, *prompt, *negative_prompt;
     const char *model, *variant, *device, *dtype, *scheduler;
     const char *latents, *trace, *output, *init_image, *mask;
-    int clip_skip, steps, width, height, batch, quiet, json;
+    int clip_skip, long_prompts, max_multiples, no_boseos_middle, steps, width, height, batch,
+        quiet, json;
     float guidance, guidance_rescale;
     double strength;
     struct option_uint64 seed;
@@ -58,6 +59,12 @@ static const struct option options[] = {
       "0 to 1, against overexposure by large guidance (0)", 0, 1 },
     { "clip-skip", OPTION_INT, AT(clip_skip), "N",
       "last layers of the text encoder to leave out (0)", 0, 64 },
+    { "long-prompts", OPTION_FLAG, AT(long_prompts), NULL,
+      "prompts of any length, with weights: \"a (red:1.3) [apple]\"", 0, 0 },
+    { "max-embeddings-multiples", OPTION_INT, AT(max_multiples), "N",
+      "of long prompts, times 75 tokens (3; SDXL: any)", 1, 1024 },
+    { "no-boseos-middle", OPTION_FLAG, AT(no_boseos_middle), NULL,
+      "of long prompts, no BOS and EOS between their parts", 0, 0 },
     { "latents", OPTION_STRING, AT(latents), "F.safetensors",
       "the noise to start from: \"latents\" [B,C,H,W] f32", 0, 0 },
     { "trace", OPTION_STRING, AT(trace), "F.safetensors",
@@ -130,6 +137,10 @@ static int check_settings(const struct settings *s)
         return cmd_fail_with(EXIT_USAGE, "--mask: needs --init-image, the picture it selects from");
     if (s->strength >= 0 && !s->init_image)
         return cmd_fail_with(EXIT_USAGE, "--strength: needs --init-image");
+    if ((s->max_multiples || s->no_boseos_middle) && !s->long_prompts)
+        return cmd_fail_with(EXIT_USAGE, "%s: needs --long-prompts",
+                             s->max_multiples ? "--max-embeddings-multiples"
+                                              : "--no-boseos-middle");
     if (s->output && strcmp(s->output, "-") == 0 && s->json)
         return cmd_fail_with(EXIT_USAGE, "--json: standard output is taken by --output -");
     if (s->trace && strcmp(s->trace, "-") == 0)
@@ -231,6 +242,9 @@ static int prepare(struct job *job)
     job->g.guidance_scale = s->guidance;
     job->g.guidance_rescale = s->guidance_rescale;
     job->g.clip_skip = s->clip_skip;
+    job->g.long_prompts = s->long_prompts;
+    job->g.max_embeddings_multiples = s->max_multiples;
+    job->g.no_boseos_middle = s->no_boseos_middle;
     job->g.strength = s->strength;
     job->g.width = s->width;
     job->g.height = s->height;

@@ -80,6 +80,12 @@ void record_make(struct record *r, dfx_pipeline *p, const dfx_generate_options *
     add(r, "scheduler", "%s", g->scheduler);
     add(r, "batch", "%d", count);
     add(r, "index", "%d", index + 1);
+    if (g->clip_skip)
+        add(r, "clip_skip", "%d", g->clip_skip);
+    if (g->long_prompts)
+        add(r, "long_prompts", "%s", g->no_boseos_middle ? "no_boseos_middle" : "yes");
+    if (g->max_embeddings_multiples)
+        add(r, "max_embeddings_multiples", "%d", g->max_embeddings_multiples);
     if (g->image) {
         add(r, "init_image", "given");
         add(r, "strength", "%.9g", g->strength);

@@ -79,7 +79,12 @@ typedef struct {
      * NULL for the same negative_prompt with each. */
     const char *const *prompts, *const *negative_prompts;
     int prompt_count;
-    int clip_skip;          /* layers of the text encoder that are left out at its end, 0 */
+    int clip_skip; /* layers of the text encoder that are left out at its end, 0 */
+    /* 1: prompts of any length, with weights as in "a (red:1.3) [apple]", as diffusers' community
+     * pipelines lpw_stable_diffusion and lpw_stable_diffusion_xl take them (docs/prompts.md) */
+    int long_prompts;
+    int max_embeddings_multiples; /* of long prompts: chunks at most; 0: 3, and with SDXL any */
+    int no_boseos_middle;   /* of long prompts, not SDXL's: 1: no BOS and EOS between chunks */
     int steps;              /* num_inference_steps; 0: the model's, else the class's, 50 in most */
     float guidance_scale;   /* negative: the model's, else 7.5; guidance acts above 1 */
     float guidance_rescale; /* 0..1, 0: off; the rescaled part (Lin et al. 2023, section 3.4) */
@@ -101,8 +106,8 @@ typedef struct {
 } dfx_generate_options;
 #define DFX_GENERATE_DEFAULT                                                                       \
     {                                                                                              \
-        NULL, NULL, NULL, NULL, 0, 0, 0, -1.0f, 0, 0, 0, 0, NULL, 1, NULL, NULL, NULL, -1.0,       \
-            NULL, NULL, 0                                                                          \
+        NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, -1.0f, 0, 0, 0, 0, NULL, 1, NULL, NULL, NULL,    \
+            -1.0, NULL, NULL, 0                                                                    \
     }
 
 /* Runs of p take the scheduler s in place of the model's, unless their options name another one;

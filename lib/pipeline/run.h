@@ -97,15 +97,26 @@ typedef struct {
     const char *const *text;
     int count, negative; /* the first so many are negative prompts */
     int skip, norm;      /* states are hidden_states[-1 - skip], after the final norm or not */
+    int clip_skip;       /* more layers that are left out, but not of negative prompts */
     int quiet;           /* says nothing where a text is too long */
 } dfx__texts;
 
 /* states [count, tokens, C]; text_embeds [count, P] into `pooled` unless that is NULL */
 dfx_status dfx__encode_texts(dfx__run *r, const dfx__texts *t, float *states, float *pooled);
 
+/* The same of ids [count, tokens]; `text` is not used. */
+dfx_status dfx__encode_ids(dfx__run *r, const dfx__texts *t, const int32_t *ids, float *states,
+                           float *pooled);
+
 /* Encodes prompts and, with guidance, negative prompts by the first tower: condition
  * DFX__ENCODER_HIDDEN_STATES and the result's prompt_embeds. */
 dfx_status dfx__encode_prompts(dfx__run *r);
+
+/* ---- long_prompts.c ---- */
+
+/* What the setting long_prompts asks for, in place of the above. xl: of all towers, as SDXL takes
+ * them; condition DFX__TEXT_EMBEDS too. */
+dfx_status dfx__encode_long_prompts(dfx__run *r, int xl);
 
 /* ---- denoise.c ---- */
 

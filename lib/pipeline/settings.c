@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-enum { MAX_SIDE = 16384, MAX_BATCH = 256, MAX_STEPS = 100000 };
+enum { MAX_SIDE = 16384, MAX_BATCH = 256, MAX_STEPS = 100000, MAX_CHUNKS = 1024 };
 
 int dfx__pictures(const dfx_generate_options *o)
 {
@@ -79,6 +79,9 @@ static dfx_status check_numbers(const dfx_generate_options *o)
                          o->guidance_rescale);
     if (!(o->strength >= 0 && o->strength <= 1))
         return dfx__fail(DFX_ERROR_ARGUMENT, "strength: %g is not from 0 to 1", o->strength);
+    if (o->max_embeddings_multiples < 0 || o->max_embeddings_multiples > MAX_CHUNKS)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "max_embeddings_multiples: %d is not from 0 to %d",
+                         o->max_embeddings_multiples, MAX_CHUNKS);
     if (o->prompts && (o->prompt_count < 1 || o->prompt_count > MAX_BATCH))
         return dfx__fail(DFX_ERROR_ARGUMENT, "prompts: %d of them, from 1 to %d can be",
                          o->prompt_count, MAX_BATCH);

@@ -89,7 +89,7 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
 
 static dfx_status draw(dfx__run *r)
 {
-    DFX__TRY(dfx__encode_prompts(r));
+    DFX__TRY(r->o->long_prompts ? dfx__encode_long_prompts(r, 0) : dfx__encode_prompts(r));
     if (r->o->mask)
         DFX__TRY(dfx__start_from_mask(r));
     else if (r->o->image)

@@ -73,19 +73,45 @@ static dfx_status run(const dfx__run *r, const dfx__texts *t, dfx_sequence *s, c
     return dfx_sequence_read(s, "states", states, rows * (size_t)facts.channels * width);
 }
 
+/* Texts that leave out the same layers: t->skip of them. */
+static dfx_status encode_alike(dfx__run *r, const dfx__texts *t, const int32_t *ids, float *states,
+                               float *pooled)
+{
+    dfx_sequence *s;
+    size_t rows = (size_t)(t->count * dfx_tokenizer_length(r->p->tokenizer[t->tower]));
+    float *pool = dfx__alloc(rows, sizeof *pool);
+    dfx_status status = pool ? dfx_sequence_new(&s, r->p->device, r->p->dtype) : dfx__no_memory();
+    if (status == DFX_OK) {
+        status = run(r, t, s, ids, pool, states, pooled);
+        dfx_sequence_free(s);
+    }
+    free(pool);
+    return status;
+}
+
+dfx_status dfx__encode_ids(dfx__run *r, const dfx__texts *t, const int32_t *ids, float *states,
+                           float *pooled)
+{
+    dfx__clip_text_facts facts = dfx__clip_text_get_facts(text_encoder(r, t->tower));
+    int before = t->clip_skip ? t->negative : 0; /* texts that leave out fewer layers */
+    int tokens = before * dfx_tokenizer_length(r->p->tokenizer[t->tower]);
+    dfx__texts part = *t;
+    part.count = before;
+    if (before)
+        DFX__TRY(encode_alike(r, &part, ids, states, pooled));
+    part.count = t->count - before;
+    part.skip += t->clip_skip;
+    return encode_alike(r, &part, ids + tokens, states + (size_t)tokens * (size_t)facts.channels,
+                        pooled ? pooled + before * facts.projection : NULL);
+}
+
 dfx_status dfx__encode_texts(dfx__run *r, const dfx__texts *t, float *states, float *pooled)
 {
-    dfx_sequence *s = NULL;
     size_t rows = (size_t)(t->count * dfx_tokenizer_length(r->p->tokenizer[t->tower]));
     int32_t *ids = dfx__alloc(rows, sizeof *ids);
-    float *pool = dfx__alloc(rows, sizeof *pool);
-    dfx_status status = ids && pool ? tokenize(r, t, ids) : dfx__no_memory();
+    dfx_status status = ids ? tokenize(r, t, ids) : dfx__no_memory();
     if (status == DFX_OK)
-        status = dfx_sequence_new(&s, r->p->device, r->p->dtype);
-    if (status == DFX_OK)
-        status = run(r, t, s, ids, pool, states, pooled);
-    dfx_sequence_free(s);
-    free(pool);
+        status = dfx__encode_ids(r, t, ids, states, pooled);
     free(ids);
     return status;
 }
@@ -103,7 +129,7 @@ dfx_status dfx__encode_prompts(dfx__run *r)
     const dfx__texts t = { .text = text,
                            .count = count,
                            .negative = count - prompts,
-                           .skip = r->o->clip_skip,
+                           .clip_skip = r->o->clip_skip,
                            .norm = 1 };
     r->result->prompt_embeds =
         (dfx_tensor){ "prompt_embeds", spec, states, dfx__spec_bytes(&spec) };

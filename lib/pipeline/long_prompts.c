@@ -1,0 +1,270 @@
+/* long_prompts.c - prompts of any length with weights, as diffusers' community pipelines
+ * lpw_stable_diffusion and lpw_stable_diffusion_xl encode them: in chunks that the text encoder
+ * takes, whose states are joined and then weighted. */
+#include "core/dtype.h"
+#include "pipeline/run.h"
+#include "tokenizer/prompt.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BESIDE = 2, MULTIPLES = 3 }; /* BOS and EOS; the community pipeline's chunks at most */
+
+struct job {
+    dfx__run *r;
+    int xl;
+    int prompts;                             /* and as many negative ones, which come first */
+    int first_tower;                         /* up to the last */
+    dfx__weighted_tokens *text[DFX__TOWERS]; /* [2 * prompts] */
+    int begin;                               /* texts before it are not encoded */
+    int chunks, length, last;                /* tokens of a chunk, and of the last one that stay */
+    int middle;                              /* whether BOS and EOS in the middle stay */
+    int tokens, channels;                    /* of the joined states [texts, tokens, channels] */
+    float *states, *embeds;
+};
+
+static const dfx_tokenizer *tokenizer(const struct job *j, int tower)
+{
+    return j->r->p->tokenizer[tower];
+}
+
+static dfx__clip_text_facts facts(const struct job *j, int tower)
+{
+    return dfx__clip_text_get_facts(j->r->p->model[DFX__TEXT_ENCODER + tower]->net);
+}
+
+/* ---- texts to chunks ---- */
+
+/* Reads all texts; returns the most tokens of one that counts in *most. */
+static dfx_status read_texts(struct job *j, int *most)
+{
+    int texts = 2 * j->prompts;
+    for (int t = j->first_tower; t < DFX__TOWERS && tokenizer(j, t); t++) {
+        j->text[t] = dfx__alloc((size_t)texts, sizeof *j->text[t]);
+        if (!j->text[t])
+            return dfx__no_memory();
+        for (int i = 0; i < texts; i++) {
+            const char *text = dfx__prompt(j->r->o, i % j->prompts, i < j->prompts);
+            DFX__TRY(dfx__weighted_tokens_read(&j->text[t][i], tokenizer(j, t), text, j->xl));
+            /* a negative prompt makes XL's chunks more even where there is no guidance */
+            if ((i >= j->begin || j->xl) && j->text[t][i].count > *most)
+                *most = j->text[t][i].count;
+        }
+    }
+    return DFX_OK;
+}
+
+static int chunk_begin(const struct job *j, int chunk)
+{
+    return chunk > 0 && !j->middle;
+}
+
+static int chunk_end(const struct job *j, int chunk)
+{
+    return chunk + 1 == j->chunks ? j->last : j->middle ? j->length : j->length - 1;
+}
+
+/* SD's last chunk is padded, XL's ends behind its text. */
+static void lay_out(struct job *j, int most)
+{
+    const dfx_generate_options *o = j->r->o;
+    int inner = dfx_tokenizer_length(tokenizer(j, j->first_tower)) - BESIDE;
+    int limit = o->max_embeddings_multiples;
+    limit = limit ? limit : j->xl ? most : MULTIPLES;
+    j->length = inner + BESIDE;
+    j->chunks = most > inner ? (most - 1) / inner + 1 : 1;
+    if (j->chunks > limit && limit > 0) {
+        dfx__log("a prompt of %d tokens is longer than %d times %d; the end is ignored", most,
+                 limit, inner);
+        j->chunks = limit;
+        most = limit * inner;
+    }
+    j->last = j->xl ? most - (j->chunks - 1) * inner + BESIDE : j->length;
+    j->middle = j->xl || !o->no_boseos_middle;
+    for (int k = 0; k < j->chunks; k++)
+        j->tokens += chunk_end(j, k) - chunk_begin(j, k);
+}
+
+/* ids [texts][chunks][length]; behind a text SD pads, XL repeats EOS */
+static void fill_ids(const struct job *j, int tower, int32_t *ids)
+{
+    const dfx_tokenizer *t = tokenizer(j, tower);
+    int32_t pad = j->xl ? dfx_tokenizer_eos(t) : dfx_tokenizer_pad(t);
+    int inner = j->length - BESIDE;
+    for (int i = j->begin; i < 2 * j->prompts; i++)
+        for (int k = 0; k < j->chunks; k++, ids += j->length) {
+            const dfx__weighted_tokens *text = &j->text[tower][i];
+            ids[0] = dfx_tokenizer_bos(t);
+            for (int n = 0; n < inner; n++)
+                ids[n + 1] = k * inner + n < text->count ? text->id[k * inner + n] : pad;
+            ids[inner + 1] = dfx_tokenizer_eos(t);
+        }
+}
+
+/* ---- states ---- */
+
+/* A tower's states [texts][chunks][length][width] into its channels, from `channel` on. */
+static void join(struct job *j, const float *states, int width, int channel)
+{
+    float *to = j->states + channel;
+    size_t bytes = (size_t)width * sizeof *to;
+    for (int i = j->begin; i < 2 * j->prompts; i++)
+        for (int k = 0; k < j->chunks; k++, states += j->length * width)
+            for (int n = chunk_begin(j, k); n < chunk_end(j, k); n++, to += j->channels)
+                memcpy(to, states + n * width, bytes);
+}
+
+/* text_embeds of each text are those of its last chunk. */
+static void take_embeds(struct job *j, const float *embeds, int width)
+{
+    for (int i = 0; i < 2 * j->prompts - j->begin; i++)
+        memcpy(j->embeds + i * width, embeds + ((i + 1) * j->chunks - 1) * width,
+               (size_t)width * sizeof *embeds);
+}
+
+static dfx_status encode_tower(struct job *j, int tower, int channel)
+{
+    int texts = 2 * j->prompts - j->begin, rows = texts * j->chunks;
+    dfx__clip_text_facts f = facts(j, tower);
+    /* clip skip is for negative prompts too in the community pipeline of SD, not in XL's */
+    const dfx__texts t = { .tower = tower,
+                           .count = rows,
+                           .negative = j->xl ? (texts - j->prompts) * j->chunks : 0,
+                           .skip = j->xl,
+                           .clip_skip = j->r->o->clip_skip,
+                           .norm = !j->xl };
+    int32_t *ids = dfx__alloc((size_t)(rows * j->length), sizeof *ids);
+    float *states = dfx__alloc((size_t)rows * (size_t)(j->length * f.channels), sizeof *states);
+    float *embeds = NULL;
+    if (j->embeds && f.projection)
+        embeds = dfx__alloc((size_t)rows * (size_t)f.projection, sizeof *embeds);
+    dfx_status status =
+        ids && states && (embeds || !j->embeds || !f.projection) ? DFX_OK : dfx__no_memory();
+    if (status == DFX_OK) {
+        fill_ids(j, tower, ids);
+        status = dfx__encode_ids(j->r, &t, ids, states, embeds);
+    }
+    if (status == DFX_OK)
+        join(j, states, f.channels, channel);
+    if (status == DFX_OK && embeds)
+        take_embeds(j, embeds, f.projection);
+    free(embeds);
+    free(states);
+    free(ids);
+    return status;
+}
+
+/* ---- weights ---- */
+
+/* Of position n of a chunk. */
+static double weight_of(const struct job *j, const dfx__weighted_tokens *text, int chunk, int n)
+{
+    int inner = j->length - BESIDE, token = chunk * inner + n - 1;
+    return n >= 1 && n <= inner && token < text->count ? text->weight[token] : 1;
+}
+
+static double mean(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += x[i];
+    return sum / (double)n;
+}
+
+/* SD: states are multiplied by their weights, and all of a text by what restores their mean. */
+static void weigh(const struct job *j, const dfx__weighted_tokens *text, float *states)
+{
+    size_t n = (size_t)j->tokens * (size_t)j->channels;
+    double before = mean(states, n);
+    float *x = states;
+    for (int k = 0; k < j->chunks; k++)
+        for (int p = chunk_begin(j, k); p < chunk_end(j, k); p++)
+            for (int c = 0; c < j->channels; c++)
+                *x++ *= (float)weight_of(j, text, k, p);
+    float factor = (float)(before / mean(states, n));
+    for (size_t i = 0; i < n; i++)
+        states[i] *= factor;
+}
+
+/* XL: states go away from, or to, that of their chunk's EOS. Weights are rounded to f16, as the
+ * community pipeline keeps them. */
+static void weigh_xl(const struct job *j, const dfx__weighted_tokens *text, float *states)
+{
+    size_t channels = (size_t)j->channels;
+    for (int k = 0; k < j->chunks; k++) {
+        int tokens = chunk_end(j, k);
+        const float *eos = states + (size_t)(tokens - 1) * channels;
+        for (int p = 0; p < tokens; p++, states += channels) {
+            float w = dfx__f16_to_f32(dfx__f32_to_f16((float)weight_of(j, text, k, p)));
+            for (size_t c = 0; w != 1 && c < channels; c++)
+                states[c] = eos[c] + (states[c] - eos[c]) * w;
+        }
+    }
+}
+
+static void weigh_all(struct job *j)
+{
+    size_t n = (size_t)j->tokens * (size_t)j->channels;
+    for (int i = j->begin; i < 2 * j->prompts; i++)
+        (j->xl ? weigh_xl : weigh)(j, &j->text[j->first_tower][i],
+                                   j->states + (size_t)(i - j->begin) * n);
+}
+
+/* ---- the run ---- */
+
+static dfx_status make_rooms(struct job *j)
+{
+    int projection = 0;
+    for (int t = j->first_tower; t < DFX__TOWERS && tokenizer(j, t); t++) {
+        j->channels += facts(j, t).channels;
+        projection = facts(j, t).projection;
+    }
+    int64_t texts = 2 * j->prompts - j->begin;
+    dfx_spec spec = { DFX_F32, 3, { texts, j->tokens, j->channels } };
+    j->states = dfx__alloc(dfx__elements(&spec), sizeof *j->states);
+    j->r->result->prompt_embeds =
+        (dfx_tensor){ "prompt_embeds", spec, j->states, dfx__spec_bytes(&spec) };
+    if (j->xl)
+        j->embeds = dfx__alloc((size_t)(texts * projection), sizeof *j->embeds);
+    return j->states && (j->embeds || !j->xl) ? DFX_OK : dfx__no_memory();
+}
+
+static dfx_status set_conditions(struct job *j)
+{
+    const dfx_spec *spec = &j->r->result->prompt_embeds.spec;
+    DFX__TRY(dfx__set_condition(j->r, DFX__ENCODER_HIDDEN_STATES, spec, j->states));
+    if (!j->xl)
+        return DFX_OK;
+    dfx_spec embeds = { DFX_F32, 2, { spec->dim[0], facts(j, DFX__TOWERS - 1).projection } };
+    return dfx__set_condition(j->r, DFX__TEXT_EMBEDS, &embeds, j->embeds);
+}
+
+static dfx_status encode(struct job *j)
+{
+    int most = 0, channel = 0;
+    DFX__TRY(read_texts(j, &most));
+    lay_out(j, most);
+    DFX__TRY(make_rooms(j));
+    for (int t = j->first_tower; t < DFX__TOWERS && tokenizer(j, t); t++) {
+        DFX__TRY(encode_tower(j, t, channel));
+        channel += facts(j, t).channels;
+    }
+    weigh_all(j);
+    return set_conditions(j);
+}
+
+dfx_status dfx__encode_long_prompts(dfx__run *r, int xl)
+{
+    struct job j = { .r = r, .xl = xl, .prompts = r->pictures / r->o->batch };
+    j.begin = r->branches > 1 ? 0 : j.prompts;
+    j.first_tower = r->p->tokenizer[0] ? 0 : 1;
+    dfx_status status = encode(&j);
+    for (int t = 0; t < DFX__TOWERS; t++) {
+        for (int i = 0; j.text[t] && i < 2 * j.prompts; i++)
+            dfx__weighted_tokens_free(&j.text[t][i]);
+        free(j.text[t]);
+    }
+    free(j.embeds);
+    return status;
+}

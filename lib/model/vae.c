@@ -71,24 +71,11 @@ static void load_resnet(dfx__resnet *r, dfx__loader *l, int i, int in, int out, 
     dfx__leave(l);
 }
 
-/* Names of the attention's layers, and those of files from before 2023. */
-static void load_projection(dfx__linear_layer *to, dfx__loader *l, const char *name,
-                            const char *old, int channels)
+static void load_attention(dfx__attention_block *a, dfx__loader *l, int i, int channels, int groups)
 {
-    char weight[32];
-    snprintf(weight, sizeof weight, "%s.weight", old);
-    dfx__linear_load(to, l, dfx__loader_has(l, weight) ? old : name, channels, channels, 1);
-}
-
-static void load_attention(dfx__vae_attention *a, dfx__loader *l, int i, int channels, int groups)
-{
+    dfx__attention_block_config c = { .channels = channels, .groups = groups, .eps = 1e-6f };
     dfx__enter(l, "attentions.%d", i);
-    a->scale = 1 / sqrtf((float)channels);
-    dfx__norm_load(&a->norm, l, "group_norm", channels, groups, 1e-6f);
-    load_projection(&a->to_q, l, "to_q", "query", channels);
-    load_projection(&a->to_k, l, "to_k", "key", channels);
-    load_projection(&a->to_v, l, "to_v", "value", channels);
-    load_projection(&a->to_out, l, "to_out.0", "proj_attn", channels);
+    dfx__attention_block_load(a, l, &c);
     dfx__leave(l);
 }
 
@@ -158,17 +145,12 @@ void dfx__vae_load_decoder(dfx__vae_coder *d, dfx__loader *l)
 
 /* ---- recording ---- */
 
-static dfx_value *attend(const dfx__vae_attention *a, int i, dfx_value *x)
+static dfx_value *attend(const dfx__attention_block *a, int i, dfx_value *x)
 {
-    dfx_spec image = *dfx_value_spec(x);
-    int64_t tokens[] = { image.dim[0], image.dim[1] * image.dim[2], image.dim[3] };
     dfx__push_in(x, "attentions.%d", i);
-    dfx_value *h = dfx_reshape(dfx__norm_record(&a->norm, x), 3, tokens);
-    h = dfx_attention(dfx__linear_record(&a->to_q, h), dfx__linear_record(&a->to_k, h),
-                      dfx__linear_record(&a->to_v, h), 1, a->scale, 0);
-    h = dfx__linear_then_record(&a->to_out, h, (dfx_epilogue){ .add = dfx_reshape(x, 3, tokens) });
+    x = dfx__attention_block_record(a, x);
     dfx__pop_in(x);
-    return dfx_reshape(h, 4, image.dim);
+    return x;
 }
 
 static dfx_value *record_resnet(const dfx__resnet *r, int i, dfx_value *x)

@@ -4,20 +4,14 @@
 #define DFX_MODEL_VAE_H
 
 #include "model/autoencoder.h"
+#include "nn/attention_block.h"
 
 enum { DFX__VAE_LEVELS = 8, DFX__VAE_MAX_CHANNELS = 1 << 15 };
-
-/* Attention over all pixels with one head, on a GroupNorm, added to its input. */
-typedef struct {
-    dfx__norm norm;
-    dfx__linear_layer to_q, to_k, to_v, to_out;
-    float scale;
-} dfx__vae_attention;
 
 /* Layers of one size, then a sampler where the size changes. */
 typedef struct {
     dfx__resnet *resnet;
-    dfx__vae_attention *attention; /* NULL, or one after each resnet */
+    dfx__attention_block *attention; /* NULL, or one after each resnet */
     dfx__conv sampler;
 } dfx__vae_level;
 
@@ -30,7 +24,7 @@ typedef struct {
     dfx__conv conv_in, conv_out;
     dfx__vae_level level[DFX__VAE_LEVELS];
     dfx__resnet middle[2];
-    dfx__vae_attention middle_attention;
+    dfx__attention_block middle_attention;
     dfx__norm norm_out;
 } dfx__vae_coder;
 

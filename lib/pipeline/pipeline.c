@@ -325,7 +325,7 @@ dfx_status dfx__take_scheduler(dfx_scheduler **out, dfx_pipeline *p, const char 
         return check_output(*out);
     }
     const char *config = dfx__component_path(p, "scheduler");
-    DFX__TRY(config ? dfx_scheduler_open(out, config, choice) : dfx__no_memory());
+    DFX__TRY(config ? dfx__scheduler_open(out, config, choice, p->repairs) : dfx__no_memory());
     dfx_status status = check_output(*out);
     if (status != DFX_OK) {
         dfx_scheduler_free(*out);

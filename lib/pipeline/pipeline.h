@@ -7,9 +7,9 @@
 #include "core/status.h"
 #include "dfxcl/checkpoint.h"
 #include "dfxcl/pipeline.h"
-#include "dfxcl/scheduler.h"
 #include "dfxcl/tokenizer.h"
 #include "model/model.h"
+#include "scheduler/scheduler.h"
 
 /* A pipeline's models; a slot has one use, and its folder's name may differ from class to class. */
 enum { DFX__TEXT_ENCODER, DFX__TEXT_ENCODER_2, DFX__UNET, DFX__VAE, DFX__COMPONENTS };
@@ -59,6 +59,7 @@ struct dfx_pipeline {
     const char *model_name[DFX__COMPONENTS]; /* of their folders */
     const dfx__model_class *const *model_classes[DFX__COMPONENTS];
     dfx_scheduler *scheduler; /* the caller's; NULL: each run opens its own */
+    unsigned repairs;         /* of its config by the settings' pipeline: DFX__REPAIR_... */
     dfx__kept unet_kept, vae_kept;
 };
 

@@ -84,6 +84,9 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
                          "%s: its UNet only inpaints: an image and a mask are needed", p->path);
     if (o->image && !o->mask)
         take_size(o->image, factor, &d);
+    /* as the three classes' constructors, of which each task has one */
+    p->repairs = DFX__REPAIR_STEPS_OFFSET |
+                 (o->mask ? DFX__REPAIR_SKIP_PRK_STEPS : DFX__REPAIR_CLIP_SAMPLE);
     return dfx__settings(p, o, &d);
 }
 

@@ -37,8 +37,27 @@ static dfx_status find_config(json_object **out, const char *path)
     return status;
 }
 
+/* diffusers' pipelines change keys of their own scheduler, and through its config of one that is
+ * chosen instead, but there only keys that the file has. */
+static void repair(dfx_scheduler *s, json_object *file, int own, unsigned repairs)
+{
+    const struct {
+        unsigned repair;
+        const char *key;
+        int *value, right;
+    } keys[] = {
+        { DFX__REPAIR_STEPS_OFFSET, "steps_offset", &s->config.steps_offset, 1 },
+        { DFX__REPAIR_CLIP_SAMPLE, "clip_sample", &s->config.clip_sample, 0 },
+        { DFX__REPAIR_SKIP_PRK_STEPS, "skip_prk_steps", &s->config.skip_prk_steps, 1 },
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if ((repairs & keys[i].repair) && (own || json_object_object_get(file, keys[i].key)))
+            *keys[i].value = keys[i].right;
+}
+
 /* The configuration from defaults, file and choice, and the tables made from it. */
-static dfx_status build(dfx_scheduler *s, json_object *file, const char *path, const char *choice)
+static dfx_status build(dfx_scheduler *s, json_object *file, const char *path, const char *choice,
+                        unsigned repairs)
 {
     const char *name = choice, *preset, *keys = "";
     size_t length = choice ? strcspn(choice, ",") : 0;
@@ -58,6 +77,10 @@ static dfx_status build(dfx_scheduler *s, json_object *file, const char *path, c
     DFX__TRY(dfx__scheduler_config_defaults(&s->config, s->type));
     if (file)
         DFX__TRY(dfx__scheduler_config_from_file(&s->config, s->type, file, path));
+    if (file) {
+        const char *class_name = dfx__json_string(file, "_class_name");
+        repair(s, file, !choice || (class_name && strcmp(choice, class_name) == 0), repairs);
+    }
     DFX__TRY(dfx__scheduler_config_from_choice(&s->config, s->type, preset));
     DFX__TRY(dfx__scheduler_config_from_choice(&s->config, s->type, keys));
     DFX__TRY(dfx__scheduler_config_check(&s->config, s->type));
@@ -66,12 +89,18 @@ static dfx_status build(dfx_scheduler *s, json_object *file, const char *path, c
 
 dfx_status dfx_scheduler_open(dfx_scheduler **out, const char *config, const char *choice)
 {
+    return dfx__scheduler_open(out, config, choice, 0);
+}
+
+dfx_status dfx__scheduler_open(dfx_scheduler **out, const char *config, const char *choice,
+                               unsigned repairs)
+{
     *out = NULL;
     json_object *file = NULL;
     if (config)
         DFX__TRY(find_config(&file, config));
     dfx_scheduler *s = dfx__alloc(1, sizeof *s);
-    dfx_status status = s ? build(s, file, config, choice) : dfx__no_memory();
+    dfx_status status = s ? build(s, file, config, choice, repairs) : dfx__no_memory();
     json_object_put(file);
     if (status != DFX_OK) {
         dfx_scheduler_free(s);

@@ -358,6 +358,16 @@ float dfx__perfect_output(const dfx_scheduler *s, int i, float x0, float x);
 
 /* scheduler.c */
 
+/* As dfx_scheduler_open, with keys of the file that are changed: steps_offset to 1, clip_sample to
+ * false, skip_prk_steps to true. */
+enum {
+    DFX__REPAIR_STEPS_OFFSET = 1,
+    DFX__REPAIR_CLIP_SAMPLE = 2,
+    DFX__REPAIR_SKIP_PRK_STEPS = 4
+};
+dfx_status dfx__scheduler_open(dfx_scheduler **out, const char *config, const char *choice,
+                               unsigned repairs);
+
 /* DFX_ERROR_ARGUMENT with that reason; NULL: DFX_OK. */
 dfx_status dfx__refuse(const dfx_scheduler *s, const char *wrong);
 /* Makes the first `count` buffers hold a sample each. */

@@ -72,7 +72,10 @@ static const struct option options[] = {
     { "device", OPTION_STRING, AT(device), "D", "cpu, opencl, opencl:N or auto (DFX_DEVICE)", 0,
       0 },
     { "dtype", OPTION_STRING, AT(dtype), "T", "f32, f16, bf16 or auto (DFX_DTYPE)", 0, 0 },
-    { "variant", OPTION_STRING, AT(variant), "NAME", "weight files *.NAME.safetensors", 0, 0 },
+    { "variant", OPTION_STRING, AT(variant), "NAME",
+      "weight files *.NAME.safetensors or *.NAME.bin, of\n"
+      "fp16 or ema; plain ones for components without",
+      0, 0 },
     { "output", OPTION_STRING, AT(output), "O.png",
       "- is standard output (the prompt's words and the\nseed: red-apple-42.png)", 0, 0 },
     { "quiet", OPTION_FLAG, AT(quiet), NULL, "no progress and no messages but errors", 0, 0 },

@@ -104,7 +104,7 @@ static void test_variants(void)
     put_tensors(BASE ".safetensors", "a", 32);
     ok(opens(NULL, 32), "the plain file before fp16");
     ok(opens("fp16", 16), "fp16 beside the plain file");
-    ok(fails("ema", DFX_ERROR_FILE, BASE ".ema.safetensors"), "a variant that is not there");
+    ok(opens("ema", 32), "plain files where the variant is not there");
     ok(fails("../x", DFX_ERROR_ARGUMENT, "'../x'"), "a variant that leaves the folder");
     empty_folder();
 }
@@ -134,6 +134,29 @@ static void test_shards(void)
              "{\"weight_map\": {\"a\": \"" BASE ".fp16-00001-of-00001.safetensors\"}}");
     ok(opens(NULL, 16) && opens("fp16", 16), "shards of fp16");
     empty_folder();
+    put_tensors(BASE "-00001-of-00001.fp16.safetensors", "a", 16);
+    put_text(BASE ".safetensors.fp16.index.json",
+             "{\"weight_map\": {\"a\": \"" BASE "-00001-of-00001.fp16.safetensors\"}}");
+    ok(opens(NULL, 16) && opens("fp16", 16), "shards of fp16, as older versions named them");
+    empty_folder();
+}
+
+/* What a file is tells its content: safetensors will do. */
+static void test_bin(void)
+{
+    put_tensors("pytorch_model.bin", "a", 1);
+    ok(opens(NULL, 1) && opens("ema", 1), "pytorch_model.bin");
+    put_tensors("pytorch_model.ema.bin", "a", 2);
+    ok(opens("ema", 2) && opens(NULL, 1), "pytorch_model.ema.bin");
+    put_tensors("pytorch_model-00001-of-00001.bin", "a", 3);
+    put_text("pytorch_model.bin.index.json",
+             "{\"weight_map\": {\"a\": \"pytorch_model-00001-of-00001.bin\"}}");
+    ok(opens(NULL, 1), "one file before shards in .bin");
+    unlink(written[0]);
+    ok(opens(NULL, 3), "shards in .bin");
+    put_tensors(BASE ".safetensors", "a", 4);
+    ok(opens(NULL, 4) && opens("ema", 2), "safetensors before .bin of the same variant");
+    empty_folder();
 }
 
 static void test_bad_index(void)
@@ -145,7 +168,7 @@ static void test_bad_index(void)
           "a path upwards" },
         { "{\"weight_map\": {\"a\": \"/x.safetensors\"}}", "'/x.safetensors' is not",
           "an absolute path" },
-        { "{\"weight_map\": {\"a\": \"x.bin\"}}", "'x.bin' is not", "a shard of another format" },
+        { "{\"weight_map\": {\"a\": \"x.pt\"}}", "'x.pt' is not", "a shard of another format" },
         { "{\"weight_map\": {\"a\": 1}}", "must give a file name", "a number for a shard" },
         { "{\"weight_map\": []}", "has no weight_map", "a map that is an array" },
         { "[]", "has no weight_map", "no map" },
@@ -171,7 +194,6 @@ static void test_missing(void)
 {
     dfx__weights *w;
     ok(fails(NULL, DFX_ERROR_FILE, BASE ".safetensors.index.json"), "an empty folder");
-    put_text("pytorch_model.bin", "");
     put_text("flax_model.msgpack", "");
     ok(fails(NULL, DFX_ERROR_UNSUPPORTED, "flax_model.msgpack"), "only files of other formats");
     put_text(BASE ".safetensors", "version https://git-lfs.github.com/spec/v1\n");
@@ -191,6 +213,7 @@ int main(void)
     test_take();
     test_variants();
     test_shards();
+    test_bin();
     test_bad_index();
     test_missing();
     ok(rmdir(folder) == 0, "no temporary file is left");

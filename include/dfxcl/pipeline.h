@@ -32,7 +32,9 @@ typedef struct {
 typedef struct {
     const char *device;  /* as dfx_device_open takes it; NULL: $DFX_DEVICE, else auto */
     const char *dtype;   /* "f32", "f16", "bf16" or "auto"; NULL: $DFX_DTYPE, else auto */
-    const char *variant; /* weight files *.VARIANT.safetensors; NULL: plain ones, else fp16 */
+    const char *variant; /* "fp16", "ema": weight files *.VARIANT.safetensors, else .bin; a
+                          * component without them takes plain ones, at least one has to have them.
+                          * NULL: plain ones, else fp16 */
     const dfx_component *components; /* taken instead of the folder's own, which are not read */
     int component_count;
     const dfx_pipeline *on; /* NULL; another pipeline, whose device is used: components of both are

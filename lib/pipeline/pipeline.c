@@ -178,6 +178,18 @@ static dfx_status choose_device(dfx_pipeline *p, const dfx_pipeline_options *o)
     return dfx_device_open(&p->device, name);
 }
 
+/* A component without files of the variant takes plain ones, but not all of them may. */
+static dfx_status check_variant(const dfx_pipeline *p)
+{
+    for (int i = 0; i < DFX__COMPONENTS; i++) {
+        const char *variant = p->model[i] ? dfx__weights_variant(p->model[i]->weights) : NULL;
+        if (!p->variant || (variant && strcmp(variant, p->variant) == 0))
+            return DFX_OK;
+    }
+    return dfx__fail(DFX_ERROR_FILE, "%s: no component has weights of variant %s", p->path,
+                     p->variant);
+}
+
 static dfx_status open_pipeline(dfx_pipeline *p, const char *model,
                                 const dfx_pipeline_options *options)
 {
@@ -196,6 +208,8 @@ static dfx_status open_pipeline(dfx_pipeline *p, const char *model,
         status = read_recommended(p);
     if (status == DFX_OK)
         status = p->class->open(p, index);
+    if (status == DFX_OK)
+        status = check_variant(p);
     if (status == DFX_OK)
         status = p->class->check(p);
     json_object_put(index);

@@ -179,14 +179,14 @@ static dfx_status read_prefix(size_t *out, const dfx__mapped *file, const char *
 {
     const unsigned char *bytes = file->data;
     if (file->bytes <= PREFIX)
-        return dfx__fail(DFX_ERROR_FORMAT, "%s: is no safetensors file: it has %zu bytes", path,
+        return dfx__fail(DFX_ERROR_FORMAT, "%s: is no file of tensors: it has %zu bytes", path,
                          file->bytes);
     DFX__TRY(dfx__check_pointer(bytes, file->bytes, path));
     uint64_t size = 0;
     for (int i = PREFIX - 1; i >= 0; i--)
         size = size << 8 | bytes[i];
     if (size == 0 || size > MAX_HEADER || bytes[PREFIX] != '{')
-        return dfx__fail(DFX_ERROR_FORMAT, "%s: is no safetensors file", path);
+        return dfx__fail(DFX_ERROR_FORMAT, "%s: is neither a safetensors file nor one of torch.save", path);
     if (size > file->bytes - PREFIX)
         return dfx__fail(DFX_ERROR_FORMAT,
                          "%s: is cut short: its header has %" PRIu64 " bytes, the file %zu", path,

@@ -28,6 +28,7 @@ struct dfx__weights {
     int files;
     struct entry *entry; /* sorted by name */
     int entries;
+    const char *variant; /* which the files are of; NULL: plain ones */
 };
 
 static dfx_status add_file(dfx__weights *w, const char *folder, const char *name)
@@ -92,10 +93,11 @@ static dfx_status check_shard(const char *shard, const char *index)
     if (!shard)
         return dfx__fail(DFX_ERROR_FORMAT, "%s: weight_map must give a file name for each tensor",
                          index);
-    if (!ends_with(shard, ".safetensors") || strchr(shard, '/') || strchr(shard, '\\'))
+    if (!(ends_with(shard, ".safetensors") || ends_with(shard, ".bin")) || strchr(shard, '/') ||
+        strchr(shard, '\\'))
         return dfx__fail(DFX_ERROR_FORMAT,
-                         "%s: shard '%.200s' is not a safetensors file of the same folder", index,
-                         shard);
+                         "%s: shard '%.200s' is not a .safetensors or .bin file of the same folder",
+                         index, shard);
     return DFX_OK;
 }
 
@@ -177,28 +179,65 @@ static dfx_status open_single(dfx__weights *w, const char *folder, const char *n
     return fill_entries(w);
 }
 
-/* Opens BASENAME[.VARIANT].safetensors, or the shards of its index, whose name has the variant
- * before ".json". *found stays 0 when neither is there. */
+/* A form of file names; `base` has another name in transformers' .bin files. */
+struct naming {
+    const char *base, *ending, *variant;
+};
+
+/* BASE[.VARIANT].safetensors */
+static const char *single_name(dfx__weights *w, const struct naming *n)
+{
+    return dfx__pool_print(&w->pool, "%s%s%s%s", n->base, n->variant ? "." : "",
+                           n->variant ? n->variant : "", n->ending);
+}
+
+/* BASE.safetensors.index[.VARIANT].json or, `old`, as diffusers wrote until 0.30,
+ * BASE.safetensors[.VARIANT].index.json */
+static const char *index_name(dfx__weights *w, const struct naming *n, int old)
+{
+    const char *dot = n->variant ? "." : "", *variant = n->variant ? n->variant : "";
+    if (old)
+        return dfx__pool_print(&w->pool, "%s%s%s%s.index.json", n->base, n->ending, dot, variant);
+    return dfx__pool_print(&w->pool, "%s%s.index%s%s.json", n->base, n->ending, dot, variant);
+}
+
+/* "FOLDER/NAME" where there is such a file, else NULL. */
+static const char *find_file(dfx__weights *w, const char *folder, const char *name)
+{
+    char *joined = name ? dfx__path_join(folder, name) : NULL;
+    const char *path = joined && dfx__file_exists(joined) ? dfx__pool_copy(&w->pool, joined) : NULL;
+    free(joined);
+    return path;
+}
+
+/* *found stays 0 when neither one file nor an index of shards is there. */
+static dfx_status open_named(dfx__weights *w, const char *folder, const struct naming *n,
+                             int *found)
+{
+    const char *single = single_name(w, n), *index;
+    *found = 1;
+    if (find_file(w, folder, single))
+        return open_single(w, folder, single);
+    for (int old = 0; old < (n->variant ? 2 : 1); old++)
+        if ((index = find_file(w, folder, index_name(w, n, old))))
+            return open_index(w, folder, index);
+    *found = 0;
+    return DFX_OK;
+}
+
+/* Safetensors first, then torch's. */
 static dfx_status open_variant(dfx__weights *w, const char *folder, const char *basename,
                                const char *variant, int *found)
 {
-    const char *dot = variant ? "." : "", *text = variant ? variant : "";
-    const char *single = dfx__pool_print(&w->pool, "%s%s%s.safetensors", basename, dot, text);
-    const char *index =
-        dfx__pool_print(&w->pool, "%s/%s.safetensors.index%s%s.json", folder, basename, dot, text);
-    char *path = single ? dfx__path_join(folder, single) : NULL;
-    if (!path || !index)
-        return dfx__no_memory();
-    dfx_status status = DFX_OK;
-    *found = 1;
-    if (dfx__file_exists(path))
-        status = open_single(w, folder, single);
-    else if (dfx__file_exists(index))
-        status = open_index(w, folder, index);
-    else
-        *found = 0;
-    free(path);
-    return status;
+    const char *torch = strcmp(basename, "model") == 0 ? "pytorch_model" : basename;
+    const struct naming safetensors = { basename, ".safetensors", variant };
+    const struct naming bin = { torch, ".bin", variant };
+    DFX__TRY(open_named(w, folder, &safetensors, found));
+    if (!*found)
+        DFX__TRY(open_named(w, folder, &bin, found));
+    if (*found && variant)
+        w->variant = dfx__pool_copy(&w->pool, variant);
+    return DFX_OK;
 }
 
 /* The first name in a folder, in alphabetical order, of a format that is not read. */
@@ -209,34 +248,29 @@ struct other {
 
 static void note_other(void *user, const char *name)
 {
-    static const char *const ends[] = {
-        ".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".gguf", ".onnx"
-    };
+    static const char *const ends[] = { ".safetensors", ".bin",  ".ckpt", ".pt", ".pth",
+                                        ".msgpack",     ".gguf", ".onnx", ".h5" };
     struct other *o = user;
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         if (ends_with(name, ends[i]) && (!o->first || strcmp(name, o->first) < 0))
             o->first = dfx__pool_copy(o->pool, name);
 }
 
-static dfx_status fail_missing(dfx__weights *w, const char *folder, const char *basename,
-                               const char *variant)
+static dfx_status fail_missing(dfx__weights *w, const char *folder, const char *basename)
 {
     if (!dfx__folder_exists(folder))
         return dfx__fail(DFX_ERROR_FILE, "%s: there is no such folder", folder);
     struct other other = { &w->pool, NULL };
     dfx__folder_list(folder, note_other, &other);
-    if (other.first && !variant)
-        return dfx__fail(DFX_ERROR_UNSUPPORTED,
-                         "%s: has only %s, and of formats just safetensors is read; load the model "
-                         "in Python and save it with save_pretrained",
-                         folder, other.first);
-    if (variant)
-        return dfx__fail(DFX_ERROR_FILE,
-                         "%s: has neither %s.%s.safetensors nor %s.safetensors.index.%s.json",
-                         folder, basename, variant, basename, variant);
+    if (other.first)
+        return dfx__fail(
+            DFX_ERROR_UNSUPPORTED,
+            "%s: has %s, and of weights %s.safetensors is read, as one file, shards or "
+            ".bin; of others only a variant that is asked for",
+            folder, other.first, basename);
     return dfx__fail(DFX_ERROR_FILE,
-                     "%s: has neither %s.safetensors nor %s.safetensors.index.json, nor such files "
-                     "of variant fp16",
+                     "%s: has no weights: neither %s.safetensors nor %s.safetensors.index.json nor "
+                     "such files of variant fp16 or .bin",
                      folder, basename, basename);
 }
 
@@ -245,9 +279,13 @@ static dfx_status open_any(dfx__weights *w, const char *folder, const char *base
 {
     int found;
     DFX__TRY(open_variant(w, folder, basename, variant, &found));
-    if (!found && !variant)
-        DFX__TRY(open_variant(w, folder, basename, "fp16", &found));
-    return found ? DFX_OK : fail_missing(w, folder, basename, variant);
+    if (!found)
+        DFX__TRY(open_variant(w, folder, basename, variant ? NULL : "fp16", &found));
+    if (!found)
+        return fail_missing(w, folder, basename);
+    if (variant && !w->variant)
+        dfx__log("%s: has no weights of variant %s: takes %s", folder, variant, w->file[0].name);
+    return DFX_OK;
 }
 
 dfx_status dfx__weights_open(dfx__weights **out, const char *folder, const char *basename,
@@ -318,6 +356,11 @@ int dfx__weights_unused(const dfx__weights *w, const char **name, int room)
             n++;
         }
     return n;
+}
+
+const char *dfx__weights_variant(const dfx__weights *w)
+{
+    return w->variant;
 }
 
 const char *dfx__weights_file(const dfx__weights *w, int index)

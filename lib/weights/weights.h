@@ -7,13 +7,15 @@
 
 typedef struct dfx__weights dfx__weights;
 
-/* Finds and maps the safetensors files of a folder. Weights point into the mapped files.
+/* Finds and maps the weight files of a folder. Weights point into the mapped files, where they need
+ * not be aligned.
  *   basename  "diffusion_pytorch_model" (diffusers) or "model" (transformers)
- *   variant   "fp16": only BASENAME.fp16 files; NULL: plain files, or fp16 ones when that is all
- *             there is
- * A single file comes before an index of shards. Errors: DFX_ERROR_FILE (none of them is there, or
- * a shard is missing), DFX_ERROR_UNSUPPORTED (only files of other formats are there), and those of
- * dfx_tensors_open. */
+ *   variant   "fp16": BASENAME.fp16 files and, where there are none, which is logged, plain ones;
+ *             NULL: plain files, or fp16 ones when that is all there is
+ * Safetensors come before .bin ("pytorch_model.bin" for "model"), and a single file before an index
+ * of shards, whose names may have the variant before or after their numbers. Errors:
+ * DFX_ERROR_FILE (none of them is there, or a shard is missing), DFX_ERROR_UNSUPPORTED (only other
+ * files are there), and those of dfx_tensors_open. */
 dfx_status dfx__weights_open(dfx__weights **out, const char *folder, const char *basename,
                              const char *variant);
 void dfx__weights_free(dfx__weights *w);
@@ -30,6 +32,9 @@ int64_t dfx__weights_parameters(const dfx__weights *w); /* elements of all tenso
 
 /* How many tensors were never taken; the first `room` of their names, sorted, go to `name`. */
 int dfx__weights_unused(const dfx__weights *w, const char **name, int room);
+
+/* The variant that the files are of; NULL for plain ones. */
+const char *dfx__weights_variant(const dfx__weights *w);
 
 /* The files, in the order of their names; NULL after the last. */
 const char *dfx__weights_file(const dfx__weights *w, int index);

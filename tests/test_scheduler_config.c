@@ -2,6 +2,8 @@
  * what is refused in which words. */
 #include "scheduler_test.h"
 
+#include "scheduler/scheduler.h"
+
 /* A config that must be refused with that status and a word in the message. */
 struct refused {
     const char *config, *choice; /* config NULL: none */
@@ -335,6 +337,36 @@ static void test_from_config(void)
     ok(first_timestep(published, "dpmpp_2m") == 999, "a class ignores foreign keys");
 }
 
+/* The first timestep of 20, of a config in a pipeline that repairs its steps_offset. */
+static float repaired_timestep(const char *config, const char *choice)
+{
+    char path[] = "/tmp/dfx-scheduler-XXXXXX";
+    dfx_scheduler *s = NULL;
+    float first = -1;
+    int file = mkstemp(path);
+    if (file < 0 || write(file, config, strlen(config)) < 0 || close(file) != 0)
+        return -1;
+    if (dfx__scheduler_open(&s, path, choice, DFX__REPAIR_STEPS_OFFSET) == DFX_OK &&
+        dfx_scheduler_set_timesteps(s, 20) == DFX_OK)
+        first = dfx_scheduler_timesteps(s)[0];
+    dfx_scheduler_free(s);
+    unlink(path);
+    return first;
+}
+
+/* As diffusers 0.42.1 has them after StableDiffusionPipeline's constructor. */
+static void test_repairs(void)
+{
+    const char *without = "{\"_class_name\": \"DDIMScheduler\"}";
+    const char *with = "{\"_class_name\": \"DDIMScheduler\", \"steps_offset\": 0}";
+    ok(first_timestep(without, NULL) == 950 && repaired_timestep(without, NULL) == 951,
+       "a pipeline gives its own scheduler steps_offset 1");
+    ok(repaired_timestep(without, "DDIMScheduler") == 951, "also when its class is named");
+    ok(repaired_timestep(without, "pndm") == 950, "another class has its own default");
+    ok(repaired_timestep(with, "pndm") == 951, "unless the file has the key");
+    ok(repaired_timestep(with, "pndm,steps_offset=3") == 953, "and the choice wins");
+}
+
 int main(void)
 {
     test_refused();
@@ -343,5 +375,6 @@ int main(void)
     test_half_steps();
     test_generator();
     test_from_config();
+    test_repairs();
     return done();
 }

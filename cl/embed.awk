@@ -1,27 +1,28 @@
-# embed.awk - prints C source that holds the OpenCL C files named on the command line.
+# embed.awk - prints C source that holds the text files named on the command line.
 #
-# Run it with LC_ALL=C. The texts are arrays of numbers, because ISO C ends a string literal at
-# 4095 characters.
+# Run it with LC_ALL=C and -v header=FILE -v type=TYPE -v array=NAME: the array has that type, a
+# struct of a name and a text, and the header declares it. The texts are arrays of numbers, because
+# ISO C ends a string literal at 4095 characters.
 
 function name_of(path)
 {
     sub(/^.*\//, "", path)
-    sub(/\.cl$/, "", path)
+    sub(/\.[a-z]+$/, "", path)
     return path
 }
 
 # Characters of a line that are not plain ASCII would come out differently from awk to awk.
-function embed(path,    line, out, i, c, number, status)
+function embed(path, index_,    line, out, i, c, number, status)
 {
     number = 0
-    printf "static const char text_%s[] = {\n", name_of(path)
+    printf "static const char text_%d[] = {\n", index_
     while ((status = (getline line < path)) > 0) {
         number++
         out = ""
         for (i = 1; i <= length(line); i++) {
             c = substr(line, i, 1)
             if (!(c in code)) {
-                printf "%s:%d: a kernel is plain ASCII text\n", path, number > "/dev/stderr"
+                printf "%s:%d: only plain ASCII text can be embedded\n", path, number > "/dev/stderr"
                 exit 1
             }
             out = out code[c] ","
@@ -40,12 +41,12 @@ BEGIN {
     code["\t"] = 9
     for (i = 32; i < 127; i++)
         code[sprintf("%c", i)] = i
-    print "/* Made by cl/embed.awk from cl/. */"
-    print "#include \"device/kernels.h\"\n"
+    print "/* Made by cl/embed.awk. */"
+    printf "#include \"%s\"\n\n", header
     for (i = 1; i < ARGC; i++)
-        embed(ARGV[i])
-    print "const dfx__kernel_source dfx__kernel_sources[] = {"
+        embed(ARGV[i], i)
+    printf "const %s %s[] = {\n", type, array
     for (i = 1; i < ARGC; i++)
-        printf "    { \"%s\", text_%s },\n", name_of(ARGV[i]), name_of(ARGV[i])
+        printf "    { \"%s\", text_%d },\n", name_of(ARGV[i]), i
     print "    { 0, 0 }\n};"
 }

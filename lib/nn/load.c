@@ -33,21 +33,34 @@ static int same_shape(const dfx_spec *s, int rank, const int64_t *dim)
     return 1;
 }
 
+/* A tensor's name, with the one that it has in its file where that differs. */
+static const char *both_names(const dfx__loader *l, const char *name, char room[1024])
+{
+    char other[512];
+    const char *in_file = dfx__weights_file_name(l->weights, name, other);
+    if (!in_file)
+        return name;
+    snprintf(room, 1024, "%s (%s in the file)", name, in_file);
+    return room;
+}
+
 dfx_weight *dfx__load(dfx__loader *l, const char *name, int rank, const int64_t *dim)
 {
-    char full[sizeof l->path + 64], has[DFX__SHAPE_TEXT], needs[DFX__SHAPE_TEXT];
+    char full[sizeof l->path + 64], has[DFX__SHAPE_TEXT], needs[DFX__SHAPE_TEXT], names[1024];
     if (l->status != DFX_OK)
         return NULL;
     snprintf(full, sizeof full, "%s%s", l->path, name);
     dfx_weight *w = dfx__weights_take(l->weights, full);
     if (!w) {
-        l->status = dfx__fail(DFX_ERROR_FORMAT, "the tensor %s is missing", full);
+        l->status =
+            dfx__fail(DFX_ERROR_FORMAT, "the tensor %s is missing", both_names(l, full, names));
         return NULL;
     }
     if (!same_shape(&w->spec, rank, dim)) {
-        l->status = dfx__fail(DFX_ERROR_FORMAT, "the tensor %s has shape %s, the config needs %s",
-                              full, dfx__shape_text(has, w->spec.rank, w->spec.dim),
-                              dfx__shape_text(needs, rank, dim));
+        l->status =
+            dfx__fail(DFX_ERROR_FORMAT, "the tensor %s has shape %s, the config needs %s",
+                      both_names(l, full, names), dfx__shape_text(has, w->spec.rank, w->spec.dim),
+                      dfx__shape_text(needs, rank, dim));
         return NULL;
     }
     return w;

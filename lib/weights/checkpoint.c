@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 /* In the order of asking; the last is NULL. */
-static const dfx__checkpoint_kind *const kinds[] = { &dfx__dduf, NULL };
+static const dfx__checkpoint_kind *const kinds[] = { &dfx__dduf, &dfx__single_file_form, NULL };
 
 struct dfx_checkpoint {
     dfx__pool pool;

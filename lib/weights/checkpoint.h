@@ -15,5 +15,6 @@ typedef struct {
 } dfx__checkpoint_kind;
 
 extern const dfx__checkpoint_kind dfx__dduf;
+extern const dfx__checkpoint_kind dfx__single_file_form;
 
 #endif

@@ -16,6 +16,8 @@ static dfx_status copy_table(dfx_tensors *t, const dfx_tensors *from)
         tensor->data = from->tensor[i]->data;
         tensor->bytes = from->tensor[i]->bytes;
     }
+    t->keys = from->keys;
+    t->prefix = from->prefix;
     return dfx__tensors_sort(t);
 }
 

@@ -166,6 +166,8 @@ static dfx_status read_entries(dfx_tensors *t, json_object *header, const unsign
         const char *name = json_object_iter_peek_name(&i);
         if (strcmp(name, "__metadata__") != 0)
             DFX__TRY(read_entry(t, name, json_object_iter_peek_value(&i), data, data_bytes));
+        else if (json_object_is_type(json_object_iter_peek_value(&i), json_type_object))
+            t->metadata = json_object_get(json_object_iter_peek_value(&i));
     }
     DFX__TRY(dfx__tensors_sort(t));
     if (t->count)

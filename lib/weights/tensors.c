@@ -1,6 +1,7 @@
 /* tensors.c - the set of named tensors: adding and finding. */
 #include "weights/tensors.h"
 
+#include "core/json.h"
 #include "core/status.h"
 
 #include <inttypes.h>
@@ -20,6 +21,7 @@ void dfx_tensors_free(dfx_tensors *t)
 {
     if (!t)
         return;
+    json_object_put(t->metadata);
     dfx__unmap_file(&t->file);
     dfx__pool_free(&t->pool);
     free(t->tensor);

@@ -11,8 +11,13 @@ struct dfx_tensors {
     dfx__pool pool;   /* names, tensors, and data that is not in the file */
     int in_place;     /* data may lie in the file without being aligned */
     int count, room;
-    dfx_tensor **tensor;  /* in the order of the file, then of dfx_tensors_add */
-    dfx_tensor **by_name; /* the same, sorted */
+    dfx_tensor **tensor;          /* in the order of the file, then of dfx_tensors_add */
+    dfx_tensor **by_name;         /* the same, sorted */
+    struct json_object *metadata; /* the texts of a safetensors file; NULL: none */
+    /* Of a part of a checkpoint whose names were translated: the file's are PREFIX + what the map
+     * gives. NULL: the names are the file's. */
+    const struct dfx__key_map *keys;
+    const char *prefix;
 };
 
 /* Readers of formats: each fills `t` from the mapped t->file; `path` names it in errors. */

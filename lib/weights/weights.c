@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "core/memory.h"
 #include "core/status.h"
+#include "weights/key_map.h"
 #include "weights/tensors.h"
 
 #include <stdlib.h>
@@ -331,6 +332,16 @@ const dfx_tensor *dfx__weights_find(const dfx__weights *w, const char *name)
 {
     const struct entry *e = find_entry(w, name);
     return e ? e->tensor : NULL;
+}
+
+const char *dfx__weights_file_name(const dfx__weights *w, const char *name, char room[512])
+{
+    dfx__key key;
+    const dfx_tensors *t = w->files ? w->file[0].tensors : NULL;
+    if (!t || !t->keys || !dfx__key_to_original(t->keys, name, &key))
+        return NULL;
+    snprintf(room, 512, "%s%s", t->prefix, key.name);
+    return room;
 }
 
 int dfx__weights_count(const dfx__weights *w)

@@ -27,6 +27,10 @@ dfx_weight *dfx__weights_take(dfx__weights *w, const char *name);
 /* The tensor behind it, without marking; NULL when there is none. */
 const dfx_tensor *dfx__weights_find(const dfx__weights *w, const char *name);
 
+/* A tensor's name in the file it comes from, whether it is there or missing, where that is another
+ * one than the name here; else NULL. The text is put into `room`. */
+const char *dfx__weights_file_name(const dfx__weights *w, const char *name, char room[512]);
+
 int dfx__weights_count(const dfx__weights *w);
 int64_t dfx__weights_parameters(const dfx__weights *w); /* elements of all tensors */
 

@@ -1,0 +1,21 @@
+/* single_file.h - a single-file checkpoint's components under Diffusers' names. */
+#ifndef DFX_WEIGHTS_SINGLE_FILE_H
+#define DFX_WEIGHTS_SINGLE_FILE_H
+
+#include "weights/single_family.h"
+
+/* Configs that dfx_convert keeps in a file's metadata, "dfx.unet/config.json": what is there is not
+ * guessed. */
+#define DFX__SINGLE_METADATA "dfx."
+
+/* Whether such a text may be a file of a model's folder: "NAME" or "FOLDER/NAME" of JSON or text.
+ */
+int dfx__single_is_config(const char *name);
+
+/* A component's tensors under Diffusers' names, which point into those of `file` (only transposed
+ * ones are copies) and use the map; both must live longer. Tensors without a place are logged, as
+ * of `path`. Errors: DFX_ERROR_FORMAT, DFX_ERROR_MEMORY. */
+dfx_status dfx__single_view(dfx_tensors **out, const dfx_tensors *file, const char *path,
+                            const dfx__single_part *part, const dfx__key_map *keys);
+
+#endif

@@ -13,7 +13,8 @@ static const struct settings defaults;
 
 #define AT(field) offsetof(struct settings, field)
 static const struct option options[] = {
-    { "model", OPTION_STRING, AT(model), "DIR/COMPONENT", "the component's folder", 0, 0 },
+    { "model", OPTION_STRING, AT(model), "MODEL/COMPONENT",
+      "the component of a model, as generate takes those", 0, 0 },
     { "in", OPTION_STRING, AT(in), "IN.safetensors",
       "its inputs:\n"
       "unet: sample [B,C,H,W], timestep [B],\n"

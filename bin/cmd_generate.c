@@ -31,8 +31,12 @@ static const struct settings defaults = { .guidance = -1, .strength = -1 };
 
 #define AT(field) offsetof(struct settings, field)
 static const struct option options[] = {
-    { "model", OPTION_STRING, AT(model), "DIR",
-      "a Diffusers folder (DFX_MODEL, else the one that\nships with dfx)", 0, 0 },
+    { "model", OPTION_STRING, AT(model), "MODEL",
+      "a Diffusers folder, a file that holds a model\n"
+      "(.dduf, .safetensors, .ckpt), or ORG/NAME in the\n"
+      "Hugging Face cache (DFX_MODEL, else the model that\n"
+      "ships with dfx)",
+      0, 0 },
     { "prompt", OPTION_STRING, AT(prompt), "P", "the prompt, instead of PROMPT", 0, 0 },
     { "negative-prompt", OPTION_STRING, AT(negative_prompt), "N", "what the picture should not be",
       0, 0 },

@@ -11,8 +11,8 @@ struct settings {
 static const struct settings defaults;
 
 static const struct option options[] = {
-    { "model", OPTION_STRING, offsetof(struct settings, model), "DIR/tokenizer",
-      "the tokenizer's folder", 0, 0 },
+    { "model", OPTION_STRING, offsetof(struct settings, model), "MODEL/tokenizer",
+      "the tokenizer of a model, as generate takes those", 0, 0 },
     { .name = NULL },
 };
 

@@ -15,10 +15,14 @@ typedef struct dfx_checkpoint dfx_checkpoint;
 
 /* Finds a model or a part of one.
  *   model  a folder or a file ("sd", "sd/unet"), or a file that holds a whole model, which is read
- *          as a folder ("sd.dduf", "sd.dduf/unet")
+ *          as a folder ("sd.dduf", "sd.dduf/unet"), or, where no such path exists, ORG/NAME or
+ *          ORG/NAME@REVISION (a branch, a tag or a whole commit hash) of the Hugging Face hub, with
+ *          or without a path in it, which is looked up in its cache on this machine: HF_HUB_CACHE,
+ *          HUGGINGFACE_HUB_CACHE, HF_HOME/hub, else ~/.cache/huggingface/hub. Nothing is downloaded
  * A path to nothing is no error here: what reads it says what is missing.
- * Errors: DFX_ERROR_FORMAT, DFX_ERROR_UNSUPPORTED (such a file is broken, or of a form that is not
- * read), DFX_ERROR_MEMORY. */
+ * Errors: DFX_ERROR_FILE (the cache does not have the model), DFX_ERROR_FORMAT,
+ * DFX_ERROR_UNSUPPORTED (such a file is broken, or of a form that is not read), DFX_ERROR_MEMORY.
+ */
 DFX_API dfx_status dfx_checkpoint_open(dfx_checkpoint **out, const char *model);
 DFX_API void dfx_checkpoint_free(dfx_checkpoint *c);
 

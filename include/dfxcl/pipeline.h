@@ -42,7 +42,8 @@ typedef struct {
 } dfx_pipeline_options;
 
 /* Opens a Diffusers folder (model_index.json).
- *   model    the folder; NULL: $DFX_MODEL, else the model that ships with the library
+ *   model    the folder, or what dfx_checkpoint_open takes for one (a DDUF file, ORG/NAME in the
+ *            Hugging Face cache); NULL: $DFX_MODEL, else the model that ships with the library
  *   options  NULL for the defaults
  * Errors: those of its components, each with the component's path. */
 DFX_API dfx_status dfx_pipeline_open(dfx_pipeline **out, const char *model,
@@ -60,7 +61,7 @@ DFX_API dfx_model *dfx_pipeline_component(const dfx_pipeline *p, const char *nam
 DFX_API dfx_status dfx_pipeline_set_component(dfx_pipeline *p, const char *name, dfx_model *model);
 
 DFX_API const char *dfx_pipeline_class(const dfx_pipeline *p); /* "StableDiffusionPipeline" */
-DFX_API const char *dfx_pipeline_path(const dfx_pipeline *p);
+DFX_API const char *dfx_pipeline_path(const dfx_pipeline *p); /* or name, that it was opened by */
 DFX_API const dfx_device *dfx_pipeline_device(const dfx_pipeline *p);
 DFX_API dfx_dtype dfx_pipeline_dtype(const dfx_pipeline *p);
 /* 16 hexadecimal digits that tell models apart: a hash of the configs and of samples of the weights

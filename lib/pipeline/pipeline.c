@@ -194,7 +194,10 @@ static dfx_status open_pipeline(dfx_pipeline *p, const char *model,
                                 const dfx_pipeline_options *options)
 {
     json_object *index;
-    DFX__TRY(dfx_checkpoint_open(&p->checkpoint, dfx__model_path(model)));
+    p->opened_by = dfx__pool_copy(&p->pool, dfx__model_path(model));
+    if (!p->opened_by)
+        return dfx__no_memory();
+    DFX__TRY(dfx_checkpoint_open(&p->checkpoint, p->opened_by));
     p->path = dfx_checkpoint_path(p->checkpoint);
     p->variant = options->variant ? dfx__pool_copy(&p->pool, options->variant) : NULL;
     if (options->variant && !p->variant)
@@ -296,7 +299,7 @@ const char *dfx_pipeline_class(const dfx_pipeline *p)
 
 const char *dfx_pipeline_path(const dfx_pipeline *p)
 {
-    return p->path;
+    return p->opened_by;
 }
 
 const dfx_device *dfx_pipeline_device(const dfx_pipeline *p)

@@ -47,7 +47,7 @@ struct dfx_pipeline {
     const char *class_name; /* one of class->names */
     dfx__pool pool;
     dfx_checkpoint *checkpoint; /* which keeps `path` readable */
-    const char *path, *variant;
+    const char *opened_by, *path, *variant;
     const dfx_pipeline_options *options; /* while it opens */
     dfx_device *device;
     int borrows_device;

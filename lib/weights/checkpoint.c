@@ -3,6 +3,7 @@
 
 #include "core/memory.h"
 #include "core/status.h"
+#include "weights/hub.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,17 +54,25 @@ static dfx_status open_file(dfx_checkpoint *c, const char *file)
     return c->mount ? DFX_OK : kind->mount(&c->mount, file);
 }
 
+static dfx_status open_path(dfx_checkpoint *c, const char *model)
+{
+    if (dfx__hub_is_name(model))
+        DFX__TRY(dfx__hub_find(&c->path, &c->pool, model));
+    if (!c->path)
+        c->path = dfx__pool_copy(&c->pool, model);
+    if (!c->path)
+        return dfx__no_memory();
+    const char *file = find_file(&c->pool, c->path);
+    return file ? open_file(c, file) : DFX_OK;
+}
+
 dfx_status dfx_checkpoint_open(dfx_checkpoint **out, const char *model)
 {
     *out = NULL;
     dfx_checkpoint *c = calloc(1, sizeof *c);
     if (!c)
         return dfx__no_memory();
-    c->path = dfx__pool_copy(&c->pool, model);
-    const char *file = c->path ? find_file(&c->pool, c->path) : NULL;
-    dfx_status status = c->path ? DFX_OK : dfx__no_memory();
-    if (file)
-        status = open_file(c, file);
+    dfx_status status = open_path(c, model);
     if (status != DFX_OK) {
         dfx_checkpoint_free(c);
         return status;

@@ -188,7 +188,8 @@ static dfx_status read_prefix(size_t *out, const dfx__mapped *file, const char *
     for (int i = PREFIX - 1; i >= 0; i--)
         size = size << 8 | bytes[i];
     if (size == 0 || size > MAX_HEADER || bytes[PREFIX] != '{')
-        return dfx__fail(DFX_ERROR_FORMAT, "%s: is neither a safetensors file nor one of torch.save", path);
+        return dfx__fail(DFX_ERROR_FORMAT,
+                         "%s: is neither a safetensors file nor one of torch.save", path);
     if (size > file->bytes - PREFIX)
         return dfx__fail(DFX_ERROR_FORMAT,
                          "%s: is cut short: its header has %" PRIu64 " bytes, the file %zu", path,

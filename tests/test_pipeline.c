@@ -371,7 +371,7 @@ static void test_folders(void)
     }
     cannot_open(folder, DFX_ERROR_FILE, "model_index.json");
     cannot_open(in_folder("no"), DFX_ERROR_FILE, "no such");
-    cannot_open(data("dtypes.safetensors"), DFX_ERROR_UNSUPPORTED, "folder");
+    cannot_open(data("dtypes.safetensors"), DFX_ERROR_UNSUPPORTED, "known family");
     dfx_pipeline *p;
     ok(dfx_pipeline_open(&p, data("tiny"), &(dfx_pipeline_options){ .device = "abacus" }) ==
                DFX_ERROR_ARGUMENT &&

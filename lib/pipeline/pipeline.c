@@ -126,8 +126,7 @@ static dfx_status open_index(json_object **out, dfx_pipeline *p)
     if (dfx__file_exists(p->path) && !dfx__folder_exists(p->path))
         status = dfx__fail(
             DFX_ERROR_UNSUPPORTED,
-            "%s: is no checkpoint that is read: neither a Diffusers folder nor a DDUF file",
-            p->path);
+            "%s: is no model: neither a Diffusers folder nor a file that holds a model", p->path);
     else if (!dfx__folder_exists(p->path))
         status = dfx__fail(DFX_ERROR_FILE, "%s: there is no such model folder", p->path);
     else if (!dfx__file_exists(path))

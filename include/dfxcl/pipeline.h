@@ -73,6 +73,14 @@ DFX_API const char *dfx_pipeline_hash(dfx_pipeline *p);
 typedef int dfx_step_function(void *user, int step, int steps, const float *latents,
                               const dfx_spec *spec);
 
+/* What a picture's training data would have been, which SDXL's UNet is told (Podell et al. 2023,
+ * section 2.2), in pixels. A size of 0 is the picture's own. */
+typedef struct {
+    int original_width, original_height; /* of the photo before it was resized */
+    int crop_left, crop_top;             /* what was cut off of it */
+    int target_width, target_height;     /* what was left */
+} dfx_size_condition;
+
 /* Settings of one run; start from DFX_GENERATE_DEFAULT. What is 0 or NULL there comes from the
  * model: its own best settings (dfx.json in its folder) or the pipeline class's default. */
 typedef struct {
@@ -106,11 +114,29 @@ typedef struct {
     void *user;
     int last; /* 1: no run follows; a model's memory goes as soon as its work is done. 0: models
                * stay prepared for the next run */
+
+    /* Pipelines of SDXL alone take these. */
+    const char *prompt_2, *negative_prompt_2; /* for the second text encoder; NULL or "": those of
+                                               * the first */
+    dfx_size_condition size; /* crop_left and crop_top also for the negative branch of image
+                              * to image and inpainting, without aesthetic scores */
+    dfx_size_condition negative_size; /* sizes of 0: those of `size`. Text to image takes it where
+                                       * both of its sizes are given */
+    float aesthetic_score, negative_aesthetic_score; /* a refiner's; 0: 6 and 2.5 */
+    double denoising_end;   /* the part of the denoising after which it stops, 0..1; 0: all */
+    double denoising_start; /* the part that an earlier run has done: the image or init_latents get
+                             * no noise, and `strength` does not matter; 0: none */
+
+    /* Latents in place of `image` [pictures or a divisor, C, h, w] f32, as dfx_result_latents gives
+     * them. */
+    const dfx_tensor *init_latents;
+    int only_latents; /* 1: nothing is decoded, the result has latents alone */
 } dfx_generate_options;
 #define DFX_GENERATE_DEFAULT                                                                       \
     {                                                                                              \
         NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, -1.0f, 0, 0, 0, 0, NULL, 1, NULL, NULL, NULL,    \
-            -1.0, NULL, NULL, 0                                                                    \
+            -1.0, NULL, NULL, 0, NULL, NULL, { 0, 0, 0, 0, 0, 0 }, { 0, 0, 0, 0, 0, 0 }, 0, 0, 0,  \
+            0, NULL, 0                                                                             \
     }
 
 /* Runs of p take the scheduler s in place of the model's, unless their options name another one;
@@ -130,7 +156,10 @@ DFX_API void dfx_result_free(dfx_result *r);
 DFX_API int dfx_result_count(const dfx_result *r);
 DFX_API const dfx_image *dfx_result_image(const dfx_result *r, int index);
 DFX_API const dfx_tensor *dfx_result_floats(const dfx_result *r);        /* [B, 3, H, W] in 0..1 */
+DFX_API const dfx_tensor *dfx_result_latents(const dfx_result *r);       /* [B, C, h, w] */
 DFX_API const dfx_tensor *dfx_result_prompt_embeds(const dfx_result *r); /* [negative; positive] */
+/* The pooled text of pipelines that use one, as [negative; positive]; data NULL: none */
+DFX_API const dfx_tensor *dfx_result_pooled_prompt_embeds(const dfx_result *r);
 
 #ifdef __cplusplus
 }

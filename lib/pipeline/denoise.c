@@ -138,7 +138,7 @@ static void keep(dfx__run *r, int call)
 {
     size_t pixels = (size_t)(r->latent.dim[2] * r->latent.dim[3]);
     const float *kept = r->kept;
-    if (call + 1 < dfx_scheduler_calls(r->scheduler)) {
+    if (call + 1 < r->end) {
         dfx_scheduler_add_noise(r->scheduler, call + 1, r->kept, r->noise, r->input, 1, r->n);
         kept = r->input;
     }
@@ -150,7 +150,7 @@ static void keep(dfx__run *r, int call)
 
 static dfx_status report(const dfx__run *r, int step)
 {
-    int steps = dfx_scheduler_calls(r->scheduler) - r->first;
+    int steps = r->end - r->first;
     const float *latents = step ? r->x : NULL;
     if (r->o->on_step && r->o->on_step(r->o->user, step, steps, latents, &r->latent))
         return dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted");
@@ -167,7 +167,7 @@ dfx_status dfx__denoise(dfx__run *r)
     DFX__TRY(prepare(r));
     DFX__TRY(write_conditions(r));
     DFX__TRY(report(r, 0));
-    for (int i = r->first; i < dfx_scheduler_calls(s); i++) {
+    for (int i = r->first; i < r->end; i++) {
         dfx_scheduler_scale_model_input(s, i, r->x, r->input, batch, n);
         DFX__TRY(predict(r, dfx_scheduler_timesteps(s)[i]));
         DFX__TRY(dfx_scheduler_step(s, i, r->noise_pred, r->x, batch, n, draw, &r->rng));

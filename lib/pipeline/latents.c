@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* The range of f16 does not hold the autoencoder's activations. */
 static dfx_dtype vae_dtype(const dfx_pipeline *p)
@@ -116,8 +117,12 @@ static dfx_status decode_one(dfx__run *r, const float *latents, float *image, fl
     dfx_spec one = r->latent, rgb = { DFX_F32, 4, { 1, 3, r->o->height, r->o->width } };
     one.dim[0] = 1;
     size_t n = dfx__elements(&one), pixels = dfx__elements(&rgb);
+    size_t area = n / (size_t)vae.latent_channels;
+    int normalised = r->normalises && vae.latents_mean && vae.latents_std;
     for (size_t i = 0; i < n; i++)
-        r->input[i] = latents[i] / vae.scaling_factor;
+        r->input[i] = normalised ? latents[i] * vae.latents_std[i / area] / vae.scaling_factor +
+                                       vae.latents_mean[i / area]
+                                 : latents[i] / vae.scaling_factor;
     dfx__to_channels_last(r->noise_pred, r->input, &one);
     DFX__TRY(dfx_sequence_write(s, "latent", r->noise_pred, n * sizeof(float)));
     DFX__TRY(dfx_sequence_run(s));
@@ -140,8 +145,22 @@ static dfx_status decode_all(dfx__run *r, float *image)
     return status;
 }
 
+static dfx_status keep_latents(const dfx__run *r)
+{
+    size_t bytes = r->n * sizeof *r->x;
+    float *x = dfx__alloc(r->n, sizeof *x);
+    if (!x)
+        return dfx__no_memory();
+    memcpy(x, r->x, bytes);
+    r->result->latents = (dfx_tensor){ "latents", r->latent, x, bytes };
+    return DFX_OK;
+}
+
 dfx_status dfx__decode(dfx__run *r)
 {
+    DFX__TRY(keep_latents(r));
+    if (r->o->only_latents)
+        return DFX_OK;
     dfx_status status = prepare_decoder(r);
     if (status == DFX_ERROR_MEMORY) { /* the UNet's may make room */
         dfx__forget(&r->p->unet_kept);

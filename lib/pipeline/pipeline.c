@@ -9,6 +9,7 @@
 
 static const dfx__pipeline_class *const families[] = {
     &dfx__stable_diffusion_class,
+    &dfx__stable_diffusion_xl_class,
 };
 
 const char *dfx__model_path(const char *model)

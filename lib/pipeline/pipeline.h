@@ -26,7 +26,7 @@ typedef struct dfx__pipeline_class {
     dfx_status (*generate)(dfx_result *r, dfx_pipeline *p, const dfx_generate_options *o);
 } dfx__pipeline_class;
 
-extern const dfx__pipeline_class dfx__stable_diffusion_class;
+extern const dfx__pipeline_class dfx__stable_diffusion_class, dfx__stable_diffusion_xl_class;
 
 /* Settings that a model's folder recommends (dfx.json): 0 and -1 where it says nothing. */
 typedef struct {
@@ -58,6 +58,8 @@ struct dfx_pipeline {
     dfx_model *model[DFX__COMPONENTS];
     const char *model_name[DFX__COMPONENTS]; /* of their folders */
     const dfx__model_class *const *model_classes[DFX__COMPONENTS];
+    /* of SDXL's model_index.json */
+    int force_zeros_for_empty_prompt, requires_aesthetics_score;
     dfx_scheduler *scheduler; /* the caller's; NULL: each run opens its own */
     unsigned repairs;         /* of its config by the settings' pipeline: DFX__REPAIR_... */
     dfx__kept unet_kept, vae_kept;
@@ -66,7 +68,7 @@ struct dfx_pipeline {
 struct dfx_result {
     int count;
     dfx_image **image;
-    dfx_tensor floats, prompt_embeds; /* the data is owned */
+    dfx_tensor floats, latents, prompt_embeds, pooled_prompt_embeds; /* the data is owned */
 };
 
 /* The scheduler of a run: the caller's where the choice is NULL or its name, else opened by the

@@ -12,7 +12,9 @@ void dfx_result_free(dfx_result *r)
         dfx_image_free(r->image[i]);
     free(r->image);
     free((void *)r->floats.data);
+    free((void *)r->latents.data);
     free((void *)r->prompt_embeds.data);
+    free((void *)r->pooled_prompt_embeds.data);
     free(r);
 }
 
@@ -31,9 +33,19 @@ const dfx_tensor *dfx_result_floats(const dfx_result *r)
     return &r->floats;
 }
 
+const dfx_tensor *dfx_result_latents(const dfx_result *r)
+{
+    return &r->latents;
+}
+
 const dfx_tensor *dfx_result_prompt_embeds(const dfx_result *r)
 {
     return &r->prompt_embeds;
+}
+
+const dfx_tensor *dfx_result_pooled_prompt_embeds(const dfx_result *r)
+{
+    return &r->pooled_prompt_embeds;
 }
 
 dfx_status dfx__result_images(dfx_result *r, float *floats, int count, int height, int width)

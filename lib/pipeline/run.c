@@ -31,6 +31,7 @@ dfx_status dfx__run_start(dfx__run *r, dfx_pipeline *p, const dfx_generate_optio
     dfx_rng_seed(&r->rng, o->seed);
     DFX__TRY(dfx__take_scheduler(&r->scheduler, p, o->scheduler));
     DFX__TRY(dfx_scheduler_set_timesteps(r->scheduler, o->steps));
+    r->end = dfx_scheduler_calls(r->scheduler);
     dfx_scheduler_set_generator(r->scheduler, &r->rng);
     return make_rooms(r);
 }

@@ -23,11 +23,12 @@ struct dfx__run {
     dfx_result *result;
     dfx_rng rng;
     dfx_scheduler *scheduler;
-    int first;       /* the scheduler's call that the run starts with */
+    int first, end;  /* the scheduler's calls that the run takes, `end` not with them */
     int pictures;    /* prompts times batch; all pictures of a prompt stand together */
     int branches;    /* predictions for each picture: 1, with guidance 2, without the text first */
     dfx_spec latent; /* [pictures, C, h, w] */
     size_t n;        /* its elements */
+    int normalises;  /* encoded images have latents_mean taken away and are in latents_std */
     float *x;        /* the latents */
     float *input;    /* what the scheduler makes of them for the UNet */
     float *noise_pred;
@@ -69,8 +70,11 @@ dfx_status dfx__start_from_noise(dfx__run *r);
 dfx_status dfx__start_from_image(dfx__run *r);
 dfx_status dfx__start_from_mask(dfx__run *r);
 
-/* Leaves out the calls before the settings' strength. */
+/* Leaves out the calls before the settings' strength or denoising_start. */
 dfx_status dfx__skip_calls(dfx__run *r);
+
+/* Leaves out the calls after the settings' denoising_end. */
+dfx_status dfx__stop_early(dfx__run *r);
 
 /* ---- settings.c ---- */
 
@@ -85,6 +89,12 @@ typedef struct {
     double strength;
 } dfx__defaults;
 dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__defaults *d);
+
+/* Image to image keeps the image's size, cut to what the autoencoder can make, or its latents'. */
+void dfx__take_size(const dfx_pipeline *p, const dfx_generate_options *o, dfx__defaults *d);
+
+/* Refuses settings that only pipelines of SDXL take. */
+dfx_status dfx__refuse_xl(const dfx_pipeline *p, const dfx_generate_options *o);
 
 /* ---- text.c ---- */
 
@@ -118,6 +128,11 @@ dfx_status dfx__encode_prompts(dfx__run *r);
  * them; condition DFX__TEXT_EMBEDS too. */
 dfx_status dfx__encode_long_prompts(dfx__run *r, int xl);
 
+/* ---- text_xl.c ---- */
+
+/* The same by all towers: their states side by side, and DFX__TEXT_EMBEDS by the last one. */
+dfx_status dfx__encode_prompts_xl(dfx__run *r);
+
 /* ---- denoise.c ---- */
 
 /* Goes through the scheduler's calls from r->first on; r->x becomes the result. */
@@ -132,7 +147,8 @@ void dfx__guide(dfx__run *r, float *pred);
  * distribution (where it has one and `sample`, else its mean), times the scaling factor. */
 dfx_status dfx__encode_image(dfx__run *r, const float *image, int sample, float *latents);
 
-/* Decodes r->x and makes the result's pictures. */
+/* r->x becomes the result's latents; decodes it, unless only latents are asked for, and makes the
+ * result's pictures. */
 dfx_status dfx__decode(dfx__run *r);
 
 #endif

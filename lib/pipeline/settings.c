@@ -3,6 +3,7 @@
 #include "pipeline/run.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { MAX_SIDE = 16384, MAX_BATCH = 256, MAX_STEPS = 100000, MAX_CHUNKS = 1024 };
 
@@ -37,6 +38,25 @@ static dfx_status take_latents(const dfx_pipeline *p, dfx_generate_options *o)
     o->batch = (int)s->dim[0] / prompts;
     o->height = height;
     o->width = width;
+    return DFX_OK;
+}
+
+/* Latents in place of an image: whole sets of them make the batch, and they are of the size. */
+static dfx_status check_init_latents(const dfx_pipeline *p, const dfx_generate_options *o)
+{
+    const dfx_spec *s = &o->init_latents->spec;
+    dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(p->model[DFX__VAE]);
+    char shape[DFX__SHAPE_TEXT];
+    dfx__shape_text(shape, s->rank, s->dim);
+    if (o->image)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "init_latents: there is an image too; give one");
+    if (s->rank != 4 || s->dtype != DFX_F32 || s->dim[0] < 1 || dfx__pictures(o) % s->dim[0] ||
+        s->dim[1] != vae.latent_channels || s->dim[2] != o->height / vae.factor ||
+        s->dim[3] != o->width / vae.factor || o->init_latents->bytes != dfx__spec_bytes(s))
+        return dfx__fail(DFX_ERROR_ARGUMENT,
+                         "init_latents: %s of %s are not [%d, %d, %d, %d] of f32", shape,
+                         dfx_dtype_name(s->dtype), dfx__pictures(o), vae.latent_channels,
+                         o->height / vae.factor, o->width / vae.factor);
     return DFX_OK;
 }
 
@@ -82,12 +102,57 @@ static dfx_status check_numbers(const dfx_generate_options *o)
     if (o->max_embeddings_multiples < 0 || o->max_embeddings_multiples > MAX_CHUNKS)
         return dfx__fail(DFX_ERROR_ARGUMENT, "max_embeddings_multiples: %d is not from 0 to %d",
                          o->max_embeddings_multiples, MAX_CHUNKS);
+    if (!(o->denoising_start >= 0 && o->denoising_start < 1))
+        return dfx__fail(DFX_ERROR_ARGUMENT, "denoising_start: %g is not from 0 to below 1",
+                         o->denoising_start);
+    if (!(o->denoising_end >= 0 && o->denoising_end <= 1))
+        return dfx__fail(DFX_ERROR_ARGUMENT, "denoising_end: %g is not from 0 to 1",
+                         o->denoising_end);
+    if (o->denoising_end > 0 && o->denoising_start >= o->denoising_end)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "denoising_start: %g is not before denoising_end %g",
+                         o->denoising_start, o->denoising_end);
+    if (o->denoising_start > 0 && !o->image && !o->init_latents)
+        return dfx__fail(DFX_ERROR_ARGUMENT,
+                         "denoising_start: an image or init_latents are needed to go on with");
     if (o->prompts && (o->prompt_count < 1 || o->prompt_count > MAX_BATCH))
         return dfx__fail(DFX_ERROR_ARGUMENT, "prompts: %d of them, from 1 to %d can be",
                          o->prompt_count, MAX_BATCH);
     if (o->batch < 1 || dfx__pictures(o) > MAX_BATCH)
         return dfx__fail(DFX_ERROR_ARGUMENT, "batch: %d is not from 1 to %d", o->batch,
                          MAX_BATCH / (o->prompts ? o->prompt_count : 1));
+    return DFX_OK;
+}
+
+void dfx__take_size(const dfx_pipeline *p, const dfx_generate_options *o, dfx__defaults *d)
+{
+    int factor = dfx__autoencoder_get_facts(p->model[DFX__VAE]).factor;
+    int multiple = factor > 8 ? factor : 8;
+    if (o->image) {
+        d->width = o->image->width - o->image->width % multiple;
+        d->height = o->image->height - o->image->height % multiple;
+    }
+    if (o->init_latents && o->init_latents->spec.rank == 4 &&
+        o->init_latents->spec.dim[2] <= MAX_SIDE && o->init_latents->spec.dim[3] <= MAX_SIDE) {
+        d->height = (int)o->init_latents->spec.dim[2] * factor;
+        d->width = (int)o->init_latents->spec.dim[3] * factor;
+    }
+}
+
+dfx_status dfx__refuse_xl(const dfx_pipeline *p, const dfx_generate_options *o)
+{
+    static const dfx_size_condition none;
+    const char *name = o->prompt_2                                     ? "prompt_2"
+                       : o->negative_prompt_2                          ? "negative_prompt_2"
+                       : o->denoising_start != 0                       ? "denoising_start"
+                       : o->denoising_end != 0                         ? "denoising_end"
+                       : o->aesthetic_score != 0                       ? "aesthetic_score"
+                       : o->negative_aesthetic_score != 0              ? "negative_aesthetic_score"
+                       : memcmp(&o->size, &none, sizeof none)          ? "size"
+                       : memcmp(&o->negative_size, &none, sizeof none) ? "negative_size"
+                                                                       : NULL;
+    if (name)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "%s: %s does not take it, pipelines of SDXL do", name,
+                         p->class_name);
     return DFX_OK;
 }
 
@@ -110,5 +175,7 @@ dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__de
         o->width = d->width;
     DFX__TRY(check_numbers(o));
     DFX__TRY(check_sides(p, o));
+    if (o->init_latents)
+        DFX__TRY(check_init_latents(p, o));
     return check_scheduler(p, o);
 }

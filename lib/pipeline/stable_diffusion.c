@@ -56,14 +56,6 @@ static dfx_status open_pipeline(dfx_pipeline *p, json_object *index)
     return dfx__open_component(p, index, DFX__VAE, "vae", vae);
 }
 
-/* Image to image keeps the image's size, cut to what the autoencoder can make. */
-static void take_size(const dfx_image *image, int factor, dfx__defaults *d)
-{
-    int multiple = factor > 8 ? factor : 8;
-    d->width = image->width - image->width % multiple;
-    d->height = image->height - image->height % multiple;
-}
-
 static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
 {
     dfx__unet_facts unet = dfx__unet_get_facts(p->model[DFX__UNET]->net);
@@ -77,16 +69,17 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
     if (o->clip_skip < 0 || o->clip_skip >= layers)
         return dfx__fail(DFX_ERROR_ARGUMENT, "clip_skip: %d is not from 0 to %d", o->clip_skip,
                          layers - 1);
-    if (o->mask && !o->image)
+    DFX__TRY(dfx__refuse_xl(p, o));
+    if (o->mask && !o->image && !o->init_latents)
         return dfx__fail(DFX_ERROR_ARGUMENT, "mask: an image is needed too, which it selects from");
     if (only_inpaints(p) && !o->mask)
         return dfx__fail(DFX_ERROR_ARGUMENT,
                          "%s: its UNet only inpaints: an image and a mask are needed", p->path);
-    if (o->image && !o->mask)
-        take_size(o->image, factor, &d);
+    if (!o->mask || o->init_latents)
+        dfx__take_size(p, o, &d);
     /* as the three classes' constructors, of which each task has one */
-    p->repairs = DFX__REPAIR_STEPS_OFFSET |
-                 (o->mask ? DFX__REPAIR_SKIP_PRK_STEPS : DFX__REPAIR_CLIP_SAMPLE);
+    p->repairs =
+        DFX__REPAIR_STEPS_OFFSET | (o->mask ? DFX__REPAIR_SKIP_PRK_STEPS : DFX__REPAIR_CLIP_SAMPLE);
     return dfx__settings(p, o, &d);
 }
 
@@ -95,7 +88,7 @@ static dfx_status draw(dfx__run *r)
     DFX__TRY(r->o->long_prompts ? dfx__encode_long_prompts(r, 0) : dfx__encode_prompts(r));
     if (r->o->mask)
         DFX__TRY(dfx__start_from_mask(r));
-    else if (r->o->image)
+    else if (r->o->image || r->o->init_latents)
         DFX__TRY(dfx__start_from_image(r));
     else
         DFX__TRY(dfx__start_from_noise(r));

@@ -1,7 +1,9 @@
 /* start.c - the latents that a run starts from: noise, a noised picture, a picture with a hole. */
 #include "media/image_processor.h"
 #include "pipeline/run.h"
+#include "scheduler/scheduler.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,8 +32,51 @@ dfx_status dfx__start_from_noise(dfx__run *r)
 
 /* ---- image to image (Meng et al. 2021) ---- */
 
+/* The timestep that divides a "mixture of denoisers" at a part of the denoising. */
+static double cutoff(const dfx__run *r, double part)
+{
+    double all = r->scheduler->config.num_train_timesteps;
+    return rint(all - part * all);
+}
+
+/* Takes the calls after denoising_start, by their timesteps. */
+static dfx_status skip_denoised(dfx__run *r)
+{
+    const float *t = dfx_scheduler_timesteps(r->scheduler);
+    double limit = cutoff(r, r->o->denoising_start);
+    int calls = dfx_scheduler_calls(r->scheduler), taken = 0;
+    for (int i = 0; i < calls; i++)
+        taken += t[i] < limit;
+    /* not between the two calls of a step: all timesteps but the highest stand twice */
+    if (dfx_scheduler_order(r->scheduler) == 2 && taken % 2 == 0 && taken < calls)
+        taken++;
+    if (taken < 1)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "denoising_start: after %g of %d steps none is left",
+                         r->o->denoising_start, r->o->steps);
+    r->first = calls - taken;
+    return DFX_OK;
+}
+
+dfx_status dfx__stop_early(dfx__run *r)
+{
+    const float *t = dfx_scheduler_timesteps(r->scheduler);
+    double limit = cutoff(r, r->o->denoising_end);
+    int taken = 0;
+    if (r->o->denoising_end == 0 || r->o->denoising_end == 1)
+        return DFX_OK;
+    for (int i = r->first; i < r->end; i++)
+        taken += t[i] >= limit;
+    if (taken < 1)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "denoising_end: before %g of %d steps there is none",
+                         r->o->denoising_end, r->o->steps);
+    r->end = r->first + taken;
+    return DFX_OK;
+}
+
 dfx_status dfx__skip_calls(dfx__run *r)
 {
+    if (r->o->denoising_start > 0)
+        return skip_denoised(r);
     int steps = r->o->steps, taken = (int)(steps * r->o->strength);
     if (taken < 1)
         return dfx__fail(DFX_ERROR_ARGUMENT, "strength: %g of %d steps is less than one step",
@@ -40,23 +85,45 @@ dfx_status dfx__skip_calls(dfx__run *r)
     return DFX_OK;
 }
 
-/* The settings' image as [3, H, W] in -1..1, to be freed. */
+/* The settings' image as [3, H, W] in -1..1, to be freed; nothing where latents replace it. */
 static dfx_status read_image(const dfx__run *r, float **out)
 {
+    if (r->o->init_latents)
+        return DFX_OK;
     int width = r->o->width, height = r->o->height;
     dfx__image_processor p = dfx__init_image_processor(1);
     return dfx__image_preprocess(out, &width, &height, r->o->image, &p, "image");
 }
 
-/* Latents of one picture, once for each picture of the run: [pictures, C, h, w], to be freed. */
+/* Latents of the picture, or the settings', once for each picture of the run: [pictures, C, h, w],
+ * to be freed. */
 static dfx_status encode(dfx__run *r, const float *image, float **out)
 {
-    size_t n = r->n / (size_t)r->pictures;
+    const dfx_tensor *given = r->o->init_latents;
+    size_t n = given ? given->bytes / sizeof(float) : r->n / (size_t)r->pictures;
     float *latents = *out = dfx__alloc(r->n, sizeof *latents);
-    DFX__TRY(latents ? dfx__encode_image(r, image, 1, latents) : dfx__no_memory());
-    for (int i = 1; i < r->pictures; i++)
-        memcpy(latents + (size_t)i * n, latents, n * sizeof *latents);
+    if (!latents)
+        return dfx__no_memory();
+    if (given)
+        memcpy(latents, given->data, given->bytes);
+    else
+        DFX__TRY(dfx__encode_image(r, image, 1, latents));
+    for (size_t i = n; i < r->n; i++)
+        latents[i] = latents[i - n];
     return DFX_OK;
+}
+
+/* SDXL's image to image has latents about a mean; its inpainting in diffusers leaves that out. */
+static void normalise(const dfx__run *r, float *latents)
+{
+    dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(r->p->model[DFX__VAE]);
+    size_t pixels = (size_t)(r->latent.dim[2] * r->latent.dim[3]);
+    if (!r->normalises || !vae.latents_mean || !vae.latents_std || r->o->init_latents)
+        return;
+    for (size_t i = 0; i < r->n; i++) {
+        size_t c = i / pixels % (size_t)vae.latent_channels;
+        latents[i] = (latents[i] - vae.latents_mean[c] * vae.scaling_factor) / vae.latents_std[c];
+    }
 }
 
 dfx_status dfx__start_from_image(dfx__run *r)
@@ -68,8 +135,13 @@ dfx_status dfx__start_from_image(dfx__run *r)
     if (status == DFX_OK)
         status = encode(r, image, &latents);
     if (status == DFX_OK) {
-        dfx__draw_latents(r, r->input);
-        dfx_scheduler_add_noise(r->scheduler, r->first, latents, r->input, r->x, 1, r->n);
+        normalise(r, latents);
+        if (r->o->denoising_start > 0) { /* the noise is in them */
+            memcpy(r->x, latents, r->n * sizeof *latents);
+        } else {
+            dfx__draw_latents(r, r->input);
+            dfx_scheduler_add_noise(r->scheduler, r->first, latents, r->input, r->x, 1, r->n);
+        }
     }
     free(latents);
     free(image);
@@ -116,9 +188,12 @@ static dfx_status take_masked(dfx__run *r, float *image, const float *mask, int 
     int draws = dfx__autoencoder_get_facts(r->p->model[DFX__VAE]).has_moments;
     float *latents = dfx__alloc(n, sizeof *latents);
     dfx_status status = latents ? DFX_OK : dfx__no_memory();
-    if (status == DFX_OK && plain && draws)
+    if (status == DFX_OK && plain && draws && image)
         dfx_rng_normal(&r->rng, latents, n);
-    if (status == DFX_OK && !plain) {
+    if (status == DFX_OK && !plain && !image)
+        status = dfx__fail(DFX_ERROR_ARGUMENT, "init_latents: the UNet takes the masked picture; "
+                                               "give the image itself");
+    else if (status == DFX_OK && !plain) {
         for (size_t i = 0; i < 3 * pixels; i++)
             image[i] *= mask[i % pixels] < 0.5f;
         status = dfx__encode_image(r, image, 1, latents);
@@ -132,14 +207,16 @@ static dfx_status take_masked(dfx__run *r, float *image, const float *mask, int 
 /* r->kept (where `keeps`), r->noise and r->x */
 static dfx_status start_latents(dfx__run *r, const float *image, int keeps)
 {
-    int only_noise = r->o->strength == 1;
+    int goes_on = r->o->denoising_start > 0, only_noise = r->o->strength == 1 && !goes_on;
     r->noise = dfx__alloc(r->n, sizeof *r->noise);
     if (!r->noise)
         return dfx__no_memory();
     if (keeps || !only_noise)
         DFX__TRY(encode(r, image, &r->kept));
     dfx__draw_latents(r, r->noise);
-    if (only_noise)
+    if (goes_on)
+        memcpy(r->x, r->kept, r->n * sizeof *r->x);
+    else if (only_noise)
         scale_noise(r, r->noise);
     else
         dfx_scheduler_add_noise(r->scheduler, r->first, r->kept, r->noise, r->x, 1, r->n);

@@ -61,7 +61,7 @@ DFX_API dfx_model *dfx_pipeline_component(const dfx_pipeline *p, const char *nam
 DFX_API dfx_status dfx_pipeline_set_component(dfx_pipeline *p, const char *name, dfx_model *model);
 
 DFX_API const char *dfx_pipeline_class(const dfx_pipeline *p); /* "StableDiffusionPipeline" */
-DFX_API const char *dfx_pipeline_path(const dfx_pipeline *p); /* or name, that it was opened by */
+DFX_API const char *dfx_pipeline_path(const dfx_pipeline *p);  /* or name, that it was opened by */
 DFX_API const dfx_device *dfx_pipeline_device(const dfx_pipeline *p);
 DFX_API dfx_dtype dfx_pipeline_dtype(const dfx_pipeline *p);
 /* 16 hexadecimal digits that tell models apart: a hash of the configs and of samples of the weights
@@ -110,6 +110,10 @@ typedef struct {
     const dfx_image *mask;  /* inpainting: gray, 255 where `image` is painted anew */
     double strength; /* the part of the steps that is taken on the image, 0..1, and so how much of
                       * it is painted anew; negative: the class's */
+    float image_guidance_scale; /* InstructPix2Pix: how much the picture stays; negative: 1.5 */
+    int noise_level; /* x4 upscaler: noise on the picture, up to the model's; negative: 20 */
+    const dfx_tensor *depth; /* depth to image: the image's depth map [H, W] f32 in any size and
+                              * unit, near is large */
     dfx_step_function *on_step;
     void *user;
     int last; /* 1: no run follows; a model's memory goes as soon as its work is done. 0: models
@@ -135,8 +139,8 @@ typedef struct {
 #define DFX_GENERATE_DEFAULT                                                                       \
     {                                                                                              \
         NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, -1.0f, 0, 0, 0, 0, NULL, 1, NULL, NULL, NULL,    \
-            -1.0, NULL, NULL, 0, NULL, NULL, { 0, 0, 0, 0, 0, 0 }, { 0, 0, 0, 0, 0, 0 }, 0, 0, 0,  \
-            0, NULL, 0                                                                             \
+            -1.0, -1.0f, -1, NULL, NULL, NULL, 0, NULL, NULL, { 0, 0, 0, 0, 0, 0 },                \
+            { 0, 0, 0, 0, 0, 0 }, 0, 0, 0, 0, NULL, 0                                              \
     }
 
 /* Runs of p take the scheduler s in place of the model's, unless their options name another one;

@@ -15,12 +15,13 @@ static dfx_dtype vae_dtype(const dfx_pipeline *p)
 /* ---- encoding ---- */
 
 /* image [1, 3, H, W] -> the encoder's output [1, h, w, *channels], to be freed */
-static dfx_status run_encoder(dfx__run *r, const float *image, float **out, dfx_spec *spec)
+static dfx_status run_encoder(dfx__run *r, const float *image, int width, int height, float **out,
+                              dfx_spec *spec)
 {
     dfx_pipeline *p = r->p;
     dfx_sequence *s;
-    dfx_spec rgb = { DFX_F32, 4, { 1, 3, r->o->height, r->o->width } };
-    int64_t nhwc[] = { 1, r->o->height, r->o->width, 3 };
+    dfx_spec rgb = { DFX_F32, 4, { 1, 3, height, width } };
+    int64_t nhwc[] = { 1, height, width, 3 };
     float *pixels = dfx__alloc(dfx__elements(&rgb), sizeof *pixels);
     dfx_status status = pixels ? dfx_sequence_new(&s, p->device, vae_dtype(p)) : dfx__no_memory();
     if (status == DFX_OK) {
@@ -58,21 +59,23 @@ static void take_latents(const dfx__autoencoder_facts *vae, const float *moments
                 float log_variance = fminf(fmaxf(moments[p * wide + channels + c], -30), 20);
                 value += expf(0.5f * log_variance) * noise[c * pixels + p];
             }
-            latents[c * pixels + p] = value * vae->scaling_factor;
+            latents[c * pixels + p] = value;
         }
 }
 
-dfx_status dfx__encode_image(dfx__run *r, const float *image, int sample, float *latents)
+dfx_status dfx__encode_unscaled(dfx__run *r, const float *image, int width, int height, int sample,
+                                float *latents)
 {
     dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(r->p->model[DFX__VAE]);
-    size_t n = r->n / (size_t)r->pictures, pixels = n / (size_t)vae.latent_channels;
+    int w = width / vae.factor, h = height / vae.factor;
+    size_t pixels = (size_t)w * (size_t)h, n = pixels * (size_t)vae.latent_channels;
     dfx_spec spec;
     float *moments = NULL, *noise = NULL;
-    dfx_status status = run_encoder(r, image, &moments, &spec);
+    dfx_status status = run_encoder(r, image, width, height, &moments, &spec);
     if (status == DFX_OK && dfx__elements(&spec) != n * (vae.has_moments ? 2 : 1))
-        status = dfx__fail(
-            DFX_ERROR_ARGUMENT, "image: %d x %d pixels do not become latents of %lld x %lld",
-            r->o->width, r->o->height, (long long)r->latent.dim[3], (long long)r->latent.dim[2]);
+        status =
+            dfx__fail(DFX_ERROR_ARGUMENT, "image: %d x %d pixels do not become latents of %d x %d",
+                      width, height, w, h);
     if (status == DFX_OK && sample && vae.has_moments) {
         noise = dfx__alloc(n, sizeof *noise);
         if (noise)
@@ -85,6 +88,16 @@ dfx_status dfx__encode_image(dfx__run *r, const float *image, int sample, float 
     free(noise);
     free(moments);
     return status;
+}
+
+dfx_status dfx__encode_image(dfx__run *r, const float *image, int sample, float *latents)
+{
+    float factor = dfx__autoencoder_get_facts(r->p->model[DFX__VAE]).scaling_factor;
+    size_t n = r->n / (size_t)r->pictures;
+    DFX__TRY(dfx__encode_unscaled(r, image, r->o->width, r->o->height, sample, latents));
+    for (size_t i = 0; i < n; i++)
+        latents[i] *= factor;
+    return DFX_OK;
 }
 
 /* ---- decoding ---- */

@@ -10,6 +10,8 @@
 static const dfx__pipeline_class *const families[] = {
     &dfx__stable_diffusion_class,
     &dfx__stable_diffusion_xl_class,
+    &dfx__instruct_pix2pix_class,
+    &dfx__depth2img_class,
 };
 
 const char *dfx__model_path(const char *model)

@@ -47,6 +47,17 @@ void dfx__run_end(dfx__run *r)
         free((void *)r->condition[i].data);
 }
 
+dfx_status dfx__generate(dfx_result *result, dfx_pipeline *p, const dfx_generate_options *o,
+                         int branches, dfx_status (*draw)(dfx__run *r))
+{
+    dfx__run r;
+    dfx_status status = dfx__run_start(&r, p, o, result, branches);
+    if (status == DFX_OK)
+        status = draw(&r);
+    dfx__run_end(&r);
+    return status;
+}
+
 dfx_status dfx__set_condition(dfx__run *r, int which, const dfx_spec *spec, const float *rows)
 {
     static const char *const names[] = { "encoder_hidden_states", "text_embeds", "time_ids" };
@@ -61,5 +72,20 @@ dfx_status dfx__set_condition(dfx__run *r, int which, const dfx_spec *spec, cons
         memcpy(data + i * bytes, (const char *)rows + i / copies * bytes, bytes);
     free((void *)r->condition[which].data);
     r->condition[which] = (dfx_tensor){ names[which], all, data, dfx__spec_bytes(&all) };
+    return DFX_OK;
+}
+
+dfx_status dfx__set_extra(dfx__run *r, const float *planes, int channels)
+{
+    size_t pixels = (size_t)(r->latent.dim[2] * r->latent.dim[3]);
+    size_t row = pixels * (size_t)channels, rows = (size_t)(r->pictures * r->branches);
+    dfx_spec spec = { DFX_F32, 4, { 1, channels, r->latent.dim[2], r->latent.dim[3] } };
+    r->extra = dfx__alloc(rows * row, sizeof(float));
+    if (!r->extra)
+        return dfx__no_memory();
+    r->extra_channels = channels;
+    dfx__to_channels_last(r->extra, planes, &spec);
+    for (size_t i = 1; i < rows; i++)
+        memcpy(r->extra + i * row, r->extra, row * sizeof(float));
     return DFX_OK;
 }

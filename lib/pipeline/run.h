@@ -54,9 +54,16 @@ dfx_status dfx__run_start(dfx__run *r, dfx_pipeline *p, const dfx_generate_optio
                           dfx_result *result, int branches);
 void dfx__run_end(dfx__run *r);
 
+/* A whole run: starts it, draws and ends it. */
+dfx_status dfx__generate(dfx_result *result, dfx_pipeline *p, const dfx_generate_options *o,
+                         int branches, dfx_status (*draw)(dfx__run *r));
+
 /* Makes condition `which` of `rows` different rows, each of them for so many pictures that stand
  * together: rows [branches][prompts] become [branches][pictures]. */
 dfx_status dfx__set_condition(dfx__run *r, int which, const dfx_spec *spec, const float *rows);
+
+/* Makes r->extra of planes [channels, h, w], which every row takes. */
+dfx_status dfx__set_extra(dfx__run *r, const float *planes, int channels);
 
 /* ---- start.c ---- */
 
@@ -69,6 +76,9 @@ void dfx__draw_latents(dfx__run *r, float *out);
 dfx_status dfx__start_from_noise(dfx__run *r);
 dfx_status dfx__start_from_image(dfx__run *r);
 dfx_status dfx__start_from_mask(dfx__run *r);
+
+/* The settings' image in the settings' size, [3, H, W] in -1..1, to be freed. */
+dfx_status dfx__read_image(const dfx__run *r, float **out);
 
 /* Leaves out the calls before the settings' strength or denoising_start. */
 dfx_status dfx__skip_calls(dfx__run *r);
@@ -93,8 +103,35 @@ dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__de
 /* Image to image keeps the image's size, cut to what the autoencoder can make, or its latents'. */
 void dfx__take_size(const dfx_pipeline *p, const dfx_generate_options *o, dfx__defaults *d);
 
-/* Refuses settings that only pipelines of SDXL take. */
-dfx_status dfx__refuse_xl(const dfx_pipeline *p, const dfx_generate_options *o);
+/* Fails where a setting is given that the pipeline does not use: the DFX__USES of those it does. */
+enum {
+    DFX__USES_IMAGE = 1,
+    DFX__USES_MASK = 2,
+    DFX__USES_STRENGTH = 4,
+    DFX__USES_CLIP_SKIP = 8,
+    DFX__USES_RESCALE = 16,
+    DFX__USES_IMAGE_GUIDANCE = 32,
+    DFX__USES_NOISE_LEVEL = 64,
+    DFX__USES_DEPTH = 128,
+    DFX__USES_LONG_PROMPTS = 256,
+    DFX__USES_INIT_LATENTS = 512,
+    DFX__USES_XL = 1024 /* what only pipelines of SDXL take */
+};
+dfx_status dfx__refuse_unused(const dfx_pipeline *p, const dfx_generate_options *o, int uses);
+
+/* ---- components.c ---- */
+
+/* Opens tokenizer, text_encoder, unet and vae. */
+dfx_status dfx__open_components(dfx_pipeline *p, json_object *index);
+
+/* Whether tokenizer, text encoder and UNet fit together. */
+dfx_status dfx__check_text(const dfx_pipeline *p);
+
+/* Whether the UNet takes `extra` channels beside the latents' and gives `more` than theirs. */
+dfx_status dfx__check_channels(const dfx_pipeline *p, int extra, int more);
+
+/* Whether the text encoder has so many layers to skip. */
+dfx_status dfx__check_clip_skip(const dfx_pipeline *p, const dfx_generate_options *o);
 
 /* ---- text.c ---- */
 
@@ -146,6 +183,11 @@ void dfx__guide(dfx__run *r, float *pred);
 /* Latents [1, C, h, w] of an image [1, 3, height, width] in -1..1: a draw from the autoencoder's
  * distribution (where it has one and `sample`, else its mean), times the scaling factor. */
 dfx_status dfx__encode_image(dfx__run *r, const float *image, int sample, float *latents);
+
+/* The same of an image of another size and without the scaling factor: latents [1, C, height /
+ * factor, width / factor]. */
+dfx_status dfx__encode_unscaled(dfx__run *r, const float *image, int width, int height, int sample,
+                                float *latents);
 
 /* r->x becomes the result's latents; decodes it, unless only latents are asked for, and makes the
  * result's pictures. */

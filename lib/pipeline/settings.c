@@ -138,7 +138,7 @@ void dfx__take_size(const dfx_pipeline *p, const dfx_generate_options *o, dfx__d
     }
 }
 
-dfx_status dfx__refuse_xl(const dfx_pipeline *p, const dfx_generate_options *o)
+static dfx_status refuse_xl(const dfx_pipeline *p, const dfx_generate_options *o)
 {
     static const dfx_size_condition none;
     const char *name = o->prompt_2                                     ? "prompt_2"
@@ -178,4 +178,28 @@ dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__de
     if (o->init_latents)
         DFX__TRY(check_init_latents(p, o));
     return check_scheduler(p, o);
+}
+
+dfx_status dfx__refuse_unused(const dfx_pipeline *p, const dfx_generate_options *o, int uses)
+{
+    const struct {
+        int use, given;
+        const char *name;
+    } settings[] = {
+        { DFX__USES_IMAGE, o->image != NULL, "image" },
+        { DFX__USES_MASK, o->mask != NULL, "mask" },
+        { DFX__USES_STRENGTH, o->strength > 0 && o->strength < 1, "strength" },
+        { DFX__USES_CLIP_SKIP, o->clip_skip != 0, "clip_skip" },
+        { DFX__USES_RESCALE, o->guidance_rescale != 0, "guidance_rescale" },
+        { DFX__USES_IMAGE_GUIDANCE, o->image_guidance_scale > 0, "image_guidance_scale" },
+        { DFX__USES_NOISE_LEVEL, o->noise_level > 0, "noise_level" },
+        { DFX__USES_DEPTH, o->depth != NULL, "depth" },
+        { DFX__USES_LONG_PROMPTS, o->long_prompts, "long_prompts" },
+        { DFX__USES_INIT_LATENTS, o->init_latents != NULL, "init_latents" },
+    };
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        if (settings[i].given && !(uses & settings[i].use))
+            return dfx__fail(DFX_ERROR_ARGUMENT, "%s: %s does not use it", settings[i].name,
+                             p->class_name);
+    return uses & DFX__USES_XL ? DFX_OK : refuse_xl(p, o);
 }

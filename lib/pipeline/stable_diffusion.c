@@ -12,49 +12,15 @@ static int only_inpaints(const dfx_pipeline *p)
 
 static dfx_status check(const dfx_pipeline *p)
 {
-    dfx__clip_text_facts text = dfx__clip_text_get_facts(p->model[DFX__TEXT_ENCODER]->net);
-    dfx__unet_facts unet = dfx__unet_get_facts(p->model[DFX__UNET]->net);
-    dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(p->model[DFX__VAE]);
-    const dfx_tokenizer *t = p->tokenizer[0];
-    if (dfx_tokenizer_length(t) > text.positions || dfx_tokenizer_vocabulary(t) > text.vocabulary)
-        return dfx__fail(DFX_ERROR_FORMAT,
-                         "%s: the tokenizer makes %d of %d tokens, the text encoder takes %d of %d",
-                         p->path, dfx_tokenizer_length(t), dfx_tokenizer_vocabulary(t),
-                         text.positions, text.vocabulary);
-    if (unet.added_width)
-        return dfx__fail(DFX_ERROR_UNSUPPORTED,
-                         "%s: the UNet's addition_embed_type needs text_embeds and time_ids, which "
-                         "%s does not make",
-                         p->path, p->class_name);
-    if (text.channels != unet.context)
-        return dfx__fail(DFX_ERROR_FORMAT,
-                         "%s: the text encoder's hidden_size is %d, the UNet's cross_attention_dim "
-                         "%d",
-                         p->path, text.channels, unet.context);
-    if ((unet.in_channels != vae.latent_channels && !only_inpaints(p)) ||
-        unet.out_channels != vae.latent_channels)
-        return dfx__fail(DFX_ERROR_UNSUPPORTED,
-                         "%s: the UNet goes from %d to %d channels and the VAE has %d; %s needs "
-                         "%d, or %d for inpainting, to %d",
-                         p->path, unet.in_channels, unet.out_channels, vae.latent_channels,
-                         p->class_name, vae.latent_channels, 2 * vae.latent_channels + 1,
-                         vae.latent_channels);
-    return DFX_OK;
+    int latent = dfx__autoencoder_get_facts(p->model[DFX__VAE]).latent_channels;
+    DFX__TRY(dfx__check_text(p));
+    return dfx__check_channels(p, only_inpaints(p) ? latent + 1 : 0, 0);
 }
 
-static dfx_status open_pipeline(dfx_pipeline *p, json_object *index)
-{
-    static const dfx__model_class *const text[] = { &dfx__clip_text_class, NULL };
-    static const dfx__model_class *const unet[] = { &dfx__unet_class, NULL };
-    static const dfx__model_class *const vae[] = { &dfx__autoencoder_kl_class, NULL };
-    if (dfx__component_class(index, "image_encoder"))
-        return dfx__fail(DFX_ERROR_UNSUPPORTED,
-                         "%s/model_index.json: image_encoder is not supported", p->path);
-    DFX__TRY(dfx__open_tokenizer(p, index, 0, "tokenizer"));
-    DFX__TRY(dfx__open_component(p, index, DFX__TEXT_ENCODER, "text_encoder", text));
-    DFX__TRY(dfx__open_component(p, index, DFX__UNET, "unet", unet));
-    return dfx__open_component(p, index, DFX__VAE, "vae", vae);
-}
+enum {
+    USES = DFX__USES_IMAGE | DFX__USES_MASK | DFX__USES_STRENGTH | DFX__USES_CLIP_SKIP |
+           DFX__USES_RESCALE | DFX__USES_LONG_PROMPTS | DFX__USES_INIT_LATENTS
+};
 
 static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
 {
@@ -65,11 +31,8 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
                         .height = unet.sample_height * factor,
                         .guidance_scale = 7.5f,
                         .strength = o->mask ? 1 : 0.8 };
-    int layers = dfx__clip_text_get_facts(p->model[DFX__TEXT_ENCODER]->net).layers;
-    if (o->clip_skip < 0 || o->clip_skip >= layers)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "clip_skip: %d is not from 0 to %d", o->clip_skip,
-                         layers - 1);
-    DFX__TRY(dfx__refuse_xl(p, o));
+    DFX__TRY(dfx__refuse_unused(p, o, USES));
+    DFX__TRY(dfx__check_clip_skip(p, o));
     if (o->mask && !o->image && !o->init_latents)
         return dfx__fail(DFX_ERROR_ARGUMENT, "mask: an image is needed too, which it selects from");
     if (only_inpaints(p) && !o->mask)
@@ -98,15 +61,10 @@ static dfx_status draw(dfx__run *r)
 
 static dfx_status generate(dfx_result *result, dfx_pipeline *p, const dfx_generate_options *o)
 {
-    dfx__run r;
-    dfx_status status = dfx__run_start(&r, p, o, result, o->guidance_scale > 1 ? 2 : 1);
-    if (status == DFX_OK)
-        status = draw(&r);
-    dfx__run_end(&r);
-    return status;
+    return dfx__generate(result, p, o, o->guidance_scale > 1 ? 2 : 1, draw);
 }
 
 static const char *const names[] = { "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline",
                                      "StableDiffusionInpaintPipeline", NULL };
-const dfx__pipeline_class dfx__stable_diffusion_class = { names, open_pipeline, check, settings,
-                                                          generate };
+const dfx__pipeline_class dfx__stable_diffusion_class = { names, dfx__open_components, check,
+                                                          settings, generate };

@@ -150,6 +150,11 @@ static dfx_status check_clip_skip(const dfx_pipeline *p, int skip)
     return DFX_OK;
 }
 
+enum {
+    USES = DFX__USES_IMAGE | DFX__USES_MASK | DFX__USES_STRENGTH | DFX__USES_CLIP_SKIP |
+           DFX__USES_RESCALE | DFX__USES_LONG_PROMPTS | DFX__USES_INIT_LATENTS | DFX__USES_XL
+};
+
 static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
 {
     int factor = dfx__autoencoder_get_facts(p->model[DFX__VAE]).factor;
@@ -159,6 +164,7 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
                         .height = unet_facts(p).sample_height * factor,
                         .guidance_scale = o->mask ? 7.5f : 5,
                         .strength = o->mask ? 0.9999 : 0.3 };
+    DFX__TRY(dfx__refuse_unused(p, o, USES));
     DFX__TRY(check_clip_skip(p, o->clip_skip));
     DFX__TRY(check_sizes(o));
     if (o->mask && !starts)

@@ -85,8 +85,8 @@ dfx_status dfx__skip_calls(dfx__run *r)
     return DFX_OK;
 }
 
-/* The settings' image as [3, H, W] in -1..1, to be freed; nothing where latents replace it. */
-static dfx_status read_image(const dfx__run *r, float **out)
+/* Nothing where latents replace the image. */
+dfx_status dfx__read_image(const dfx__run *r, float **out)
 {
     if (r->o->init_latents)
         return DFX_OK;
@@ -131,7 +131,7 @@ dfx_status dfx__start_from_image(dfx__run *r)
     float *image = NULL, *latents = NULL;
     dfx_status status = dfx__skip_calls(r);
     if (status == DFX_OK)
-        status = read_image(r, &image);
+        status = dfx__read_image(r, &image);
     if (status == DFX_OK)
         status = encode(r, image, &latents);
     if (status == DFX_OK) {
@@ -162,45 +162,29 @@ static float *shrink_mask(const dfx__run *r, const float *mask)
     return out;
 }
 
-/* For UNets that take the mask and the latents of the picture without what it selects. */
-static dfx_status add_channels(dfx__run *r, const float *mask, const float *masked)
-{
-    size_t pixels = (size_t)(r->latent.dim[2] * r->latent.dim[3]);
-    size_t channels = (size_t)r->latent.dim[1], rows = (size_t)(r->pictures * r->branches);
-    float *to = r->extra = dfx__alloc(rows * pixels, (1 + channels) * sizeof *to);
-    if (!to)
-        return dfx__no_memory();
-    r->extra_channels = (int)(1 + channels);
-    for (size_t i = 0; i < rows; i++)
-        for (size_t p = 0; p < pixels; p++) {
-            *to++ = mask[p];
-            for (size_t c = 0; c < channels; c++)
-                *to++ = masked[c * pixels + p];
-        }
-    return DFX_OK;
-}
-
 /* Where nothing takes the masked picture's latents, their noise is drawn all the same: diffusers
  * encodes it. */
 static dfx_status take_masked(dfx__run *r, float *image, const float *mask, int plain)
 {
     size_t n = r->n / (size_t)r->pictures, pixels = (size_t)r->o->height * (size_t)r->o->width;
+    size_t points = n / (size_t)r->latent.dim[1];
     int draws = dfx__autoencoder_get_facts(r->p->model[DFX__VAE]).has_moments;
-    float *latents = dfx__alloc(n, sizeof *latents);
-    dfx_status status = latents ? DFX_OK : dfx__no_memory();
+    float *planes = dfx__alloc(points + n, sizeof *planes); /* the mask, then latents */
+    dfx_status status = planes ? DFX_OK : dfx__no_memory();
     if (status == DFX_OK && plain && draws && image)
-        dfx_rng_normal(&r->rng, latents, n);
+        dfx_rng_normal(&r->rng, planes, n);
     if (status == DFX_OK && !plain && !image)
         status = dfx__fail(DFX_ERROR_ARGUMENT, "init_latents: the UNet takes the masked picture; "
                                                "give the image itself");
     else if (status == DFX_OK && !plain) {
         for (size_t i = 0; i < 3 * pixels; i++)
             image[i] *= mask[i % pixels] < 0.5f;
-        status = dfx__encode_image(r, image, 1, latents);
+        memcpy(planes, r->mask, points * sizeof *planes);
+        status = dfx__encode_image(r, image, 1, planes + points);
         if (status == DFX_OK)
-            status = add_channels(r, r->mask, latents);
+            status = dfx__set_extra(r, planes, 1 + (int)r->latent.dim[1]);
     }
-    free(latents);
+    free(planes);
     return status;
 }
 
@@ -244,7 +228,7 @@ dfx_status dfx__start_from_mask(dfx__run *r)
     float *image = NULL, *mask = NULL;
     dfx_status status = dfx__skip_calls(r);
     if (status == DFX_OK)
-        status = read_image(r, &image);
+        status = dfx__read_image(r, &image);
     if (status == DFX_OK)
         status = dfx__image_preprocess(&mask, &width, &height, r->o->mask, &p, "mask");
     if (status == DFX_OK)

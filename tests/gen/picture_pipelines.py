@@ -1,0 +1,122 @@
+"""Makes tests/data/picture_pipelines: tiny models of the pipelines that start from a picture, and what
+diffusers makes of them in float32.
+
+A folder has model_index.json and the components that differ from tests/data/tiny's.
+runs.safetensors: "picture" [H, W, 3] and "depth" [h, w] are what the runs are given, "NAME/step.NN"
+the latents after that step, "NAME/image" the picture in bytes. Settings stand in
+test_picture_pipelines.c.
+"""
+
+import pathlib
+import shutil
+import sys
+
+import diffusers
+import numpy as np
+import PIL.Image
+import torch
+from safetensors.torch import save_file
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "models"))
+import common  # noqa: E402
+import unets  # noqa: E402
+
+FOLDER = common.DATA / "picture_pipelines"
+STEPS = 20
+PROMPT = "a red apple"
+
+
+def parts(*names):
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(common.TINY, torch_dtype=torch.float32)
+    return {name: getattr(pipe, name) for name in names}
+
+
+def small_unet(seed, **config):
+    config = dict(block_out_channels=(8,), norm_num_groups=4, cross_attention_dim=32,
+                  attention_head_dim=2, layers_per_block=1,
+                  down_block_types=("CrossAttnDownBlock2D",),
+                  up_block_types=("CrossAttnUpBlock2D",)) | config
+    return common.fill(unets.unet(**config), seed)
+
+
+def save(name, pipe, own):
+    """Only the components that are its own; their weights in half precision, which holds them."""
+    folder = FOLDER / name
+    shutil.rmtree(folder, ignore_errors=True)
+    for component in own:
+        model = getattr(pipe, component)
+        if hasattr(model, "half"):
+            model.half()
+        model.save_pretrained(folder / component)
+        if hasattr(model, "half"):
+            model.float()
+    pipe.save_config(folder)
+
+
+def pix2pix():
+    tiny = parts("vae", "text_encoder", "tokenizer")
+    scheduler = diffusers.EulerAncestralDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
+        timestep_spacing="leading")
+    return diffusers.StableDiffusionInstructPix2PixPipeline(
+        **tiny, unet=small_unet(31, in_channels=8), scheduler=scheduler, safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False)
+
+
+def depth2img():
+    tiny = parts("vae", "text_encoder", "tokenizer", "scheduler")
+    return diffusers.StableDiffusionDepth2ImgPipeline(
+        **tiny, unet=small_unet(32, in_channels=5), depth_estimator=None, feature_extractor=None)
+
+
+def keep_steps(latents):
+    """For pipelines that call back at the end of a step, and for older ones."""
+    def at_end(pipe, step, t, values):
+        latents.append(values["latents"].clone())
+        return values
+
+    return at_end, lambda step, t, values: latents.append(values.clone())
+
+
+def run(tensors, name, pipe, **settings):
+    latents = []
+    at_end, old = keep_steps(latents)
+    pipe.set_progress_bar_config(disable=True)
+    calls_back = "callback_on_step_end" in type(pipe).__call__.__annotations__
+    settings |= {"callback_on_step_end": at_end} if calls_back else {"callback": old}
+    image = pipe(PROMPT, num_inference_steps=STEPS, output_type="pt",
+                 generator=torch.Generator("cpu").manual_seed(7), **settings).images
+    for i in (1, 2, len(latents)):
+        tensors[f"{name}/step.{i:02d}"] = latents[i - 1].contiguous()
+    tensors[f"{name}/image"] = torch.round(image * 255).to(torch.uint8).contiguous()
+    assert 0.1 < latents[-1].std() < 20 and image.std() > 0.05, name
+
+
+def main():
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(5)
+    picture = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    picture = np.asarray(PIL.Image.fromarray(picture).resize((75, 42), PIL.Image.Resampling.BICUBIC))
+    depth = torch.from_numpy((rng.integers(0, 4096, (9, 11)) / 8).astype(np.float32))
+    tensors = {"picture": torch.from_numpy(picture.copy()), "depth": depth}
+    image = PIL.Image.fromarray(picture)
+
+    pipe = pix2pix()
+    save("pix2pix", pipe, ("unet", "scheduler"))
+    run(tensors, "pix2pix", pipe, image=image, guidance_scale=3.0, image_guidance_scale=1.25,
+        negative_prompt="a cat", num_images_per_prompt=2)
+    run(tensors, "pix2pix_text", pipe, image=image, guidance_scale=3.0, image_guidance_scale=0.5)
+
+    pipe = depth2img()
+    save("depth2img", pipe, ("unet",))
+    run(tensors, "depth2img", pipe, image=image, depth_map=depth[None], strength=0.65,
+        guidance_scale=3.0, negative_prompt="a cat", num_images_per_prompt=2)
+
+    save_file(tensors, FOLDER / "runs.safetensors")
+    for path in FOLDER.rglob("*.*"):
+        path.chmod(0o644)
+
+
+if __name__ == "__main__":
+    with torch.no_grad():
+        main()

@@ -141,6 +141,46 @@ static void test_shared_weights(void)
     ok(dfx_device_memory_used(device) == before, "everything is given back");
 }
 
+/* The last number of a weight, in each type that has such numbers; odd sizes leave a rest. */
+static void test_not_finite(void)
+{
+    static const struct {
+        dfx_dtype dtype;
+        uint64_t nan, infinite, largest;
+    } cases[] = {
+        { DFX_F32, 0x7fc00000, 0xff800000, 0xff7fffff },
+        { DFX_F16, 0x7c01, 0xfc00, 0xfbff },
+        { DFX_BF16, 0x7fc0, 0xff80, 0xff7f },
+        { DFX_F64, 0x7ff0000000000001, 0xfff0000000000000, 0xffefffffffffffff },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        unsigned char data[5 * 7 * 8 + 1] = { 0 }, *first = data + 1; /* not aligned */
+        size_t size = dfx_dtype_size(cases[i].dtype);
+        int good = 1;
+        for (size_t n = 1; n <= 35; n++) {
+            memcpy(first + (n - 1) * size, &cases[i].largest, size);
+            good &= dfx__is_finite(first, cases[i].dtype, n);
+            memcpy(first + (n - 1) * size, &cases[i].nan, size);
+            good &= !dfx__is_finite(first, cases[i].dtype, n);
+            memcpy(first + (n - 1) * size, &cases[i].infinite, size);
+            good &= !dfx__is_finite(first, cases[i].dtype, n);
+            memset(first, 0, sizeof data - 1);
+        }
+        ok(good, "NaN and infinity are told from other numbers in %s",
+           dfx_dtype_name(cases[i].dtype));
+    }
+    float numbers[35] = { 0 };
+    numbers[34] = NAN;
+    dfx_weight w = { "w", "file", { DFX_F32, 2, { 5, 7 } }, numbers, 0, NULL, 0 };
+    dfx_sequence *s;
+    dfx_sequence_new(&s, device, DFX_F32);
+    dfx_value *x = dfx_input(s, "x", DFX_F32, 2, (int64_t[]){ 3, 7 });
+    dfx_output(dfx_linear(x, dfx_constant(s, &w), NULL), "y");
+    ok(dfx_sequence_prepare(s) == DFX_ERROR_FORMAT && strstr(dfx_error(), "file: w: has numbers"),
+       "a weight with NaN is refused: %s", dfx_error());
+    dfx_sequence_free(s);
+}
+
 static void test_limits(void)
 {
     dfx_sequence *s;
@@ -206,6 +246,7 @@ int main(void)
     test_names();
     test_plan();
     test_shared_weights();
+    test_not_finite();
     test_limits();
     test_interrupt();
     test_check_mode();

@@ -167,6 +167,29 @@ void dfx__from_f32(void *to, dfx_dtype dtype, const float *from, size_t n)
             half[i] = dfx__f32_to_bf16(from[i]);
 }
 
+/* A number whose exponent is all ones is NaN or infinite; adding one to it then carries into the
+ * sign's place. Goes through the numbers 8 bytes at a time. */
+int dfx__is_finite(const void *from, dfx_dtype dtype, size_t n)
+{
+    static const struct {
+        uint64_t exponent, one, sign;
+    } masks[] = {
+        [DFX_F32] = { 0x7f8000007f800000, 0x0080000000800000, 0x8000000080000000 },
+        [DFX_F16] = { 0x7c007c007c007c00, 0x0400040004000400, 0x8000800080008000 },
+        [DFX_BF16] = { 0x7f807f807f807f80, 0x0080008000800080, 0x8000800080008000 },
+        [DFX_F64] = { 0x7ff0000000000000, 0x0010000000000000, 0x8000000000000000 },
+    };
+    if (!dfx__dtype_is_float(dtype) && dtype != DFX_F64)
+        return 1;
+    size_t bytes = n * dfx_dtype_size(dtype), words = bytes / sizeof(uint64_t);
+    uint64_t last = 0, carries = 0;
+    memcpy(&last, (const char *)from + words * sizeof last, bytes % sizeof last);
+    for (size_t i = 0; i <= words; i++)
+        carries |=
+            ((i < words ? load64(from, i) : last) & masks[dtype].exponent) + masks[dtype].one;
+    return !(carries & masks[dtype].sign);
+}
+
 size_t dfx__elements(const dfx_spec *spec)
 {
     size_t n = 1;

@@ -34,6 +34,10 @@ static inline uint16_t dfx__f32_to_bf16(float f) /* rounds half to even; NaN sta
 void dfx__to_f32(float *to, const void *from, dfx_dtype dtype, size_t n);
 void dfx__from_f32(void *to, dfx_dtype dtype, const float *from, size_t n);
 
+/* Whether none of n elements of `dtype` at `from`, which need not be aligned, is NaN or infinite.
+ */
+int dfx__is_finite(const void *from, dfx_dtype dtype, size_t n);
+
 /* Elements of a shape. */
 size_t dfx__elements(const dfx_spec *spec);
 size_t dfx__spec_bytes(const dfx_spec *spec);

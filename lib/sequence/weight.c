@@ -54,65 +54,84 @@ static void gather(float *to, size_t width, const dfx_weight *w, struct matrix m
     }
 }
 
+/* What can go wrong while packing, as bits. */
+enum { NO_MEMORY = 1, NOT_FINITE = 2 };
+
+/* n numbers of a weight from that one, while they are on their way through the cache anyway. */
+static int check_numbers(const dfx_weight *w, size_t first, size_t n)
+{
+    const char *data = (const char *)w->data + first * dfx_dtype_size(w->spec.dtype);
+    return dfx__is_finite(data, w->spec.dtype, n) ? 0 : NOT_FINITE;
+}
+
 /* One panel of 32 outputs; in DFX__ROWS its columns go to their place in each row. */
-static void pack_panel(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w,
-                       struct matrix m, size_t panel, float *room)
+static int pack_panel(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w,
+                      struct matrix m, size_t panel, float *room)
 {
     size_t k = m.taps * m.lines * m.step, element = dfx_dtype_size(dtype);
     size_t first = panel * DFX__PANEL;
     size_t count = m.outputs - first < DFX__PANEL ? m.outputs - first : DFX__PANEL;
     float *row = room + k * DFX__PANEL;
+    int wrong = check_numbers(w, first * m.inputs * m.taps, count * m.inputs * m.taps);
     memset(room, 0, k * DFX__PANEL * sizeof *room);
     gather(room, DFX__PANEL, w, m, first, count, row);
     if (in_panels(format)) {
         dfx__from_f32((char *)to + panel * k * DFX__PANEL * element, dtype, room, k * DFX__PANEL);
-        return;
+        return wrong;
     }
     for (size_t i = 0; i < k; i++)
         dfx__from_f32((char *)to + (i * m.outputs + first) * element, dtype, room + i * DFX__PANEL,
                       count);
+    return wrong;
 }
 
-static void pack_plain(void *to, dfx_dtype dtype, const dfx_weight *w)
+static int pack_plain(void *to, dfx_dtype dtype, const dfx_weight *w)
 {
     enum { BLOCK = 4096 };
     size_t n = dfx__elements(&w->spec), element = dfx_dtype_size(w->spec.dtype);
-    if (w->spec.dtype == dtype) {
-        memcpy(to, w->data, n * element);
-        return;
-    }
-#pragma omp parallel for
+    int wrong = 0;
+#pragma omp parallel for reduction(| : wrong)
     for (size_t i = 0; i < n; i += BLOCK) {
         float room[BLOCK];
         size_t count = n - i < BLOCK ? n - i : BLOCK;
-        dfx__to_f32(room, (const char *)w->data + i * element, w->spec.dtype, count);
-        dfx__from_f32((char *)to + i * dfx_dtype_size(dtype), dtype, room, count);
+        const char *from = (const char *)w->data + i * element;
+        char *place = (char *)to + i * dfx_dtype_size(dtype);
+        wrong |= check_numbers(w, i, count);
+        if (w->spec.dtype == dtype) {
+            memcpy(place, from, count * element);
+            continue;
+        }
+        dfx__to_f32(room, from, w->spec.dtype, count);
+        dfx__from_f32(place, dtype, room, count);
     }
+    return wrong;
 }
 
-dfx_status dfx__pack(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w)
+static int pack_matrix(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w)
 {
-    if (format == DFX__PLAIN) {
-        pack_plain(to, dtype, w);
-        return DFX_OK;
-    }
     struct matrix m = as_matrix(&w->spec, format);
     size_t panels = (m.outputs + DFX__PANEL - 1) / DFX__PANEL;
-    int failed = 0;
+    int wrong = 0;
 #pragma omp parallel
     {
         /* one panel, and one output in the file's order */
         float *room = dfx__alloc(m.taps * m.lines * m.step, (DFX__PANEL + 1) * sizeof *room);
-#pragma omp for schedule(dynamic) reduction(| : failed)
-        for (size_t p = 0; p < panels; p++) {
-            if (room)
-                pack_panel(to, format, dtype, w, m, p, room);
-            else
-                failed = 1;
-        }
+#pragma omp for schedule(dynamic) reduction(| : wrong)
+        for (size_t p = 0; p < panels; p++)
+            wrong |= room ? pack_panel(to, format, dtype, w, m, p, room) : NO_MEMORY;
         free(room);
     }
-    return failed ? dfx__no_memory() : DFX_OK;
+    return wrong;
+}
+
+dfx_status dfx__pack(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w)
+{
+    int wrong = format == DFX__PLAIN ? pack_plain(to, dtype, w) : pack_matrix(to, format, dtype, w);
+    if (wrong & NO_MEMORY)
+        return dfx__no_memory();
+    if (wrong & NOT_FINITE)
+        return dfx__fail(DFX_ERROR_FORMAT, "has numbers that are NaN or infinite");
+    return DFX_OK;
 }
 
 /* Packs straight into the device's memory, or into what its driver copies from. */
@@ -149,7 +168,7 @@ dfx_status dfx__weight_copy_get(dfx__weight_copy **out, dfx_weight *w, dfx_devic
     if (status != DFX_OK) {
         dfx__buffer_free(c->buffer);
         free(c);
-        return dfx__fail_in(status, "%s", w->name);
+        return dfx__fail_in(status, "%s%s%s", w->file ? w->file : "", w->file ? ": " : "", w->name);
     }
     c->next = w->copies;
     w->copies = c;

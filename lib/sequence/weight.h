@@ -7,9 +7,9 @@
 
 /* How a weight [O, I] or [O, I, kh, kw] lies on a device. K = kh kw I, in the order kh, kw, I. */
 typedef enum {
-    DFX__PLAIN,        /* as in the file */
-    DFX__PANELS,       /* [ceil(O / 32)][K][32], zeros after the last output */
-    DFX__ROWS,         /* [K][O] */
+    DFX__PLAIN,       /* as in the file */
+    DFX__PANELS,      /* [ceil(O / 32)][K][32], zeros after the last output */
+    DFX__ROWS,        /* [K][O] */
     DFX__PANELS_PAIRS /* bf16, [ceil(O / 32)][kh kw][ceil(I / 2)][32][2], zeros after the last
                        * input and output */
 } dfx__format;
@@ -29,6 +29,7 @@ typedef struct dfx__weight_copy {
 
 struct dfx_weight {
     const char *name;
+    const char *file; /* its path, for messages; NULL: none */
     dfx_spec spec;    /* as in the file */
     const void *data; /* lives as long as the weight's set */
     int is_mapped;    /* data is a part of a mapped file */
@@ -39,7 +40,8 @@ struct dfx_weight {
 /* Bytes of a weight in a format and dtype. */
 size_t dfx__packed_bytes(const dfx_spec *spec, dfx__format format, dfx_dtype dtype);
 
-/* Packs a weight into `to`, of dfx__packed_bytes. Fails only when there is no memory. */
+/* Packs a weight into `to`, of dfx__packed_bytes. Errors: DFX_ERROR_FORMAT (a number is NaN or
+ * infinite), DFX_ERROR_MEMORY. */
 dfx_status dfx__pack(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w);
 
 /* The copy of that format and dtype on the device, made when there is none; the file's memory is

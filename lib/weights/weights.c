@@ -64,6 +64,7 @@ static dfx_status fill_entries(dfx__weights *w)
             e->tensor = t;
             e->file = &w->file[i];
             e->weight = (dfx_weight){ .name = t->name, .spec = t->spec, .data = t->data };
+            e->weight.file = e->file->path;
             e->weight.is_mapped = dfx__tensor_is_mapped(w->file[i].tensors, t);
         }
     qsort(w->entry, (size_t)w->entries, sizeof *w->entry, compare_entries);

@@ -31,6 +31,8 @@ static const char *const runs[] = {
     "models/vae_one.decode",
     "models/vae_sharded.encode",
     "models/vae_sharded.decode",
+    /* embedders.py */
+    "models/redux",
 };
 
 /* Allowed error by dtype, as a part of the result's norm. */

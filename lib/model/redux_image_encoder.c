@@ -1,0 +1,69 @@
+/* redux_image_encoder.c - ReduxImageEncoder: pictures' embeddings as prompts (FLUX.1 Redux). */
+#include "core/dtype.h"
+#include "model/model.h"
+#include "sequence/sequence.h"
+
+#include <stdlib.h>
+
+enum { MAX_CHANNELS = 1 << 15 };
+
+struct redux {
+    int in, out;
+    dfx__linear_layer up, down;
+};
+
+static const dfx__config_rule rules[] = { { NULL, NULL } }; /* no key but the two below */
+
+static void *build(dfx__config *config, dfx__loader *l)
+{
+    struct redux *m = dfx__loader_alloc(l, 1, sizeof *m);
+    if (!m)
+        return NULL;
+    m->in = dfx__config_int(config, "redux_dim", 1152, 1, MAX_CHANNELS);
+    m->out = dfx__config_int(config, "txt_in_features", 4096, 1, MAX_CHANNELS);
+    if (dfx__config_finish(config, rules) != DFX_OK)
+        return NULL;
+    dfx__linear_load(&m->up, l, "redux_up", m->in, 3 * m->out, 1);
+    dfx__linear_load(&m->down, l, "redux_down", 3 * m->out, m->out, 1);
+    return l->status == DFX_OK ? m : NULL;
+}
+
+/* x [N, T, in] -> [N, T, out] */
+static dfx_value *record(const struct redux *m, dfx_value *x)
+{
+    dfx_epilogue silu = { .activation = DFX_SILU };
+    return dfx__linear_record(&m->down, dfx__linear_then_record(&m->up, x, silu));
+}
+
+static dfx_status run(const struct redux *m, dfx_sequence *s, const float *x, const dfx_spec *spec,
+                      dfx_tensors *out)
+{
+    dfx_value *y = dfx_cast(dfx_input(s, "x", DFX_F32, 3, spec->dim), s->dtype);
+    y = dfx_cast(record(m, y), DFX_F32);
+    dfx_output(y, "y");
+    DFX__TRY(dfx_sequence_prepare(s));
+    DFX__TRY(dfx_sequence_write(s, "x", x, dfx__spec_bytes(spec)));
+    DFX__TRY(dfx_sequence_run(s));
+    return dfx__forward_result(out, "image_embeds", s, "y", dfx_value_spec(y), 0);
+}
+
+static dfx_status forward(dfx_model *model, dfx_device *device, dfx_dtype dtype,
+                          const dfx_tensors *in, dfx_tensors *out)
+{
+    const struct redux *m = model->net;
+    dfx_sequence *s;
+    dfx_spec spec;
+    float *x;
+    DFX__TRY(dfx__forward_floats(&x, &spec, in, "x", 3, (int64_t[]){ -1, -1, m->in }));
+    dfx_status status = dfx_sequence_new(&s, device, dtype);
+    if (status == DFX_OK) {
+        status = run(m, s, x, &spec, out);
+        dfx_sequence_free(s);
+    }
+    free(x);
+    return status;
+}
+
+const dfx__model_class dfx__redux_image_encoder_class = {
+    "ReduxImageEncoder", "diffusion_pytorch_model", build, forward, NULL
+};

@@ -83,7 +83,12 @@ test_usage()
     ok "no prompt" fails 2 "a prompt is missing" generate
     ok "no file to inspect" fails 2 "FILE.png|MODEL is missing" inspect
     ok "forward without a model" fails 2 "--model is missing" forward
-    for option in init-image strength mask tile memory-limit preview; do
+    ok "a mask without a picture" fails 2 "--mask: needs --init-image" generate a --mask m.png
+    ok "a strength without a picture" fails 2 "--strength: needs --init-image" \
+        generate a --strength 0.5
+    ok "a strength over 1" fails 2 "--strength: 2" generate a --strength 2
+    ok "no such picture" fails 1 "none.png" generate a --init-image none.png
+    for option in tile memory-limit preview; do
         ok "--$option is refused" fails 2 "--$option: this version" generate a --$option 1
     done
 }

@@ -83,6 +83,14 @@ all_listed()
     return $status
 }
 
+# The first block of C on the page is the file.
+model_is_documented()
+{
+    awk '/^```c$/ { inside = 1; next } /^```$/ && inside { exit } inside' docs/adding-a-model.md |
+        diff - lib/model/redux_image_encoder.c
+}
+
+ok 'docs/adding-a-model.md shows the model as it is' model_is_documented
 ok 'folders of lib/ include lower ranks only' layers
 ok 'OpenCL headers appear in lib/device/cl* only' opencl_apart
 ok 'bin/ includes public headers only' bin_is_public

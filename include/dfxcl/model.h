@@ -32,6 +32,8 @@ DFX_API int64_t dfx_model_parameters(const dfx_model *m);
  *   AutoencoderKL         sample [B, 3, H, W] in -1..1 -> latent_mean, latent_logvar
  *                         or latent [B, C, h, w] -> sample (no scaling factor is applied)
  *
+ *   ReduxImageEncoder     x [B, T, D] -> image_embeds [B, T, E]
+ *
  * Errors: DFX_ERROR_ARGUMENT (a tensor is missing or has a wrong shape), and those of running. */
 DFX_API dfx_status dfx_model_forward(dfx_model *m, dfx_device *device, dfx_dtype dtype,
                                      const dfx_tensors *in, dfx_tensors *out);

@@ -14,7 +14,8 @@
     X(forward)                                                                                     \
     X(tokenize)                                                                                    \
     X(schedule)                                                                                    \
-    X(rng)
+    X(rng)                                                                                         \
+    X(convert)
 
 struct command {
     const char *name;

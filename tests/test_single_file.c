@@ -318,7 +318,7 @@ static void test_old_names(void)
 {
     dfx__key_map *map;
     dfx__key to[3];
-    dfx__key_map_new(&map, &(dfx__key_shape){ DFX__LAYOUT_VAE, 4, 2, 0 });
+    dfx__key_map_new(&map, &(dfx__key_shape){ DFX__LAYOUT_VAE, 4, 2, 0, 0 });
     ok(dfx__key_to_original(map, "decoder.mid_block.attentions.0.proj_attn.weight", to) &&
            strcmp(to->name, "decoder.mid.attn_1.proj_out.weight") == 0,
        "old names of the autoencoder: %s", to->name);
@@ -330,7 +330,7 @@ static void test_old_names(void)
            !dfx__key_to_diffusers(map, "....", to),
        "names without a place");
     dfx__key_map_free(map);
-    dfx__key_map_new(&map, &(dfx__key_shape){ DFX__LAYOUT_CLIP, 0, 12, 0 });
+    dfx__key_map_new(&map, &(dfx__key_shape){ DFX__LAYOUT_CLIP, 0, 12, 0, 0 });
     ok(dfx__key_to_original(map, "encoder.layers.3.mlp.fc1.weight", to) &&
            strcmp(to->name, "text_model.encoder.layers.3.mlp.fc1.weight") == 0,
        "names of transformers 5: %s", to->name);

@@ -35,19 +35,21 @@ static const struct ending vae_resnet[] = {
     { NULL, NULL, DFX__KEY_SAME, 0 },
 };
 
-/* The second spelling is of Diffusers before 0.18. */
+/* Both spellings: the first that fits is written, and the other's lines are the last five. */
 static const struct ending vae_attention[] = {
     { "norm", "group_norm", DFX__KEY_SAME, 0 },
     { "q", "to_q", DFX__KEY_MATRIX, 0 },
     { "k", "to_k", DFX__KEY_MATRIX, 0 },
     { "v", "to_v", DFX__KEY_MATRIX, 0 },
     { "proj_out", "to_out.0", DFX__KEY_MATRIX, 0 },
+    { "norm", "group_norm", DFX__KEY_SAME, 0 },
     { "q", "query", DFX__KEY_MATRIX, 0 },
     { "k", "key", DFX__KEY_MATRIX, 0 },
     { "v", "value", DFX__KEY_MATRIX, 0 },
     { "proj_out", "proj_attn", DFX__KEY_MATRIX, 0 },
     { NULL, NULL, DFX__KEY_SAME, 0 },
 };
+enum { OTHER_VAE_ATTENTION = 5 };
 
 static const struct ending open_clip_block[] = {
     { "ln_1", "layer_norm1", DFX__KEY_SAME, 0 },
@@ -69,7 +71,7 @@ struct pair {
     const char *original, *diffusers;
     const struct ending *endings; /* NULL: what follows is the same */
     dfx__key_how how;
-    int old; /* a spelling of Diffusers that is read and not written */
+    int unused; /* a spelling that is read and not written */
 };
 
 struct dfx__key_map {
@@ -169,7 +171,8 @@ static void add_vae_half(dfx__key_map *m, const dfx__key_shape *s, const char *h
     for (int k = 0; k < 2; k++)
         add(m, vae_resnet, NAME("%s.mid.block_%d", half, k + 1),
             NAME("%s.mid_block.resnets.%d", half, k));
-    add(m, vae_attention, NAME("%s.mid.attn_1", half), NAME("%s.mid_block.attentions.0", half));
+    add(m, vae_attention + (s->other ? OTHER_VAE_ATTENTION : 0), NAME("%s.mid.attn_1", half),
+        NAME("%s.mid_block.attentions.0", half));
     add(m, NULL, NAME("%s.conv_in", half), NAME("%s.conv_in", half));
     add(m, NULL, NAME("%s.norm_out", half), NAME("%s.conv_norm_out", half));
     add(m, NULL, NAME("%s.conv_out", half), NAME("%s.conv_out", half));
@@ -183,31 +186,27 @@ static void add_vae(dfx__key_map *m, const dfx__key_shape *s)
     add(m, NULL, "post_quant_conv", "post_quant_conv");
 }
 
-/* transformers from 5.6 on writes a CLIPTextModel's names without "text_model.". */
-static void add_text(dfx__key_map *m, const struct ending *endings, dfx__key_how how,
+static void add_text(dfx__key_map *m, const dfx__key_shape *s, const struct ending *endings,
                      const char *original, const char *diffusers)
 {
-    add(m, endings, original, NAME("text_model.%s", diffusers))->how = how;
-    struct pair *flat = add(m, endings, original, diffusers);
-    flat->how = how;
-    flat->old = 1;
+    add(m, endings, original, NAME("text_model.%s", diffusers))->unused = s->other;
+    add(m, endings, original, diffusers)->unused = !s->other;
 }
 
-static void add_clip(dfx__key_map *m)
+static void add_clip(dfx__key_map *m, const dfx__key_shape *s)
 {
     static const char *const parts[] = { "embeddings", "encoder", "final_layer_norm" };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        add_text(m, NULL, DFX__KEY_SAME, NAME("text_model.%s", parts[i]), parts[i]);
+        add_text(m, s, NULL, NAME("text_model.%s", parts[i]), parts[i]);
 }
 
 static void add_open_clip(dfx__key_map *m, const dfx__key_shape *s)
 {
-    add_text(m, NULL, DFX__KEY_SAME, "positional_embedding",
-             "embeddings.position_embedding.weight");
-    add_text(m, NULL, DFX__KEY_SAME, "token_embedding", "embeddings.token_embedding");
-    add_text(m, NULL, DFX__KEY_SAME, "ln_final", "final_layer_norm");
+    add_text(m, s, NULL, "positional_embedding", "embeddings.position_embedding.weight");
+    add_text(m, s, NULL, "token_embedding", "embeddings.token_embedding");
+    add_text(m, s, NULL, "ln_final", "final_layer_norm");
     for (int i = 0; i < s->layers; i++)
-        add_text(m, open_clip_block, DFX__KEY_SAME, NAME("transformer.resblocks.%d", i),
+        add_text(m, s, open_clip_block, NAME("transformer.resblocks.%d", i),
                  NAME("encoder.layers.%d", i));
     add(m, NULL, "text_projection", "text_projection.weight")->how = DFX__KEY_TRANSPOSED;
 }
@@ -216,7 +215,7 @@ static int compare_originals(const void *a, const void *b)
 {
     const struct pair *x = a, *y = b;
     int order = strcmp(x->original, y->original);
-    return order ? order : x->old - y->old;
+    return order ? order : x->unused - y->unused;
 }
 
 static int compare_diffusers(const void *a, const void *b)
@@ -240,7 +239,7 @@ static dfx_status fill(dfx__key_map *m, const dfx__key_shape *s)
         add_vae(m, s);
         break;
     case DFX__LAYOUT_CLIP:
-        add_clip(m);
+        add_clip(m, s);
         break;
     case DFX__LAYOUT_OPEN_CLIP:
         add_open_clip(m, s);

@@ -18,6 +18,9 @@ typedef struct {
     int levels, layers; /* UNet: of block_out_channels, layers_per_block; VAE likewise; OpenCLIP:
                          * layers of the transformer */
     unsigned attention; /* UNet: bit i: up_blocks.i has attentions */
+    int other;          /* Diffusers' side is in its other spelling: an autoencoder's "query" for
+                         * "to_q" (before 0.18), a text encoder's names without "text_model." (as
+                         * transformers writes from 5.6 on) */
 } dfx__key_shape;
 
 enum { DFX__KEY_LEVELS = 8, DFX__KEY_LAYERS = 8, DFX__KEY_DEPTH = 64 };
@@ -46,7 +49,7 @@ void dfx__key_map_free(dfx__key_map *m);
  * Returns how many there are: 1, 3 of fused projections, 0 for what Diffusers does not have. */
 int dfx__key_to_diffusers(const dfx__key_map *m, const char *original, dfx__key to[3]);
 
-/* The original's name for one of Diffusers', old spellings of transformers and Diffusers included.
+/* The original's name for one of Diffusers' in either spelling.
  * Returns 0 for what the original does not have. */
 int dfx__key_to_original(const dfx__key_map *m, const char *diffusers, dfx__key *to);
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PREFIX = 8, ALIGN = 8, MAX_HEADER = 100000000 };
+enum { PREFIX = 8, MAX_HEADER = 100000000 };
 
 /* The format's names, in the order in which the format's own library writes types: larger
  * alignment first. */
@@ -24,13 +24,17 @@ static const struct {
 };
 enum { TYPES = sizeof types / sizeof *types };
 
-/* The index in types. */
-static int type_of(dfx_dtype dtype)
+int dfx__safetensors_order(dfx_dtype dtype)
 {
     int i = 0;
     while (types[i].dtype != dtype)
         i++;
     return i;
+}
+
+const char *dfx__safetensors_type(dfx_dtype dtype)
+{
+    return types[dfx__safetensors_order(dtype)].name;
 }
 
 /* The index in types; TYPES when there is none. */
@@ -213,107 +217,4 @@ dfx_status dfx__read_safetensors(dfx_tensors *t, const char *path)
             read_entries(t, header, t->file.data + PREFIX + size, t->file.bytes - PREFIX - size);
     json_object_put(header);
     return status ? dfx__fail_in(status, "%s", path) : DFX_OK;
-}
-
-/* As the format's own library orders them, so that all are aligned in the file. */
-static int compare_for_writing(const void *a, const void *b)
-{
-    const dfx_tensor *x = *(dfx_tensor *const *)a, *y = *(dfx_tensor *const *)b;
-    int i = type_of(x->spec.dtype), j = type_of(y->spec.dtype);
-    return i != j ? i - j : strcmp(x->name, y->name);
-}
-
-static void print_string(FILE *to, const char *text)
-{
-    fputc('"', to);
-    for (const char *p = text; *p; p++)
-        if (*p == '"' || *p == '\\')
-            fprintf(to, "\\%c", *p);
-        else if ((unsigned char)*p < ' ')
-            fprintf(to, "\\u%04x", *p);
-        else
-            fputc(*p, to);
-    fputc('"', to);
-}
-
-static void print_header(FILE *to, dfx_tensor *const *tensor, int count)
-{
-    uint64_t begin = 0;
-    fputc('{', to);
-    for (int i = 0; i < count; i++) {
-        const dfx_spec *spec = &tensor[i]->spec;
-        fputs(i ? "," : "", to);
-        print_string(to, tensor[i]->name);
-        fprintf(to, ":{\"dtype\":\"%s\",\"shape\":[", types[type_of(spec->dtype)].name);
-        for (int k = 0; k < spec->rank; k++)
-            fprintf(to, k ? ",%" PRId64 : "%" PRId64, spec->dim[k]);
-        fprintf(to, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", begin,
-                begin + tensor[i]->bytes);
-        begin += tensor[i]->bytes;
-    }
-    fputc('}', to);
-}
-
-/* The padded header, of *size bytes, to be freed; NULL when there is no memory. */
-static char *make_header(dfx_tensor *const *tensor, int count, size_t *size)
-{
-    char *text = NULL;
-    FILE *memory = open_memstream(&text, size);
-    if (!memory)
-        return NULL;
-    print_header(memory, tensor, count);
-    int failed = fflush(memory) != 0;
-    for (size_t n = *size; n % ALIGN != 0; n++)
-        fputc(' ', memory);
-    failed |= ferror(memory);
-    if (fclose(memory) != 0 || failed) {
-        free(text);
-        return NULL;
-    }
-    return text;
-}
-
-static void write_data(FILE *to, const dfx_tensor *tensor)
-{
-    unsigned char block[4096];
-    size_t size = dfx_dtype_size(tensor->spec.dtype);
-    for (size_t i = 0; i < tensor->bytes; i += sizeof block) {
-        size_t n = tensor->bytes - i < sizeof block ? tensor->bytes - i : sizeof block;
-        dfx__copy_elements(block, (const unsigned char *)tensor->data + i, n, size);
-        fwrite(block, 1, n, to);
-    }
-}
-
-static dfx_status write_file(dfx_tensor *const *tensor, int count, const char *path)
-{
-    size_t size;
-    dfx__new_file file;
-    char *header = make_header(tensor, count, &size);
-    if (!header)
-        return dfx__no_memory();
-    dfx_status status = dfx__file_create(&file, path);
-    if (status == DFX_OK) {
-        for (int i = 0; i < PREFIX; i++)
-            fputc((int)((uint64_t)size >> 8 * i & 0xff), file.stream);
-        fwrite(header, 1, size, file.stream);
-        for (int i = 0; i < count; i++)
-            write_data(file.stream, tensor[i]);
-        status = dfx__file_commit(&file);
-    }
-    free(header);
-    return status;
-}
-
-dfx_status dfx_tensors_save(const dfx_tensors *t, const char *path)
-{
-    dfx_tensor **order = dfx__alloc((size_t)t->count, sizeof *order);
-    if (!order)
-        return dfx__no_memory();
-    if (t->count) {
-        memcpy(order, t->tensor, (size_t)t->count * sizeof *order);
-        qsort(order, (size_t)t->count, sizeof *order, compare_for_writing);
-    }
-    dfx_status status = write_file(order, t->count, path);
-    free(order);
-    return status;
 }

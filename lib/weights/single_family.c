@@ -184,8 +184,10 @@ static dfx_status check_widths(const dfx__single_file *s, const dfx_tensors *fil
 static int is_epsilon(const dfx_tensors *file)
 {
     const dfx_tensor *t = dfx_tensors_find(file, "global_step");
-    return t && t->spec.dtype == DFX_I64 && t->bytes == sizeof(int64_t) &&
-           *(const int64_t *)t->data == 875000;
+    int64_t steps = 0;
+    if (t && t->spec.dtype == DFX_I64 && t->bytes == sizeof steps)
+        memcpy(&steps, t->data, sizeof steps);
+    return steps == 875000;
 }
 
 static dfx_status choose_variant(dfx__single_file *s, const dfx_tensors *file, int channels)

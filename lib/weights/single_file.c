@@ -83,6 +83,14 @@ static json_object *stored_configs(const dfx_tensors *file)
     return configs;
 }
 
+/* Whether a part was converted from a folder in the other spelling. */
+static int has_other_names(const dfx_tensors *file, const char *part)
+{
+    char key[64];
+    snprintf(key, sizeof key, DFX__SINGLE_OTHER_NAMES "%s", part);
+    return dfx__json_string(file->metadata, key) != NULL;
+}
+
 static int has_part(const struct single *s, const char *name)
 {
     for (int i = 0; i < s->facts.parts; i++)
@@ -148,6 +156,7 @@ static dfx_status read_parts(struct single *s)
         const dfx__single_part *part = &s->facts.part[i];
         dfx__key_shape shape;
         DFX__TRY(dfx__find_blocks(&shape, part->layout, s->file, part->prefix));
+        shape.other = stored && has_other_names(s->file, part->name);
         DFX__TRY(dfx__key_map_new(&s->keys[i], &shape));
         DFX__TRY(dfx__single_view(&s->view[i], s->file, s->path, part, s->keys[i]));
         if (!stored)
@@ -208,7 +217,8 @@ static dfx_status add_config(struct single *s, const char *name, json_object *co
     const char *text = json_object_is_type(config, json_type_string)
                            ? json_object_get_string(config)
                            : json_object_to_json_string_ext(
-                                 config, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
+                                 config, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+                                             JSON_C_TO_STRING_NOSLASHESCAPE);
     size_t bytes = strlen(text);
     unsigned char *copy = dfx__pool_alloc(&s->pool, bytes + 1);
     if (!copy)
@@ -234,7 +244,7 @@ static dfx_status read_single(struct single *s, const char *path)
     s->path = dfx__pool_copy(&s->pool, path);
     if (!s->path)
         return dfx__no_memory();
-    DFX__TRY(dfx_tensors_open(&s->file, path));
+    DFX__TRY(dfx__tensors_open_in_place(&s->file, path));
     dfx_status status = dfx__single_recognise(&s->facts, s->file);
     if (status == DFX_OK)
         status = read_parts(s);

@@ -8,6 +8,9 @@
  * guessed. */
 #define DFX__SINGLE_METADATA "dfx."
 
+/* Before a component's name: its folder had the other spelling of dfx__key_shape. */
+#define DFX__SINGLE_OTHER_NAMES "dfx_other_names."
+
 /* Whether such a text may be a file of a model's folder: "NAME" or "FOLDER/NAME" of JSON or text.
  */
 int dfx__single_is_config(const char *name);

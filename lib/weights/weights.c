@@ -350,6 +350,11 @@ int dfx__weights_count(const dfx__weights *w)
     return w->entries;
 }
 
+const dfx_weight *dfx__weights_at(const dfx__weights *w, int index)
+{
+    return index >= 0 && index < w->entries ? &w->entry[index].weight : NULL;
+}
+
 int64_t dfx__weights_parameters(const dfx__weights *w)
 {
     int64_t n = 0;

@@ -32,6 +32,8 @@ const dfx_tensor *dfx__weights_find(const dfx__weights *w, const char *name);
 const char *dfx__weights_file_name(const dfx__weights *w, const char *name, char room[512]);
 
 int dfx__weights_count(const dfx__weights *w);
+/* In the order of names, without marking. */
+const dfx_weight *dfx__weights_at(const dfx__weights *w, int index);
 int64_t dfx__weights_parameters(const dfx__weights *w); /* elements of all tensors */
 
 /* How many tensors were never taken; the first `room` of their names, sorted, go to `name`. */

@@ -12,12 +12,18 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 
+#define HAND_OVER 0.8 /* from SDXL's base to its refiner, as its makers have it */
 enum { BATCH_MAX = 256, SIDE_MAX = 32768, STEPS_MAX = 10000 };
 
 struct settings {
     const char *positional_prompt, *prompt, *negative_prompt;
     const char *model, *variant, *device, *dtype, *scheduler;
     const char *latents, *trace, *output, *init_image, *mask;
+    const char *prompt_2, *negative_prompt_2, *init_latents, *save_latents, *refiner;
+    int original_size[2], crop[2], target_size[2]; /* width, height; left, top */
+    int negative_original_size[2], negative_crop[2], negative_target_size[2];
+    float aesthetic_score, negative_aesthetic_score;
+    double denoising_start, denoising_end;
     int clip_skip, long_prompts, max_multiples, no_boseos_middle, steps, width, height, batch,
         quiet, json;
     float guidance, guidance_rescale;
@@ -42,7 +48,7 @@ static const struct option options[] = {
       0, 0 },
     { "steps", OPTION_INT, AT(steps), "N", "inference steps (the model's, else 50)", 1, STEPS_MAX },
     { "guidance", OPTION_FLOAT, AT(guidance), "G",
-      "guidance scale; acts above 1 (the model's, else 7.5)", 0, 1000 },
+      "guidance scale; acts above 1 (the model's, else 7.5;\nSDXL 5)", 0, 1000 },
     { "seed", OPTION_UINT64, AT(seed), "S", "of the noise, as in torch (random)", 0, 0 },
     { "width", OPTION_INT, AT(width), "W",
       "pixels, a multiple of the VAE's factor, 8 in Stable\nDiffusion (the model's)", 1, SIDE_MAX },
@@ -56,7 +62,8 @@ static const struct option options[] = {
     { "init-image", OPTION_STRING, AT(init_image), "F.png",
       "image to image: the picture to start from", 0, 0 },
     { "strength", OPTION_DOUBLE, AT(strength), "X",
-      "how much of it is painted anew, 0 to 1 (0.8; with a\nmask 1)", 0, 1 },
+      "how much of it is painted anew, 0 to 1 (0.8, with a\nmask 1; SDXL 0.3, with a mask 0.9999)",
+      0, 1 },
     { "mask", OPTION_STRING, AT(mask), "F.png", "inpainting: what is white in it is painted anew",
       0, 0 },
     { "guidance-rescale", OPTION_FLOAT, AT(guidance_rescale), "X",
@@ -69,6 +76,34 @@ static const struct option options[] = {
       "of long prompts, times 75 tokens (3; SDXL: any)", 1, 1024 },
     { "no-boseos-middle", OPTION_FLAG, AT(no_boseos_middle), NULL,
       "of long prompts, no BOS and EOS between their parts", 0, 0 },
+    { "prompt-2", OPTION_STRING, AT(prompt_2), "P", "of SDXL's second text encoder (the prompt)", 0,
+      0 },
+    { "negative-prompt-2", OPTION_STRING, AT(negative_prompt_2), "N", "likewise", 0, 0 },
+    { "original-size", OPTION_PAIR, AT(original_size), "WxH",
+      "what SDXL is told the picture's size was (its own)", 1, SIDE_MAX },
+    { "crop", OPTION_PAIR, AT(crop), "X,Y", "and how much of it was cut off, left and top (0,0)",
+      -SIDE_MAX, SIDE_MAX },
+    { "target-size", OPTION_PAIR, AT(target_size), "WxH", "and how large the rest was (its own)", 1,
+      SIDE_MAX },
+    { "negative-original-size", OPTION_PAIR, AT(negative_original_size), "WxH",
+      "the same three for what the picture should not be", 1, SIDE_MAX },
+    { "negative-crop", OPTION_PAIR, AT(negative_crop), "X,Y", "likewise", -SIDE_MAX, SIDE_MAX },
+    { "negative-target-size", OPTION_PAIR, AT(negative_target_size), "WxH", "likewise", 1,
+      SIDE_MAX },
+    { "refiner", OPTION_STRING, AT(refiner), "MODEL",
+      "a refiner of SDXL, which takes over from --model at\n--denoising-end (0.8)", 0, 0 },
+    { "aesthetic-score", OPTION_FLOAT, AT(aesthetic_score), "X",
+      "what a refiner is told the picture is worth (6)", 0.001, 100 },
+    { "negative-aesthetic-score", OPTION_FLOAT, AT(negative_aesthetic_score), "X",
+      "and what it should not be worth (2.5)", 0.001, 100 },
+    { "denoising-end", OPTION_DOUBLE, AT(denoising_end), "X",
+      "stop after this part of the denoising, 0 to 1", 0, 1 },
+    { "denoising-start", OPTION_DOUBLE, AT(denoising_start), "X",
+      "go on from there with --init-latents or --init-image", 0, 1 },
+    { "init-latents", OPTION_STRING, AT(init_latents), "F.safetensors",
+      "\"latents\" [B,C,H,W] f32 instead of --init-image", 0, 0 },
+    { "save-latents", OPTION_STRING, AT(save_latents), "F.safetensors",
+      "write the last latents; without --output no picture", 0, 0 },
     { "latents", OPTION_STRING, AT(latents), "F.safetensors",
       "the noise to start from: \"latents\" [B,C,H,W] f32", 0, 0 },
     { "trace", OPTION_STRING, AT(trace), "F.safetensors",
@@ -101,13 +136,13 @@ struct job {
     const struct settings *s;
     dfx_generate_options g;
     struct progress progress;
-    dfx_tensors *latents, *trace;
+    dfx_tensors *latents, *init_latents, *trace;
     dfx_image *image, *mask;
-    dfx_pipeline *pipeline;
+    dfx_pipeline *pipeline, *refiner;
     dfx_result *result;
     char *name[BATCH_MAX]; /* of the pictures */
     int names;
-    int trace_failed;
+    int traced, trace_failed;          /* steps in the trace; whether one did not fit */
     double start, opened, first, last; /* clock: model ready, before step 1, after the last step */
 };
 
@@ -140,10 +175,17 @@ static int check_settings(const struct settings *s)
     if (!s->prompt && !s->positional_prompt)
         return cmd_fail_with(EXIT_USAGE,
                              "a prompt is missing: dfx generate \"red apple\"; \"\" is allowed");
-    if (s->mask && !s->init_image)
+    const char *start = s->init_image ? s->init_image : s->init_latents;
+    if (s->mask && !start)
         return cmd_fail_with(EXIT_USAGE, "--mask: needs --init-image, the picture it selects from");
-    if (s->strength >= 0 && !s->init_image)
+    if (s->strength >= 0 && !start)
         return cmd_fail_with(EXIT_USAGE, "--strength: needs --init-image");
+    if (s->denoising_start > 0 && !start)
+        return cmd_fail_with(EXIT_USAGE, "--denoising-start: needs --init-latents");
+    if (s->init_image && s->init_latents)
+        return cmd_fail_with(EXIT_USAGE, "--init-latents: there is --init-image too");
+    if (s->refiner && s->mask)
+        return cmd_fail_with(EXIT_USAGE, "--refiner: it refines whole pictures, without --mask");
     if ((s->max_multiples || s->no_boseos_middle) && !s->long_prompts)
         return cmd_fail_with(EXIT_USAGE, "%s: needs --long-prompts",
                              s->max_multiples ? "--max-embeddings-multiples"
@@ -166,24 +208,28 @@ static int choose_seed(uint64_t *seed)
     return EXIT_DONE;
 }
 
-static int read_latents(struct job *job)
+/* The tensor "latents" of a file that is kept open; *batch becomes its number of pictures, or stays
+ * where --batch is a multiple of it and `repeats`. */
+static int read_latents(struct job *job, const char *path, int repeats, dfx_tensors **file,
+                        const dfx_tensor **out)
 {
-    const char *path = job->s->latents;
-    dfx_status status = dfx_tensors_open(&job->latents, path);
+    int batch = job->s->batch;
+    dfx_status status = dfx_tensors_open(file, path);
     if (status != DFX_OK)
         return cmd_fail(status);
-    const dfx_tensor *t = dfx_tensors_find(job->latents, "latents");
+    const dfx_tensor *t = dfx_tensors_find(*file, "latents");
     if (!t || t->spec.rank != 4 || t->spec.dtype != DFX_F32)
         return cmd_fail_with(EXIT_FAILED, "%s: needs a tensor \"latents\" [B, C, H, W] in f32",
                              path);
-    if (job->s->batch && t->spec.dim[0] != job->s->batch)
-        return cmd_fail_with(EXIT_USAGE, "--batch: %d, but %s has latents for %lld", job->s->batch,
-                             path, (long long)t->spec.dim[0]);
     if (t->spec.dim[0] < 1 || t->spec.dim[0] > BATCH_MAX)
         return cmd_fail_with(EXIT_FAILED, "%s: latents for %lld pictures; 1 to %d can be drawn",
                              path, (long long)t->spec.dim[0], BATCH_MAX);
-    job->g.latents = t;
-    job->g.batch = (int)t->spec.dim[0];
+    if (batch && (repeats ? batch % t->spec.dim[0] != 0 : batch != t->spec.dim[0]))
+        return cmd_fail_with(EXIT_USAGE, "--batch: %d, but %s has latents for %lld", batch, path,
+                             (long long)t->spec.dim[0]);
+    if (!repeats || !batch)
+        job->g.batch = (int)t->spec.dim[0];
+    *out = t;
     return EXIT_DONE;
 }
 
@@ -204,6 +250,11 @@ static int read_images(struct job *job)
 static int check_outputs(struct job *job)
 {
     const struct settings *s = job->s;
+    int code = s->save_latents ? output_check(s->save_latents) : EXIT_DONE;
+    if (code != EXIT_DONE)
+        return code;
+    if (job->g.only_latents)
+        return s->trace ? output_check(s->trace) : EXIT_DONE;
     if (s->output && strcmp(s->output, "-") == 0 && job->g.batch > 1)
         return cmd_fail_with(EXIT_USAGE, "--output: one picture fits on standard output, not %d",
                              job->g.batch);
@@ -212,7 +263,7 @@ static int check_outputs(struct job *job)
         if (!name)
             return cmd_fail_with(EXIT_FAILED, "out of memory");
         job->name[job->names] = name;
-        int code = output_check(name);
+        code = output_check(name);
         if (code != EXIT_DONE) {
             job->names++;
             return code;
@@ -225,18 +276,38 @@ static int on_step(void *user, int step, int steps, const float *latents, const 
 {
     struct job *job = user;
     char name[32];
+    double taken = job->last - job->first; /* by an earlier run */
     job->last = progress_clock();
     if (step == 0)
-        job->first = job->last;
+        job->first = job->last - taken;
     progress_step(&job->progress, step, steps);
     if (!job->trace || step == 0)
         return 0;
-    snprintf(name, sizeof name, "latents.%04d", step - 1);
+    snprintf(name, sizeof name, "latents.%04d", job->traced++);
     if (dfx_tensors_add(job->trace, name, spec, latents) != DFX_OK) {
         job->trace_failed = 1;
         return 1;
     }
     return 0;
+}
+
+static void prepare_xl(struct job *job)
+{
+    const struct settings *s = job->s;
+    dfx_generate_options *g = &job->g;
+    g->prompt_2 = s->prompt_2;
+    g->negative_prompt_2 = s->negative_prompt_2;
+    g->size = (dfx_size_condition){ s->original_size[0], s->original_size[1], s->crop[0],
+                                    s->crop[1],          s->target_size[0],   s->target_size[1] };
+    g->negative_size =
+        (dfx_size_condition){ s->negative_original_size[0], s->negative_original_size[1],
+                              s->negative_crop[0],          s->negative_crop[1],
+                              s->negative_target_size[0],   s->negative_target_size[1] };
+    g->aesthetic_score = s->aesthetic_score;
+    g->negative_aesthetic_score = s->negative_aesthetic_score;
+    g->denoising_start = s->denoising_start;
+    g->denoising_end = s->denoising_end > 0 ? s->denoising_end : s->refiner ? HAND_OVER : 0;
+    g->only_latents = s->save_latents && !s->output;
 }
 
 static int prepare(struct job *job)
@@ -261,12 +332,45 @@ static int prepare(struct job *job)
     job->g.on_step = on_step;
     job->g.user = job;
     job->g.last = 1;
+    prepare_xl(job);
     int code = s->seed.given ? EXIT_DONE : choose_seed(&job->g.seed);
     if (code == EXIT_DONE && s->latents)
-        code = read_latents(job);
+        code = read_latents(job, s->latents, 0, &job->latents, &job->g.latents);
+    if (code == EXIT_DONE && s->init_latents)
+        code = read_latents(job, s->init_latents, 1, &job->init_latents, &job->g.init_latents);
     if (code == EXIT_DONE)
         code = read_images(job);
     return code == EXIT_DONE ? check_outputs(job) : code;
+}
+
+/* The refiner goes on with the latents of job->result, which becomes its own. */
+static dfx_status refine(struct job *job)
+{
+    const struct settings *s = job->s;
+    const dfx_pipeline_options open = { .dtype = s->dtype,
+                                        .variant = s->variant,
+                                        .on = job->pipeline };
+    dfx_generate_options g = job->g;
+    dfx_result *base = job->result;
+    g.latents = NULL;
+    g.image = NULL;
+    g.init_latents = dfx_result_latents(base);
+    g.scheduler = s->scheduler;
+    g.denoising_start = g.denoising_end;
+    g.denoising_end = 0;
+    job->result = NULL;
+    dfx_status status = dfx_pipeline_open(&job->refiner, s->refiner, &open);
+    if (status == DFX_OK)
+        status = dfx_pipeline_generate(&job->result, job->refiner, &g);
+    dfx_result_free(base);
+    return status;
+}
+
+static dfx_status draw_base(struct job *job)
+{
+    dfx_generate_options g = job->g;
+    g.only_latents = g.only_latents || job->s->refiner;
+    return dfx_pipeline_generate(&job->result, job->pipeline, &g);
 }
 
 static dfx_status draw(struct job *job)
@@ -286,7 +390,23 @@ static dfx_status draw(struct job *job)
     if (status == DFX_OK && s->trace)
         status = dfx_tensors_new(&job->trace);
     if (status == DFX_OK)
-        status = dfx_pipeline_generate(&job->result, job->pipeline, &job->g);
+        status = draw_base(job);
+    if (status == DFX_OK && s->refiner)
+        status = refine(job);
+    return status;
+}
+
+static dfx_status write_latents(const struct job *job)
+{
+    const dfx_tensor *latents = dfx_result_latents(job->result);
+    dfx_tensors *file;
+    dfx_status status = dfx_tensors_new(&file);
+    if (status != DFX_OK)
+        return status;
+    status = dfx_tensors_add(file, "latents", &latents->spec, latents->data);
+    if (status == DFX_OK)
+        status = dfx_tensors_save(file, job->s->save_latents);
+    dfx_tensors_free(file);
     return status;
 }
 
@@ -295,7 +415,7 @@ static int write_pictures(struct job *job)
     int code = EXIT_DONE;
     for (int i = 0; i < job->names && code == EXIT_DONE; i++) {
         struct record record;
-        record_make(&record, job->pipeline, &job->g, i, job->names);
+        record_make(&record, job->pipeline, job->refiner, &job->g, i, job->names);
         if (record.failed)
             code = cmd_fail_with(EXIT_FAILED, "out of memory");
         else if (dfx_image_write(dfx_result_image(job->result, i), job->name[i], record.text,
@@ -309,11 +429,14 @@ static int write_pictures(struct job *job)
 static dfx_status write_trace(struct job *job)
 {
     const dfx_tensor *embeds = dfx_result_prompt_embeds(job->result);
+    const dfx_tensor *pooled = dfx_result_pooled_prompt_embeds(job->result);
     const dfx_tensor *image = dfx_result_floats(job->result);
     dfx_status status = DFX_OK;
     if (embeds)
         status = dfx_tensors_add(job->trace, "prompt_embeds", &embeds->spec, embeds->data);
-    if (status == DFX_OK)
+    if (status == DFX_OK && pooled->data)
+        status = dfx_tensors_add(job->trace, "pooled_prompt_embeds", &pooled->spec, pooled->data);
+    if (status == DFX_OK && image->data)
         status = dfx_tensors_add(job->trace, "image", &image->spec, image->data);
     return status == DFX_OK ? dfx_tensors_save(job->trace, job->s->trace) : status;
 }
@@ -346,9 +469,12 @@ static void print_summary(const struct job *job, double seconds)
 
 static int print_result_json(const struct job *job, double seconds)
 {
-    json_object *o = record_json(job->pipeline, &job->g), *files = json_object_new_array();
+    json_object *o = record_json(job->pipeline, job->refiner, &job->g),
+                *files = json_object_new_array();
     for (int i = 0; i < job->names; i++)
         json_object_array_add(files, json_object_new_string(job->name[i]));
+    if (job->s->save_latents)
+        json_object_array_add(files, json_object_new_string(job->s->save_latents));
     json_object_object_add(o, "files", files);
     json_object_object_add(o, "seconds", json_object_new_double(seconds));
     json_object_object_add(o, "steps_per_second", json_object_new_double(steps_per_second(job)));
@@ -368,6 +494,8 @@ static int report(struct job *job, double seconds)
     for (int i = 0; i < job->names; i++)
         if (strcmp(job->name[i], "-") != 0)
             puts(job->name[i]);
+    if (job->s->save_latents)
+        puts(job->s->save_latents);
     return EXIT_DONE;
 }
 
@@ -388,6 +516,8 @@ static int generate(struct job *job)
         return code;
     if (job->trace && (status = write_trace(job)) != DFX_OK)
         return cmd_fail(status);
+    if (job->s->save_latents && (status = write_latents(job)) != DFX_OK)
+        return cmd_fail(status);
     return report(job, progress_clock() - job->start);
 }
 
@@ -403,8 +533,10 @@ static int run(void *settings)
         free(job.name[i]);
     dfx_result_free(job.result);
     dfx_tensors_free(job.trace);
+    dfx_pipeline_free(job.refiner);
     dfx_pipeline_free(job.pipeline);
     dfx_tensors_free(job.latents);
+    dfx_tensors_free(job.init_latents);
     dfx_image_free(job.image);
     dfx_image_free(job.mask);
     return code;
@@ -414,7 +546,8 @@ const struct command cmd_generate = {
     .name = "generate",
     .summary = "draw pictures from a prompt",
     .example = "  dfx generate \"red apple\" --seed 42 --steps 20 --output apple.png\n"
-               "  dfx inspect apple.png\n",
+               "  dfx inspect apple.png\n"
+               "  dfx generate \"a lion\" --model SDXL --refiner SDXL_REFINER\n",
     .options = options,
     .positionals = positionals,
     .defaults = &defaults,

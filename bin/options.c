@@ -101,6 +101,21 @@ static int set_uint64(const struct option *o, const char *text, struct option_ui
     return OPTIONS_RUN;
 }
 
+static int set_pair(const struct option *o, const char *text, int *value)
+{
+    int end = 0;
+    char separator = 0;
+    if (sscanf(text, "%8d%c%8d%n", &value[0], &separator, &value[1], &end) != 3 || text[end] ||
+        separator != (strchr(o->argument, ',') ? ',' : 'x'))
+        return cmd_fail_with(EXIT_USAGE, "--%s: \"%s\" is not of the form %s", o->name, text,
+                             o->argument);
+    for (int i = 0; i < 2; i++)
+        if (value[i] < o->min || value[i] > o->max)
+            return cmd_fail_with(EXIT_USAGE, "--%s: %d is out of range, it must be %.0f to %.0f",
+                                 o->name, value[i], o->min, o->max);
+    return OPTIONS_RUN;
+}
+
 static int set_double(const struct option *o, const char *text, double *value)
 {
     char *end;
@@ -155,6 +170,8 @@ static int set(const struct option *o, const char *text, void *settings)
         return set_double(o, text, at);
     case OPTION_SIZE:
         return set_size(o, text, at);
+    case OPTION_PAIR:
+        return set_pair(o, text, at);
     case OPTION_STRING:
         *(const char **)at = text;
         return OPTIONS_RUN;

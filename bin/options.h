@@ -12,7 +12,8 @@ enum option_kind {
     OPTION_UINT64, /* struct option_uint64; a negative number counts from 2^64, as in torch */
     OPTION_FLOAT,  /* float, within min..max */
     OPTION_DOUBLE, /* double, likewise */
-    OPTION_SIZE    /* uint64_t bytes: "512M", "1.5G", "4096" */
+    OPTION_SIZE,   /* uint64_t bytes: "512M", "1.5G", "4096" */
+    OPTION_PAIR    /* int[2], each within min..max: "640x480", "3,50" */
 };
 
 struct option_uint64 {
@@ -27,7 +28,7 @@ struct option {
     size_t at;
     const char *argument; /* what the help calls the value */
     const char *help;     /* NULL: a later version's option, refused by this one */
-    double min, max;      /* of OPTION_INT, OPTION_FLOAT and OPTION_DOUBLE */
+    double min, max;      /* of OPTION_INT, OPTION_FLOAT, OPTION_DOUBLE and OPTION_PAIR */
 };
 
 /* A positional argument, a const char * in the settings; the table ends with a NULL name. */

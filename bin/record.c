@@ -62,8 +62,87 @@ static void add_parameters(struct record *r, dfx_pipeline *p, const dfx_generate
         g->seed, g->width, g->height, dfx_pipeline_hash(p), name, batch, dfx_version());
 }
 
-void record_make(struct record *r, dfx_pipeline *p, const dfx_generate_options *g, int index,
-                 int count)
+/* ---- settings that only pipelines of SDXL take ---- */
+
+enum { XL_SETTINGS = 10 };
+
+struct setting {
+    const char *key;
+    char text[48];
+    int is_number;
+};
+
+static void list_number(struct setting *list, int *count, const char *key, double value)
+{
+    struct setting *s = &list[(*count)++];
+    s->key = key;
+    s->is_number = 1;
+    snprintf(s->text, sizeof s->text, "%.9g", value);
+}
+
+static void list_pair(struct setting *list, int *count, const char *key, const char *format,
+                      int first, int second)
+{
+    struct setting *s = &list[*count];
+    if (!first && !second)
+        return;
+    s->key = key;
+    s->is_number = 0;
+    snprintf(s->text, sizeof s->text, "%d%s%d", first, format, second);
+    ++*count;
+}
+
+/* Those that are given; returns how many. */
+static int list_xl(struct setting list[XL_SETTINGS], const dfx_generate_options *g, int refines)
+{
+    const dfx_size_condition *s = &g->size, *n = &g->negative_size;
+    int count = 0;
+    list_pair(list, &count, "original_size", "x", s->original_width, s->original_height);
+    list_pair(list, &count, "crop", ",", s->crop_left, s->crop_top);
+    list_pair(list, &count, "target_size", "x", s->target_width, s->target_height);
+    list_pair(list, &count, "negative_original_size", "x", n->original_width, n->original_height);
+    list_pair(list, &count, "negative_crop", ",", n->crop_left, n->crop_top);
+    list_pair(list, &count, "negative_target_size", "x", n->target_width, n->target_height);
+    if (refines) {
+        list_number(list, &count, "aesthetic_score", g->aesthetic_score);
+        list_number(list, &count, "negative_aesthetic_score", g->negative_aesthetic_score);
+    }
+    if (g->denoising_start > 0)
+        list_number(list, &count, "denoising_start", g->denoising_start);
+    if (g->denoising_end > 0)
+        list_number(list, &count, "denoising_end", g->denoising_end);
+    return count;
+}
+
+static int refines(dfx_pipeline *refiner, const dfx_generate_options *g)
+{
+    return refiner || g->init_latents;
+}
+
+static void add_xl(struct record *r, dfx_pipeline *refiner, const dfx_generate_options *g)
+{
+    struct setting list[XL_SETTINGS];
+    int count = list_xl(list, g, refines(refiner, g));
+    char name[128];
+    if (g->prompt_2)
+        add(r, "prompt_2", "%s", g->prompt_2);
+    if (g->negative_prompt_2)
+        add(r, "negative_prompt_2", "%s", g->negative_prompt_2);
+    for (int i = 0; i < count; i++)
+        add(r, list[i].key, "%s", list[i].text);
+    if (g->init_latents)
+        add(r, "init_latents", "given");
+    if (refiner) {
+        model_name(name, refiner);
+        add(r, "refiner", "%s", name);
+        add(r, "refiner_hash", "%s", dfx_pipeline_hash(refiner));
+    }
+}
+
+/* ---- records ---- */
+
+void record_make(struct record *r, dfx_pipeline *p, dfx_pipeline *refiner,
+                 const dfx_generate_options *g, int index, int count)
 {
     char name[128], guidance[32];
     memset(r, 0, sizeof *r);
@@ -86,14 +165,15 @@ void record_make(struct record *r, dfx_pipeline *p, const dfx_generate_options *
         add(r, "long_prompts", "%s", g->no_boseos_middle ? "no_boseos_middle" : "yes");
     if (g->max_embeddings_multiples)
         add(r, "max_embeddings_multiples", "%d", g->max_embeddings_multiples);
-    if (g->image) {
+    if (g->image)
         add(r, "init_image", "given");
+    if ((g->image || g->init_latents) && g->denoising_start == 0)
         add(r, "strength", "%.9g", g->strength);
-    }
     if (g->mask)
         add(r, "mask", "given");
     if (g->latents)
         add(r, "latents", "given"); /* then the seed alone does not repeat the picture */
+    add_xl(r, refiner, g);
     add(r, "model", "%s", name);
     add(r, "model_hash", "%s", dfx_pipeline_hash(p));
     add(r, "device", "%s", dfx_device_get_info(dfx_pipeline_device(p))->id);
@@ -113,7 +193,29 @@ static void add_string(json_object *o, const char *key, const char *value)
     json_object_object_add(o, key, value ? json_object_new_string(value) : NULL);
 }
 
-json_object *record_json(dfx_pipeline *p, const dfx_generate_options *g)
+static void add_xl_json(json_object *o, dfx_pipeline *refiner, const dfx_generate_options *g)
+{
+    struct setting list[XL_SETTINGS];
+    int count = list_xl(list, g, refines(refiner, g));
+    char name[128];
+    if (g->prompt_2)
+        add_string(o, "prompt_2", g->prompt_2);
+    if (g->negative_prompt_2)
+        add_string(o, "negative_prompt_2", g->negative_prompt_2);
+    for (int i = 0; i < count; i++)
+        if (list[i].is_number)
+            json_object_object_add(
+                o, list[i].key, json_object_new_double_s(strtod(list[i].text, NULL), list[i].text));
+        else
+            add_string(o, list[i].key, list[i].text);
+    if (refiner) {
+        model_name(name, refiner);
+        add_string(o, "refiner", name);
+        add_string(o, "refiner_hash", dfx_pipeline_hash(refiner));
+    }
+}
+
+json_object *record_json(dfx_pipeline *p, dfx_pipeline *refiner, const dfx_generate_options *g)
 {
     json_object *o = json_object_new_object();
     if (!o)
@@ -131,6 +233,7 @@ json_object *record_json(dfx_pipeline *p, const dfx_generate_options *g)
     json_object_object_add(o, "height", json_object_new_int(g->height));
     json_object_object_add(o, "batch", json_object_new_int(g->batch));
     add_string(o, "scheduler", g->scheduler);
+    add_xl_json(o, refiner, g);
     add_string(o, "model", name);
     add_string(o, "model_hash", dfx_pipeline_hash(p));
     add_string(o, "device", dfx_device_get_info(dfx_pipeline_device(p))->id);

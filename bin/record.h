@@ -6,20 +6,20 @@
 
 #include <json-c/json.h>
 
-enum { RECORD_TEXTS = 24 };
+enum { RECORD_TEXTS = 48 };
 
 struct record {
     dfx_image_text text[RECORD_TEXTS];
     int count, failed; /* failed: there was no memory */
 };
 
-/* The settings `g` of a run of `p` for picture `index` of `count`, a key for each, and the line
- * "parameters" that other tools read and write. */
-void record_make(struct record *r, dfx_pipeline *p, const dfx_generate_options *g, int index,
-                 int count);
+/* The settings `g` of a run of `p` (and `refiner` unless that is NULL) for picture `index` of
+ * `count`, a key for each, and the line "parameters" that other tools read and write. */
+void record_make(struct record *r, dfx_pipeline *p, dfx_pipeline *refiner,
+                 const dfx_generate_options *g, int index, int count);
 void record_free(struct record *r);
 
 /* The settings as a JSON object, numbers as numbers; NULL when there is no memory. */
-json_object *record_json(dfx_pipeline *p, const dfx_generate_options *g);
+json_object *record_json(dfx_pipeline *p, dfx_pipeline *refiner, const dfx_generate_options *g);
 
 #endif

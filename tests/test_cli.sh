@@ -2,6 +2,7 @@
 # test_cli.sh - the command: usage errors and exit codes, generation, what it leaves behind.
 srcdir=${srcdir:-.}
 . "$srcdir/tests/tap.sh"
+tiny=$(cd "$srcdir/tests/data" && pwd)/tiny_xl
 dfx=${DFX:-./dfx}
 case $dfx in
     /*) ;;
@@ -198,6 +199,51 @@ test_tensors()
     ok "writes nothing" test ! -e f.safetensors
 }
 
+# The refiner's folder with the parts that it shares with the base
+make_refiner()
+{
+    mkdir refiner &&
+        cp -R "$tiny"_refiner/* refiner/ &&
+        cp -R "$tiny/text_encoder_2" "$tiny/vae" refiner/
+}
+
+two_steps()
+{
+    "$dfx" generate apple --seed 3 --steps 10 --quiet --model "$@" >out.txt 2>err.txt
+    code=$?
+    cat err.txt
+    return $code
+}
+
+test_sdxl()
+{
+    ok "a refiner's folder" make_refiner
+    ok "the base's latents" two_steps "$tiny" --denoising-end 0.6 --save-latents x.safetensors
+    ok "are all that is written" test ! -e apple-3.png
+    ok "the refiner's picture" two_steps refiner --denoising-start 0.6 \
+        --init-latents x.safetensors --output x.png
+    ok "both in one command" two_steps "$tiny" --denoising-end 0.6 --refiner refiner \
+        --output y.png --trace xt.safetensors
+    "$dfx" inspect x.png | grep -v denoising >x.txt
+    "$dfx" inspect y.png >y.txt
+    ok "record the hand-over" grep -q "denoising_end.*0.6" y.txt
+    ok "and the refiner" grep -q "refiner.*refiner" y.txt
+    ok "a picture of its sizes" two_steps "$tiny" --original-size 100x80 --crop 3,-2 \
+        --prompt-2 red --output z.png
+    "$dfx" inspect z.png >z.txt
+    ok "record them" grep -q "crop.*3,-2" z.txt
+    ok "and the prompt" grep -q "prompt_2.*red" z.txt
+    ok "no size" fails 2 "--original-size: \"100\" is not of the form WxH" \
+        generate a --original-size 100
+    ok "no place" fails 2 "--crop: \"1x2\" is not of the form X,Y" generate a --crop 1x2
+    ok "too large a size" fails 2 "--target-size: 99999 is out of range" \
+        generate a --target-size 64x99999
+    ok "a refiner with a mask" fails 2 "--refiner: " \
+        generate a --refiner refiner --init-image z.png --mask z.png
+    ok "a start without a picture" fails 2 "--denoising-start: " generate a --denoising-start 0.5
+    ok "SD with SDXL's settings" fails 2 "prompt_2: " generate a --prompt-2 b
+}
+
 # drawn SEED SHAPE DTYPE FILE: the noise is written to FILE, with nothing on stdout or stderr.
 drawn()
 {
@@ -370,6 +416,7 @@ test_wrong_settings
 test_information
 test_generate
 test_tensors
+test_sdxl
 test_rng
 test_schedule
 test_inspect_scheduler

@@ -79,6 +79,8 @@ typedef ushort W;
 
 #define SILU(x) ((x) / (1.0f + exp(-(x))))
 #define QUICK_GELU(x) ((x) / (1.0f + exp(-1.702f * (x))))
+#define RELU(x) max(x, 0.0f)
+
 /* x tanh(ln(1 + e^x)), with s = e^2 + 2 e */
 #define MISH_OF(x, s) ((x) * (s) / ((s) + 2.0f))
 #define MISH_EXP(x) exp(min(x, 20.0f))

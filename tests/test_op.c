@@ -176,6 +176,11 @@ static dfx_value *mish(void)
     return dfx_mish(in("x"));
 }
 
+static dfx_value *relu(void)
+{
+    return dfx_relu(in("x"));
+}
+
 static dfx_value *geglu(void)
 {
     return dfx_geglu(in("x"));
@@ -337,6 +342,7 @@ static const struct test {
     { "gelu", NULL, gelu, 1e-6 },
     { "quick_gelu", NULL, quick_gelu, 1e-6 },
     { "mish", NULL, mish, 1e-6 },
+    { "relu", NULL, relu, 0 },
     { "geglu", NULL, geglu, 1e-6 },
     { "add", NULL, add, 0 },
     { "add_repeated", NULL, add, 0 },

@@ -99,6 +99,7 @@ DFX_API dfx_value *dfx_silu(dfx_value *x);       /* x sigmoid(x) */
 DFX_API dfx_value *dfx_gelu(dfx_value *x);       /* x Phi(x), exact (erf) */
 DFX_API dfx_value *dfx_quick_gelu(dfx_value *x); /* x sigmoid(1.702 x) */
 DFX_API dfx_value *dfx_mish(dfx_value *x);       /* x tanh(ln(1 + e^x)) (Misra 2019) */
+DFX_API dfx_value *dfx_relu(dfx_value *x);       /* max(x, 0) */
 
 /* x [..., 2C] -> [..., C]: the first half times gelu (erf) of the second (Shazeer 2020). */
 DFX_API dfx_value *dfx_geglu(dfx_value *x);

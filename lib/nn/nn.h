@@ -53,6 +53,10 @@ void dfx__linear_load(dfx__linear_layer *m, dfx__loader *l, const char *name, in
 dfx_value *dfx__linear_record(const dfx__linear_layer *m, dfx_value *x);
 dfx_value *dfx__linear_then_record(const dfx__linear_layer *m, dfx_value *x, dfx_epilogue then);
 
+/* dfx_silu, dfx_gelu ...; NULL: none */
+typedef dfx_value *dfx__activation(dfx_value *x);
+dfx_value *dfx__linear_act_record(const dfx__linear_layer *m, dfx_value *x, dfx__activation *act);
+
 typedef struct {
     const char *name;
     dfx_weight *weight, *bias;
@@ -80,17 +84,51 @@ dfx_value *dfx__norm_record(const dfx__norm *m, dfx_value *x);
 /* A GroupNorm and the activation that diffusers puts after it. */
 dfx_value *dfx__norm_silu_record(const dfx__norm *m, dfx_value *x);
 
-/* ResnetBlock2D: x [N, H, W, in], time [N, temb] after its activation, or NULL -> [N, H, W, out] */
+/* A GroupNorm; scaled and shifted by `by` [N, 2C] as of dfx_group_norm_then, or NULL; then `act`.
+ */
+dfx_value *dfx__norm_act_record(const dfx__norm *m, dfx_value *x, dfx_value *by,
+                                dfx__activation *act);
+
+/* What a resnet does with the size of its image: means of 2x2 pixels and nearest pixels, or filters
+ * with [1 3 3 1]. */
+typedef enum {
+    DFX__KEPT,
+    DFX__HALVED,
+    DFX__DOUBLED,
+    DFX__HALVED_FIR,
+    DFX__DOUBLED_FIR
+} dfx__resnet_size;
+
+/* ResnetBlock2D: x [N, H, W, in], time [N, temb] as time_emb_proj takes it (after the activation,
+ * unless diffusers' skip_time_act is set), or NULL -> [N, H, W, out], or of another size */
 typedef struct {
     dfx__norm norm1, norm2;
-    dfx__conv conv1, conv2, shortcut; /* shortcut without weight where in is out */
+    dfx__conv conv1, conv2, shortcut; /* shortcut without weight where it is not needed */
     dfx__linear_layer time_proj;
+    dfx__activation *act;
+    dfx__resnet_size size;
+    int scale_shift;
     float out_scale; /* 1 / output_scale_factor */
 } dfx__resnet;
-/* temb 0: no time. */
+typedef struct {
+    int in, out, temb, groups; /* temb 0: no time */
+    int groups_out;            /* of norm2; 0: groups */
+    float eps;
+    int scale_shift; /* time_embedding_norm "scale_shift": the time scales and shifts norm2's result
+                        instead of being added before it */
+    int shortcut;    /* a 1x1 convolution even where in is out */
+    dfx__resnet_size size;
+    float out_scale_factor; /* 0: 1 */
+    dfx__activation *act;   /* NULL: silu */
+} dfx__resnet_config;
+void dfx__resnet_load_as(dfx__resnet *m, dfx__loader *l, const dfx__resnet_config *c);
+/* The usual one: silu, the time added, of one size. */
 void dfx__resnet_load(dfx__resnet *m, dfx__loader *l, int in, int out, int temb, int groups,
                       float eps);
 dfx_value *dfx__resnet_record(const dfx__resnet *m, dfx_value *x, dfx_value *time);
+/* One of DFX__DOUBLED to height x width instead of twice the size. */
+dfx_value *dfx__resnet_resized_record(const dfx__resnet *m, dfx_value *x, dfx_value *time,
+                                      int64_t height, int64_t width);
 
 /* Attention of diffusers: x [N, T, C], context [N, S, D] or NULL for self-attention, added to
  * residual [N, T, C] */

@@ -14,6 +14,7 @@
     X(silu)                                                                                        \
     X(gelu)                                                                                        \
     X(mish)                                                                                        \
+    X(relu)                                                                                        \
     X(quick_gelu)                                                                                  \
     X(geglu)                                                                                       \
     X(add)                                                                                         \

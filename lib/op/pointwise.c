@@ -1,4 +1,5 @@
-/* pointwise.c - silu, gelu, quick_gelu and mish, number by number; the kernel is cl/pointwise.cl.
+/* pointwise.c - silu, gelu, quick_gelu, mish and relu, number by number; the kernel is
+ * cl/pointwise.cl.
  */
 #include "op/oplist.h"
 #include "op/rows.h"
@@ -25,6 +26,11 @@ dfx_value *dfx_quick_gelu(dfx_value *x)
 dfx_value *dfx_mish(dfx_value *x)
 {
     return dfx__record(&dfx__mish, DFX__IN(x), DFX__INTS(0), DFX__FLOATS(0));
+}
+
+dfx_value *dfx_relu(dfx_value *x)
+{
+    return dfx__record(&dfx__relu, DFX__IN(x), DFX__INTS(0), DFX__FLOATS(0));
 }
 
 static void infer(dfx_call *c)
@@ -69,6 +75,12 @@ static void launch_mish(const dfx_call *c, dfx__launches *l)
 {
     (void)c;
     launch(l, "-DF=MISH");
+}
+
+static void launch_relu(const dfx_call *c, dfx__launches *l)
+{
+    (void)c;
+    launch(l, "-DF=RELU");
 }
 
 static void run(const dfx_call *c, const dfx__host *h,
@@ -117,6 +129,17 @@ static void run_mish(const dfx_call *c, const dfx__host *h)
     run(c, h, mish);
 }
 
+static void relu(float *to, const float *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = from[i] < 0 ? 0 : from[i];
+}
+
+static void run_relu(const dfx_call *c, const dfx__host *h)
+{
+    run(c, h, relu);
+}
+
 static const dfx__case cases[] = {
     { { "1,1" }, { 0 }, { 0 } },       { { "3,17,31" }, { 0 }, { 0 } },
     { { "2,3,77,31" }, { 0 }, { 0 } }, { { "1,64,257" }, { 0 }, { 0 } },
@@ -133,3 +156,4 @@ POINTWISE(silu)
 POINTWISE(gelu)
 POINTWISE(quick_gelu)
 POINTWISE(mish)
+POINTWISE(relu)

@@ -166,6 +166,7 @@ def modulated():
     x = random(2, 17, 17) * 4
     x[..., 14], x[..., 15], x[..., 16] = -90, -30, 100
     case("mish", F.mish(x), x=x)
+    case("relu", F.relu(x), x=x)
 
 
 def score_models():

@@ -1,5 +1,6 @@
 /* cmd_generate.c - dfx generate: pictures from a prompt. */
 #include "cmd.h"
+#include "depth.h"
 #include "output.h"
 #include "print.h"
 #include "progress.h"
@@ -18,7 +19,7 @@ enum { BATCH_MAX = 256, SIDE_MAX = 32768, STEPS_MAX = 10000 };
 struct settings {
     const char *positional_prompt, *prompt, *negative_prompt;
     const char *model, *variant, *device, *dtype, *scheduler;
-    const char *latents, *trace, *output, *init_image, *mask;
+    const char *latents, *trace, *output, *init_image, *mask, *depth;
     const char *prompt_2, *negative_prompt_2, *init_latents, *save_latents, *refiner;
     int original_size[2], crop[2], target_size[2]; /* width, height; left, top */
     int negative_original_size[2], negative_crop[2], negative_target_size[2];
@@ -26,14 +27,14 @@ struct settings {
     double denoising_start, denoising_end;
     int clip_skip, long_prompts, max_multiples, no_boseos_middle, steps, width, height, batch,
         quiet, json;
-    float guidance, guidance_rescale;
+    float guidance, guidance_rescale, image_guidance;
     double strength;
     struct option_uint64 seed;
     const char *later; /* where a later version's options go */
     uint64_t later_size;
 };
 
-static const struct settings defaults = { .guidance = -1, .strength = -1 };
+static const struct settings defaults = { .guidance = -1, .strength = -1, .image_guidance = -1 };
 
 #define AT(field) offsetof(struct settings, field)
 static const struct option options[] = {
@@ -65,6 +66,14 @@ static const struct option options[] = {
       "how much of it is painted anew, 0 to 1 (0.8, with a\nmask 1; SDXL 0.3, with a mask 0.9999)",
       0, 1 },
     { "mask", OPTION_STRING, AT(mask), "F.png", "inpainting: what is white in it is painted anew",
+      0, 0 },
+    { "image-guidance", OPTION_FLOAT, AT(image_guidance), "G",
+      "InstructPix2Pix: how much of the picture stays; both\nguidances act if it is 1 or more "
+      "(1.5)",
+      0, 1000 },
+    { "depth", OPTION_STRING, AT(depth), "F",
+      "depth to image: the picture's depth, near is light; a\nPNG, or \"depth\" [H,W] f32 in "
+      "F.safetensors",
       0, 0 },
     { "guidance-rescale", OPTION_FLOAT, AT(guidance_rescale), "X",
       "0 to 1, against overexposure by large guidance (0)", 0, 1 },
@@ -138,6 +147,7 @@ struct job {
     struct progress progress;
     dfx_tensors *latents, *init_latents, *trace;
     dfx_image *image, *mask;
+    struct depth depth;
     dfx_pipeline *pipeline, *refiner;
     dfx_result *result;
     char *name[BATCH_MAX]; /* of the pictures */
@@ -243,7 +253,9 @@ static int read_images(struct job *job)
         status = dfx_image_read(&job->mask, s->mask, 1);
     job->g.image = job->image;
     job->g.mask = job->mask;
-    return status == DFX_OK ? EXIT_DONE : cmd_fail(status);
+    if (status != DFX_OK)
+        return cmd_fail(status);
+    return s->depth ? depth_read(&job->depth, s->depth, &job->g.depth) : EXIT_DONE;
 }
 
 /* Names every file that will be written and finds out whether it can be. */
@@ -324,6 +336,7 @@ static int prepare(struct job *job)
     job->g.max_embeddings_multiples = s->max_multiples;
     job->g.no_boseos_middle = s->no_boseos_middle;
     job->g.strength = s->strength;
+    job->g.image_guidance_scale = s->image_guidance;
     job->g.width = s->width;
     job->g.height = s->height;
     job->g.scheduler = s->scheduler;
@@ -539,6 +552,7 @@ static int run(void *settings)
     dfx_tensors_free(job.init_latents);
     dfx_image_free(job.image);
     dfx_image_free(job.mask);
+    depth_free(&job.depth);
     return code;
 }
 

@@ -171,6 +171,10 @@ void record_make(struct record *r, dfx_pipeline *p, dfx_pipeline *refiner,
         add(r, "strength", "%.9g", g->strength);
     if (g->mask)
         add(r, "mask", "given");
+    if (g->image_guidance_scale > 0)
+        add(r, "image_guidance_scale", "%s", print_float(guidance, g->image_guidance_scale));
+    if (g->depth)
+        add(r, "depth", "given");
     if (g->latents)
         add(r, "latents", "given"); /* then the seed alone does not repeat the picture */
     add_xl(r, refiner, g);

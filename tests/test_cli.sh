@@ -105,6 +105,9 @@ test_wrong_settings()
     ok "unknown dtype" fails 2 "--dtype: " generate a --dtype f8
     ok "dtype for no model" fails 2 "--dtype: " generate a --dtype i32
     ok "missing model" fails 1 ".*no/model" generate a --model no/model
+    ok "missing depth map" fails 1 "no.png: " generate a --depth no.png
+    ok "a setting of other pipelines" fails 2 "image_guidance_scale: StableDiffusionPipeline does" \
+        generate a --image-guidance 2
     ok "missing latents" fails 1 "no.safetensors" generate a --latents no.safetensors
     ok "folder that is not there" fails 1 "no/o.png: cannot" generate a --output no/o.png
     ok "folder as output" fails 1 ".*folder" generate a --output .

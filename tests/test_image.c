@@ -191,6 +191,34 @@ static void test_arguments(void)
     ok(dfx_image_read(&image, picture("rgb8"), 2) == DFX_ERROR_ARGUMENT, "no two channels");
 }
 
+static void test_levels(void)
+{
+    static const char *const names[] = { "gray16", "gray8", "rgb8", "gray16_adam7" };
+    for (int i = 0; i < 4; i++) {
+        dfx_image *gray;
+        float *levels, most = 0;
+        int width, height, same = 1;
+        if (!ok(dfx_image_read_levels(&levels, &width, &height, picture(names[i])) == DFX_OK &&
+                    dfx_image_read(&gray, picture(names[i]), 1) == DFX_OK,
+                "the levels of %s", names[i]))
+            continue;
+        for (int k = 0; k < width * height; k++) {
+            same = same && gray->pixels[k] == (levels[k] < 255 ? (int)levels[k] : 255);
+            most = fmaxf(most, levels[k]);
+        }
+        ok(same && width == 13 && height == 9 && (most > 255) == (i % 3 == 0),
+           "are its own, up to %g", most);
+        dfx_image_free(gray);
+        free(levels);
+    }
+    float *levels;
+    int width, height;
+    ok(dfx_image_read_levels(&levels, &width, &height, picture("exif3")) == DFX_ERROR_UNSUPPORTED,
+       "refused: %s", dfx_error());
+    ok(dfx_image_read_levels(&levels, &width, &height, picture("bad_huge")) == DFX_ERROR_FORMAT,
+       "refused: %s", dfx_error());
+}
+
 static void test_floats(void)
 {
     /* [3, 1, 4]; 0.5/255 and 1.5/255 lie on the border and go to the even neighbour */
@@ -262,6 +290,7 @@ int main(void)
     test_other_formats();
     test_hostile_exif();
     test_arguments();
+    test_levels();
     test_floats();
     test_write();
     test_write_errors();

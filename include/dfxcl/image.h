@@ -28,6 +28,11 @@ DFX_API dfx_status dfx_image_from_floats(dfx_image **out, const float *data, int
  * formats are refused by name. */
 DFX_API dfx_status dfx_image_read(dfx_image **out, const char *path, int channels);
 
+/* The gray values of a PNG in its own steps: *out is [height, width], to be freed. They are 0..255
+ * or, of 16-bit gray without alpha, 0..65535, which dfx_image_read clips as PIL does. For depth
+ * maps. */
+DFX_API dfx_status dfx_image_read_levels(float **out, int *width, int *height, const char *path);
+
 /* Writes a PNG, whole (temporary file, then rename) or not at all; "-" is standard output. */
 DFX_API dfx_status dfx_image_write(const dfx_image *image, const char *path,
                                    const dfx_image_text *texts, int count);

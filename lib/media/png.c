@@ -195,6 +195,18 @@ static int orientation(const dfx__png *p)
     return dfx__exif_orientation(bytes, length);
 }
 
+/* Opens a file and reads p->raw; on failure nothing is left open. */
+static dfx_status open_raw(dfx__png *p, const char *path)
+{
+    DFX__TRY(dfx__png_open(p, path, 0));
+    dfx_status status = check_size(p);
+    if (status == DFX_OK)
+        status = read_raw(p);
+    if (status != DFX_OK)
+        dfx__png_close(p);
+    return status;
+}
+
 dfx_status dfx_image_read(dfx_image **out, const char *path, int channels)
 {
     dfx__png p;
@@ -202,13 +214,9 @@ dfx_status dfx_image_read(dfx_image **out, const char *path, int channels)
     if (channels != 1 && channels != 3)
         return dfx__fail(DFX_ERROR_ARGUMENT, "%s: a picture is read as 1 or 3 channels, not %d",
                          path, channels);
-    DFX__TRY(dfx__png_open(&p, path, 0));
-    dfx_status status = check_size(&p);
-    if (status == DFX_OK)
-        status = read_raw(&p);
-    if (status == DFX_OK)
-        status = dfx__image_new(&image, (int)png_get_image_width(p.png, p.info),
-                                (int)png_get_image_height(p.png, p.info), channels, path);
+    DFX__TRY(open_raw(&p, path));
+    dfx_status status = dfx__image_new(&image, (int)png_get_image_width(p.png, p.info),
+                                       (int)png_get_image_height(p.png, p.info), channels, path);
     if (status == DFX_OK) {
         convert(&p, image);
         status = dfx__image_orient(&image, orientation(&p));
@@ -218,6 +226,34 @@ dfx_status dfx_image_read(dfx_image **out, const char *path, int channels)
     else
         dfx_image_free(image);
     dfx__png_close(&p);
+    return status;
+}
+
+dfx_status dfx_image_read_levels(float **out, int *width, int *height, const char *path)
+{
+    dfx__png p;
+    DFX__TRY(open_raw(&p, path));
+    size_t w = png_get_image_width(p.png, p.info), h = png_get_image_height(p.png, p.info);
+    size_t from = png_get_rowbytes(p.png, p.info) / w;
+    dfx_status status = DFX_OK;
+    float *levels = dfx__alloc(w * h, sizeof *levels);
+    if (!levels)
+        status = dfx__no_memory();
+    else if (orientation(&p) != 1)
+        status = dfx__fail(DFX_ERROR_UNSUPPORTED,
+                           "%s: its EXIF data turns the picture; save it upright", path);
+    for (size_t i = 0; i < w * h && status == DFX_OK; i++) {
+        const uint8_t *s = p.raw + i * from;
+        levels[i] = from == 3 ? dfx__luma(s) : from == 2 ? (float)(s[0] << 8 | s[1]) : s[0];
+    }
+    dfx__png_close(&p);
+    if (status == DFX_OK) {
+        *out = levels;
+        *width = (int)w;
+        *height = (int)h;
+    } else {
+        free(levels);
+    }
     return status;
 }
 

@@ -151,7 +151,7 @@ static dfx_status read_source(dfx__conversion *c)
     DFX__TRY(dfx__json_read(&c->index, index));
     if (!json_object_is_type(c->index, json_type_object))
         return dfx__fail(DFX_ERROR_FORMAT, "%s: is not a JSON object", index);
-    json_object_object_foreach (c->index, name, value)
+    json_object_object_foreach (c->index, name, value) {
         if (is_component(name, value)) {
             const char *folder = dfx__pool_print(&c->pool, "%s/%s", c->from, name);
             if (!folder)
@@ -162,6 +162,7 @@ static dfx_status read_source(dfx__conversion *c)
                                  folder);
             DFX__TRY(add_component(c, name));
         }
+    }
     return DFX_OK;
 }
 

@@ -29,8 +29,9 @@ static void merge_file(json_object *files, const char *name, json_object *change
         json_object_object_add(files, name, json_object_get(changes));
         return;
     }
-    json_object_object_foreach (changes, key, value)
+    json_object_object_foreach (changes, key, value) {
         json_object_object_add(file, key, json_object_get(value));
+    }
 }
 
 dfx_status dfx__published_configs(json_object **out, const char *name)
@@ -44,9 +45,10 @@ dfx_status dfx__published_configs(json_object **out, const char *name)
     }
     dfx_status status = read_source(&files, base);
     if (status == DFX_OK) {
-        json_object_object_foreach (own, file, changes)
+        json_object_object_foreach (own, file, changes) {
             if (strcmp(file, "base") != 0)
                 merge_file(files, file, changes);
+        }
         *out = files;
     }
     json_object_put(own);

@@ -72,7 +72,7 @@ static json_object *stored_configs(const dfx_tensors *file)
     json_object *configs = NULL;
     if (!file->metadata)
         return NULL;
-    json_object_object_foreach (file->metadata, key, value)
+    json_object_object_foreach (file->metadata, key, value) {
         if (strncmp(key, prefix, strlen(prefix)) == 0 &&
             dfx__single_is_config(key + strlen(prefix)) &&
             json_object_is_type(value, json_type_string)) {
@@ -80,6 +80,7 @@ static json_object *stored_configs(const dfx_tensors *file)
                 configs = json_object_new_object();
             json_object_object_add(configs, key + strlen(prefix), json_object_get(value));
         }
+    }
     return configs;
 }
 
@@ -252,8 +253,9 @@ static dfx_status read_single(struct single *s, const char *path)
         status = add_weights(s, i);
     if (status != DFX_OK)
         return dfx__fail_in(status, "%s", path);
-    json_object_object_foreach (s->configs, name, config)
+    json_object_object_foreach (s->configs, name, config) {
         DFX__TRY(add_config(s, name, config));
+    }
     if (s->facts.parts == 1)
         return DFX_OK;
     if (has_part(s, "text_encoder"))

@@ -183,7 +183,7 @@ static int lies_within(const struct layout *l, uint64_t elements)
     return last < elements;
 }
 
-static dfx_status read_layout(struct layout *l, const struct rebuilt *r, const char *name)
+static dfx_status read_layout(struct layout *l, const struct rebuilt *r)
 {
     l->spec.rank = read_integers(l->spec.dim, r->size);
     if (r->size && r->size->count > DFX_MAX_RANK)
@@ -193,7 +193,8 @@ static dfx_status read_layout(struct layout *l, const struct rebuilt *r, const c
         r->offset->kind != DFX__INTEGER || r->offset->integer < 0)
         return dfx__fail(DFX_ERROR_FORMAT, "its shape, strides or offset are wrong");
     size_t bytes;
-    DFX__TRY(dfx__tensor_bytes(&bytes, &l->spec, name));
+    if (dfx__tensor_bytes(&bytes, &l->spec, "") != DFX_OK)
+        return dfx__fail(DFX_ERROR_FORMAT, "its shape is too large");
     l->offset = r->offset->integer;
     l->is_contiguous = is_contiguous(l);
     return DFX_OK;
@@ -265,7 +266,7 @@ static dfx_status read_tensor(dfx__torch *c, dfx_tensor *t, const struct rebuilt
     if (!dfx__torch_dtype(&l.spec.dtype, type))
         return dfx__fail(DFX_ERROR_UNSUPPORTED, "its type %.100s is not read",
                          type && type->kind == DFX__GLOBAL ? type->text : "(none)");
-    DFX__TRY(read_layout(&l, r, t->name));
+    DFX__TRY(read_layout(&l, r));
     DFX__TRY(find_storage(&s, c, id.key));
     if (l.offset > INT64_MAX - id.offset)
         return dfx__fail(DFX_ERROR_FORMAT, "its offset is too large");

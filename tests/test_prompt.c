@@ -1,7 +1,7 @@
 /* test_prompt.c - prompts with weights against what diffusers' community pipelines make of them
  * (tests/gen/prompts.py). */
 #include "escaped.h"
-#include "tap.h"
+#include "pipeline_test.h"
 
 #include "tokenizer/prompt.h"
 
@@ -98,6 +98,72 @@ static void test_encode_all(const dfx_tokenizer *t)
     ok(dfx_tokenizer_encode_all(t, NULL, all, 3, &count) == DFX_ERROR_ARGUMENT, "no text");
 }
 
+/* ---- states ---- */
+
+#define LONG "a (red:1.4) apple [on] a (((cat))), "
+
+/* The runs of tests/gen/prompts.py. */
+static const struct states_run {
+    const char *name, *prompt[2], *negative[2];
+    int long_prompts, no_boseos_middle, multiples, clip_skip;
+    float guidance;
+} runs[] = {
+    { "long", { LONG LONG LONG, "red" }, { "(blue:0.6) cat", "" }, 1, 0, 0, 0, 2 },
+    { "long.joined", { LONG LONG LONG, "red" }, { "(blue:0.6) cat", "" }, 1, 1, 0, 0, 2 },
+    { "long.two", { LONG LONG LONG }, { "cat" }, 1, 0, 2, 0, 2 },
+    { "long.skip", { LONG LONG LONG }, { "cat" }, 1, 0, 0, 1, 2 },
+    { "long.short", { "(red) apple" }, { NULL }, 1, 0, 0, 0, 1 },
+    { "long.empty", { "" }, { NULL }, 1, 0, 0, 0, 1 },
+    { "lists", { "a red apple", "cat" }, { "cat", "red" }, 0, 0, 0, 0, 2 },
+    { "skip", { "a red apple", "cat" }, { NULL }, 0, 0, 0, 1, 2 },
+};
+
+static void test_run(dfx_pipeline *p, const dfx_tensors *all, const struct states_run *c)
+{
+    dfx_generate_options o = DFX_GENERATE_DEFAULT;
+    dfx_result *r;
+    struct watch w = { 0 };
+    o.prompts = c->prompt;
+    o.negative_prompts = c->negative[0] ? c->negative : NULL;
+    o.prompt_count = 1 + (c->prompt[1] != NULL);
+    o.long_prompts = c->long_prompts;
+    o.no_boseos_middle = c->no_boseos_middle;
+    o.max_embeddings_multiples = c->multiples;
+    o.clip_skip = c->clip_skip;
+    o.guidance_scale = c->guidance;
+    o.steps = 1;
+    dfx_status status = dfx_pipeline_generate(&r, p, &o);
+    if (!ok(status == DFX_OK, "%s: %s", c->name, status ? dfx_error() : "runs"))
+        return;
+    const dfx_tensor *got = dfx_result_prompt_embeds(r), *wanted = dfx_tensors_find(all, c->name);
+    if (ok(wanted && same_shape(&got->spec, &wanted->spec), "%s: shape", c->name))
+        compare(&w, got->data, wanted);
+    ok(w.compared && w.worst_norm < 2e-5, "%s: the states (%.0e)", c->name, w.worst_norm);
+    dfx_result_free(r);
+}
+
+static void test_states(void)
+{
+    const char *device = getenv("DFX_DEVICE");
+    dfx_pipeline_options o = { .device = device && *device ? device : "cpu", .dtype = "f32" };
+    dfx_pipeline *p;
+    dfx_tensors *all;
+    if (!ok(dfx_pipeline_open(&p, data("tiny"), &o) == DFX_OK &&
+                dfx_tensors_open(&all, data("prompts.safetensors")) == DFX_OK,
+            "the tiny model and its states open"))
+        return;
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
+        test_run(p, all, &runs[i]);
+    dfx_generate_options wrong = DFX_GENERATE_DEFAULT;
+    dfx_result *r;
+    wrong.prompt = "(red:1.2.3) apple";
+    wrong.steps = wrong.long_prompts = 1;
+    ok(dfx_pipeline_generate(&r, p, &wrong) == DFX_ERROR_ARGUMENT && strstr(dfx_error(), ":1.2.3)"),
+       "a wrong weight: %s", dfx_error());
+    dfx_tensors_free(all);
+    dfx_pipeline_free(p);
+}
+
 int main(void)
 {
     const char *top = getenv("srcdir");
@@ -110,5 +176,6 @@ int main(void)
     test_long(t);
     test_encode_all(t);
     dfx_tokenizer_free(t);
+    test_states();
     return done();
 }

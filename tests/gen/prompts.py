@@ -1,7 +1,9 @@
 """Makes tests/data/prompts.txt: prompts with weights, and what diffusers' community pipelines make of
-them (examples/community/lpw_stable_diffusion.py and lpw_stable_diffusion_xl.py in its repository).
+them (examples/community/lpw_stable_diffusion.py and lpw_stable_diffusion_xl.py in its repository);
+and tests/data/prompts.safetensors: "NAME", the states [negative; positive] of a run's prompts with the
+tiny model, by these pipelines' arithmetic, or by StableDiffusionPipeline itself.
 
-Three lines for each: "sd", "xl" or "both"; the prompt with bytes outside printable ASCII as \\xHH;
+prompts.txt has three lines for each: "sd", "xl" or "both"; the prompt with bytes outside printable ASCII as \\xHH;
 WEIGHT:ID,ID... of the tokens by the emoji model's tokenizer, or "error".
 """
 
@@ -10,12 +12,15 @@ import pathlib
 import random
 import re
 
-from transformers import CLIPTokenizer
+import diffusers
+import torch
+from safetensors.torch import save_file
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from tokenizer import PARTS, escape
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
-OUT = TOP / "tests" / "data" / "prompts.txt"
+DATA = TOP / "tests" / "data"
 TOKENIZER = CLIPTokenizer.from_pretrained(TOP / "share" / "models" / "emoji" / "tokenizer")
 
 PIECE = re.compile(r"\\[()\[\]\\]|\\|[(\[\])]|:(?P<factor>[+-]?[.\d]+)\)|[^\\()\[\]:]+|:")
@@ -124,8 +129,66 @@ def line(prompt, is_xl):
     return " ".join(f"{weight!r}:" + ",".join(str(i) for i, _ in run) for weight, run in runs)
 
 
-def main():
-    with open(OUT, "w") as f:
+# ---- states of SD ----
+
+
+def chunk_states(pipe, ids, clip_skip):
+    hidden = pipe.text_encoder(torch.tensor([ids]), output_hidden_states=True).hidden_states
+    return pipe.text_encoder.final_layer_norm(hidden[-1 - clip_skip])[0]
+
+
+def long_states(pipe, prompts, multiples=3, no_boseos_middle=False, clip_skip=0):
+    """What lpw_stable_diffusion makes of prompts that share their number of chunks."""
+    tokenizer = pipe.tokenizer
+    inner = tokenizer.model_max_length - 2
+    texts = [weighted_tokens(tokenizer, p)[:multiples * inner] for p in prompts]
+    chunks = max(1, min(multiples, (max(map(len, texts)) - 1) // inner + 1))
+    out = []
+    for text in texts:
+        text += [(tokenizer.pad_token_id, 1.0)] * (chunks * inner - len(text))
+        states, weights = [], []
+        for k in range(chunks):
+            part = text[k * inner:(k + 1) * inner]
+            begin = int(no_boseos_middle and k > 0)
+            end = inner + 1 if no_boseos_middle and k + 1 < chunks else inner + 2
+            ids = [tokenizer.bos_token_id, *(i for i, _ in part), tokenizer.eos_token_id]
+            states.append(chunk_states(pipe, ids, clip_skip)[begin:end])
+            weights += [1.0, *(w for _, w in part), 1.0][begin:end]
+        states = torch.cat(states)
+        weighted = states * torch.tensor(weights)[:, None]
+        out.append(weighted * (states.mean() / weighted.mean()))
+    return torch.stack(out)
+
+
+LONG = "a (red:1.4) apple [on] a (((cat))), " * 3
+# name: prompts, negative prompts (None: no guidance), and how; they stand in test_prompt.c too
+RUNS = {
+    "long": ([LONG, "red"], ["(blue:0.6) cat", ""], {}),
+    "long.joined": ([LONG, "red"], ["(blue:0.6) cat", ""], dict(no_boseos_middle=True)),
+    "long.two": ([LONG], ["cat"], dict(multiples=2)),
+    "long.skip": ([LONG], ["cat"], dict(clip_skip=1)),
+    "long.short": (["(red) apple"], None, {}),
+    "long.empty": ([""], None, {}),
+}
+
+
+def make_states():
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(DATA / "tiny", torch_dtype=torch.float32)
+    CLIPTextModel.text_model = property(lambda self: self)  # its name before transformers 5
+    tensors = {}
+    for name, (prompts, negative, how) in RUNS.items():
+        tensors[name] = long_states(pipe, (negative or []) + prompts, **how)
+    for name, prompts, negative, skip in (
+            ("lists", ["a red apple", "cat"], ["cat", "red"], None),
+            ("skip", ["a red apple", "cat"], None, 1)):
+        embeds, other = pipe.encode_prompt(prompts, "cpu", 1, True, negative, clip_skip=skip)
+        tensors[name] = torch.cat([other, embeds])
+    save_file({k: v.contiguous() for k, v in tensors.items()}, DATA / "prompts.safetensors")
+    (DATA / "prompts.safetensors").chmod(0o644)
+
+
+def make_tokens():
+    with open(DATA / "prompts.txt", "w") as f:
         for prompt in ["", " ", *PROMPTS, *hard()]:
             lines = {"sd": line(prompt, False), "xl": line(prompt, True)}
             if lines["sd"] == lines["xl"]:
@@ -135,4 +198,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    make_tokens()
+    with torch.no_grad():
+        make_states()

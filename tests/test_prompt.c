@@ -107,22 +107,40 @@ static const struct states_run {
     const char *name, *prompt[2], *negative[2];
     int long_prompts, no_boseos_middle, multiples, clip_skip;
     float guidance;
+    const char *second; /* prompt_2 */
 } runs[] = {
-    { "long", { LONG LONG LONG, "red" }, { "(blue:0.6) cat", "" }, 1, 0, 0, 0, 2 },
-    { "long.joined", { LONG LONG LONG, "red" }, { "(blue:0.6) cat", "" }, 1, 1, 0, 0, 2 },
-    { "long.two", { LONG LONG LONG }, { "cat" }, 1, 0, 2, 0, 2 },
-    { "long.skip", { LONG LONG LONG }, { "cat" }, 1, 0, 0, 1, 2 },
-    { "long.short", { "(red) apple" }, { NULL }, 1, 0, 0, 0, 1 },
-    { "long.empty", { "" }, { NULL }, 1, 0, 0, 0, 1 },
-    { "lists", { "a red apple", "cat" }, { "cat", "red" }, 0, 0, 0, 0, 2 },
-    { "skip", { "a red apple", "cat" }, { NULL }, 0, 0, 0, 1, 2 },
+    { "long", { LONG LONG LONG, "red" }, { "(blue:0.6) cat", "" }, 1, 0, 0, 0, 2, NULL },
+    { "long.joined", { LONG LONG LONG, "red" }, { "(blue:0.6) cat", "" }, 1, 1, 0, 0, 2, NULL },
+    { "long.two", { LONG LONG LONG }, { "cat" }, 1, 0, 2, 0, 2, NULL },
+    { "long.skip", { LONG LONG LONG }, { "cat" }, 1, 0, 0, 1, 2, NULL },
+    { "long.short", { "(red) apple" }, { NULL }, 1, 0, 0, 0, 1, NULL },
+    { "long.empty", { "" }, { NULL }, 1, 0, 0, 0, 1, NULL },
+    { "lists", { "a red apple", "cat" }, { "cat", "red" }, 0, 0, 0, 0, 2, NULL },
+    { "skip", { "a red apple", "cat" }, { NULL }, 0, 0, 0, 1, 2, NULL },
+}, runs_xl[] = {
+    { "xl", { LONG LONG LONG "BREAK cat" }, { "(blue:0.6) cat" }, 1, 0, 0, 0, 2, NULL },
+    { "xl.second", { "(red:1.3) apple" }, { LONG LONG LONG }, 1, 0, 0, 0, 2, "[cat]" },
+    { "xl.skip", { "(red:1.3) apple" }, { NULL }, 1, 0, 0, 1, 2, NULL },
 };
+
+/* Whether a tensor is the fixture's, and how far from it. */
+static int is_near(const dfx_tensors *all, const char *name, const dfx_tensor *got, double *error)
+{
+    const dfx_tensor *wanted = dfx_tensors_find(all, name);
+    struct watch w = { 0 };
+    if (!wanted || !got || !same_shape(&got->spec, &wanted->spec))
+        return 0;
+    compare(&w, got->data, wanted);
+    *error = w.worst_norm;
+    return w.worst_norm < 2e-5;
+}
 
 static void test_run(dfx_pipeline *p, const dfx_tensors *all, const struct states_run *c)
 {
     dfx_generate_options o = DFX_GENERATE_DEFAULT;
     dfx_result *r;
-    struct watch w = { 0 };
+    char pooled[64];
+    double error = INFINITY;
     o.prompts = c->prompt;
     o.negative_prompts = c->negative[0] ? c->negative : NULL;
     o.prompt_count = 1 + (c->prompt[1] != NULL);
@@ -131,14 +149,18 @@ static void test_run(dfx_pipeline *p, const dfx_tensors *all, const struct state
     o.max_embeddings_multiples = c->multiples;
     o.clip_skip = c->clip_skip;
     o.guidance_scale = c->guidance;
+    o.prompt_2 = c->second;
     o.steps = 1;
     dfx_status status = dfx_pipeline_generate(&r, p, &o);
     if (!ok(status == DFX_OK, "%s: %s", c->name, status ? dfx_error() : "runs"))
         return;
-    const dfx_tensor *got = dfx_result_prompt_embeds(r), *wanted = dfx_tensors_find(all, c->name);
-    if (ok(wanted && same_shape(&got->spec, &wanted->spec), "%s: shape", c->name))
-        compare(&w, got->data, wanted);
-    ok(w.compared && w.worst_norm < 2e-5, "%s: the states (%.0e)", c->name, w.worst_norm);
+    int near = is_near(all, c->name, dfx_result_prompt_embeds(r), &error);
+    ok(near, "%s: the states (%.0e)", c->name, error);
+    snprintf(pooled, sizeof pooled, "%s/pooled", c->name);
+    if (dfx_tensors_find(all, pooled)) {
+        near = is_near(all, pooled, dfx_result_pooled_prompt_embeds(r), &error);
+        ok(near, "%s (%.0e)", pooled, error);
+    }
     dfx_result_free(r);
 }
 
@@ -160,8 +182,12 @@ static void test_states(void)
     wrong.steps = wrong.long_prompts = 1;
     ok(dfx_pipeline_generate(&r, p, &wrong) == DFX_ERROR_ARGUMENT && strstr(dfx_error(), ":1.2.3)"),
        "a wrong weight: %s", dfx_error());
-    dfx_tensors_free(all);
     dfx_pipeline_free(p);
+    if (ok(dfx_pipeline_open(&p, data("tiny_xl"), &o) == DFX_OK, "SDXL's opens"))
+        for (size_t i = 0; i < sizeof runs_xl / sizeof *runs_xl; i++)
+            test_run(p, all, &runs_xl[i]);
+    dfx_pipeline_free(p);
+    dfx_tensors_free(all);
 }
 
 int main(void)

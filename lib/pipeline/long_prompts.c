@@ -5,7 +5,7 @@
 #include "pipeline/run.h"
 #include "tokenizer/prompt.h"
 
-#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +21,7 @@ struct job {
     int chunks, length, last;                /* tokens of a chunk, and of the last one that stay */
     int middle;                              /* whether BOS and EOS in the middle stay */
     int tokens, channels;                    /* of the joined states [texts, tokens, channels] */
-    float *states, *embeds;
+    float *states, *embeds;                  /* the result's */
 };
 
 static const dfx_tokenizer *tokenizer(const struct job *j, int tower)
@@ -36,6 +36,34 @@ static dfx__clip_text_facts facts(const struct job *j, int tower)
 
 /* ---- texts to chunks ---- */
 
+/* Of both towers: "PROMPT PROMPT_2" where there is a second one. To be freed. */
+static char *whole_text(const struct job *j, int i)
+{
+    const dfx_generate_options *o = j->r->o;
+    int negative = i < j->prompts;
+    const char *text = dfx__prompt(o, i % j->prompts, negative);
+    const char *second = negative ? o->negative_prompt_2 : o->prompt_2;
+    size_t bytes = strlen(text) + 1;
+    if (!j->xl || !second || !*second)
+        second = NULL;
+    else
+        bytes += strlen(second) + 1;
+    char *whole = dfx__alloc(bytes, 1);
+    if (whole)
+        snprintf(whole, bytes, "%s%s%s", text, second ? " " : "", second ? second : "");
+    return whole;
+}
+
+static dfx_status read_text(struct job *j, int tower, int i)
+{
+    char *text = whole_text(j, i);
+    dfx_status status =
+        text ? dfx__weighted_tokens_read(&j->text[tower][i], tokenizer(j, tower), text, j->xl)
+             : dfx__no_memory();
+    free(text);
+    return status;
+}
+
 /* Reads all texts; returns the most tokens of one that counts in *most. */
 static dfx_status read_texts(struct job *j, int *most)
 {
@@ -45,8 +73,7 @@ static dfx_status read_texts(struct job *j, int *most)
         if (!j->text[t])
             return dfx__no_memory();
         for (int i = 0; i < texts; i++) {
-            const char *text = dfx__prompt(j->r->o, i % j->prompts, i < j->prompts);
-            DFX__TRY(dfx__weighted_tokens_read(&j->text[t][i], tokenizer(j, t), text, j->xl));
+            DFX__TRY(read_text(j, t, i));
             /* a negative prompt makes XL's chunks more even where there is no guidance */
             if ((i >= j->begin || j->xl) && j->text[t][i].count > *most)
                 *most = j->text[t][i].count;
@@ -225,8 +252,12 @@ static dfx_status make_rooms(struct job *j)
     j->states = dfx__alloc(dfx__elements(&spec), sizeof *j->states);
     j->r->result->prompt_embeds =
         (dfx_tensor){ "prompt_embeds", spec, j->states, dfx__spec_bytes(&spec) };
-    if (j->xl)
-        j->embeds = dfx__alloc((size_t)(texts * projection), sizeof *j->embeds);
+    if (j->xl) {
+        spec = (dfx_spec){ DFX_F32, 2, { texts, projection } };
+        j->embeds = dfx__alloc(dfx__elements(&spec), sizeof *j->embeds);
+        j->r->result->pooled_prompt_embeds =
+            (dfx_tensor){ "pooled_prompt_embeds", spec, j->embeds, dfx__spec_bytes(&spec) };
+    }
     return j->states && (j->embeds || !j->xl) ? DFX_OK : dfx__no_memory();
 }
 
@@ -236,8 +267,8 @@ static dfx_status set_conditions(struct job *j)
     DFX__TRY(dfx__set_condition(j->r, DFX__ENCODER_HIDDEN_STATES, spec, j->states));
     if (!j->xl)
         return DFX_OK;
-    dfx_spec embeds = { DFX_F32, 2, { spec->dim[0], facts(j, DFX__TOWERS - 1).projection } };
-    return dfx__set_condition(j->r, DFX__TEXT_EMBEDS, &embeds, j->embeds);
+    spec = &j->r->result->pooled_prompt_embeds.spec;
+    return dfx__set_condition(j->r, DFX__TEXT_EMBEDS, spec, j->embeds);
 }
 
 static dfx_status encode(struct job *j)
@@ -265,6 +296,5 @@ dfx_status dfx__encode_long_prompts(dfx__run *r, int xl)
             dfx__weighted_tokens_free(&j.text[t][i]);
         free(j.text[t]);
     }
-    free(j.embeds);
     return status;
 }

@@ -1,7 +1,7 @@
 """Makes tests/data/prompts.txt: prompts with weights, and what diffusers' community pipelines make of
 them (examples/community/lpw_stable_diffusion.py and lpw_stable_diffusion_xl.py in its repository);
 and tests/data/prompts.safetensors: "NAME", the states [negative; positive] of a run's prompts with the
-tiny model, by these pipelines' arithmetic, or by StableDiffusionPipeline itself.
+tiny models, and "NAME/pooled", by these pipelines' arithmetic, or by StableDiffusionPipeline itself.
 
 prompts.txt has three lines for each: "sd", "xl" or "both"; the prompt with bytes outside printable ASCII as \\xHH;
 WEIGHT:ID,ID... of the tokens by the emoji model's tokenizer, or "error".
@@ -172,6 +172,47 @@ RUNS = {
 }
 
 
+# ---- states of SDXL ----
+
+
+def long_states_xl(pipe, prompts, negative, clip_skip=0):
+    """What lpw_stable_diffusion_xl makes of one prompt and its negative one: [negative; positive] of
+    the states and of the pooled texts. Weights are f16 there."""
+    tokenizers = (pipe.tokenizer, pipe.tokenizer_2)
+    texts = [[weighted_tokens(t, " ".join(p), True) for t in tokenizers] for p in (negative, prompts)]
+    most = max(len(tokens) for text in texts for tokens in text)
+    inner, eos = pipe.tokenizer.model_max_length - 2, pipe.tokenizer.eos_token_id
+    out, pooled = [], []
+    for text, skip in zip(texts, (0, clip_skip)):
+        joined = []
+        for begin in range(0, most, inner):
+            count = min(inner, most - begin)
+            states = []
+            for tokens, tower in zip(text, (pipe.text_encoder, pipe.text_encoder_2)):
+                part = tokens[begin:begin + count]
+                ids = [i for i, _ in part] + [eos] * (count - len(part) + 1)
+                y = tower(torch.tensor([[pipe.tokenizer.bos_token_id, *ids]]), output_hidden_states=True)
+                states.append(y.hidden_states[-2 - skip])
+            states = torch.cat(states, -1)[0]
+            for n, (_, weight) in enumerate(text[0][begin:begin + count], 1):
+                factor = torch.tensor(weight, dtype=torch.float16).float()
+                if factor != 1:
+                    states[n] = states[-1] + (states[n] - states[-1]) * factor
+            joined.append(states)
+        out.append(torch.cat(joined))
+        pooled.append(y.text_embeds[0])
+    return torch.stack(out), torch.stack(pooled)
+
+
+def make_states_xl(tensors):
+    pipe = diffusers.StableDiffusionXLPipeline.from_pretrained(DATA / "tiny_xl", torch_dtype=torch.float32)
+    for name, prompts, negative, skip in (
+            ("xl", [LONG + "BREAK cat"], ["(blue:0.6) cat"], 0),
+            ("xl.second", ["(red:1.3) apple", "[cat]"], [LONG], 0),
+            ("xl.skip", ["(red:1.3) apple"], [""], 1)):
+        tensors[name], tensors[f"{name}/pooled"] = long_states_xl(pipe, prompts, negative, skip)
+
+
 def make_states():
     pipe = diffusers.StableDiffusionPipeline.from_pretrained(DATA / "tiny", torch_dtype=torch.float32)
     CLIPTextModel.text_model = property(lambda self: self)  # its name before transformers 5
@@ -183,6 +224,7 @@ def make_states():
             ("skip", ["a red apple", "cat"], None, 1)):
         embeds, other = pipe.encode_prompt(prompts, "cpu", 1, True, negative, clip_skip=skip)
         tensors[name] = torch.cat([other, embeds])
+    make_states_xl(tensors)
     save_file({k: v.contiguous() for k, v in tensors.items()}, DATA / "prompts.safetensors")
     (DATA / "prompts.safetensors").chmod(0o644)
 

@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 import tempfile
+import unicodedata
 
 from transformers import CLIPTokenizer
 
@@ -131,7 +132,33 @@ def texts():
     for _ in range(120):
         text = "".join(chance.choice(pieces)[-chance.randint(1, 9):] + chance.choice(["", " "]) for _ in range(chance.randint(2, 9)))
         out.append(text.encode())
-    return list(dict.fromkeys(out))
+    return list(dict.fromkeys(out + scripts()))
+
+
+# What stands together in a text of many scripts: first and last character.
+BLOCKS = """20-7e 20-7e a0-ff 100-24f 250-36f 370-3ff 400-52f 590-5ff 600-6ff 900-97f 980-dff e00-eff f00-fff
+1000-109f 1100-11ff 1200-139f 13a0-13ff 1780-18af 1ab0-1aff 1c80-1cff 1d00-1dff 1e00-1fff 2000-206f 2070-20ff
+2100-218f 2190-2bff 2c00-2dff 2e80-2fff 3000-30ff 3130-318f 3200-33ff 4e00-4fff a640-a8ff a960-abff ac00-d7a3
+e000-e0ff f900-faff fb00-fdff fe00-fe6f fe70-ffff 10000-1005f 10100-103ff 10400-104ff 10800-10fff 11000-11fff
+16e00-16fff 1d100-1d1ff 1d400-1d7ff 1e000-1efff 1f000-1faff e0000-e007f e0100-e01ef 1-1f 7f-9f"""
+JOINED = ["\u200d", "\ufe0f", "\u20e3", "\u0301", "\u0323", "\U0001f3fd", "\U0001f468\u200d\U0001f467", "&amp;", "'s", "'T",
+          "!", BOS, EOS, EOS.upper(), "\ufeff", "\u00ad", "Photo", "<new>"]
+
+
+def scripts():
+    """Random characters of a few blocks, in any normal form and case, some with wrong bytes."""
+    chance = random.Random(61)
+    blocks = [[int(end, 16) for end in block.split("-")] for block in BLOCKS.split()]
+    out = []
+    for _ in range(240):
+        some = chance.sample(blocks, 3)
+        text = "".join(chance.choice([" ", *JOINED]) if chance.random() < 0.3 else chr(chance.randint(*chance.choice(some)))
+                       for _ in range(chance.randint(1, 16)))
+        text = unicodedata.normalize(chance.choice(["NFC", "NFD", "NFKC", "NFKD"]), text) if chance.random() < 0.2 else text
+        text = chance.choice([text, text, text.upper(), text.lower(), text.title()]).encode()
+        at = chance.randint(0, len(text))
+        out.append(text if chance.random() < 0.9 else text[:at] + bytes([chance.randint(0x80, 0xff)]) + text[at + 1:])
+    return out
 
 
 def write_ids(folder, path, prompts):

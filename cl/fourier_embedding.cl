@@ -6,8 +6,10 @@
  * larger terms and the exponent's share in two parts. */
 float exact_log(float x)
 {
-    int e;
-    float m = frexp(x, &e);
+    /* frexp of a normal x, which not every implementation takes with a pointer to private memory */
+    uint bits = as_uint(x);
+    int e = (int)(bits >> 23) - 126;
+    float m = as_float((bits & 0x7fffffu) | 0x3f000000u);
     if (m < M_SQRT1_2_F) {
         m *= 2;
         e--;

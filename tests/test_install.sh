@@ -13,6 +13,7 @@ export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR LD_LIBRARY_PATH
 model=$work/root$datadir/dfxcl/models/emoji
 DFX_DEVICE=cpu DFX_MODEL=$model
 export DFX_DEVICE DFX_MODEL
+unset DFX_DATADIR
 
 # The program of README.md, its first block of C, as it stands there.
 awk '/^```c$/ { inside = 1; next } /^```$/ && inside { exit } inside' "$top/README.md" \

@@ -1,6 +1,7 @@
 /* pipeline.c - opening a Diffusers folder by its model_index.json. */
 #include "pipeline/pipeline.h"
 
+#include "core/data.h"
 #include "core/dtype.h"
 #include "core/file.h"
 
@@ -14,12 +15,19 @@ static const dfx__pipeline_class *const families[] = {
     &dfx__depth2img_class,
 };
 
-const char *dfx__model_path(const char *model)
+/* The model of that name, else the user's, else the one that ships with the library; of the pool.
+ */
+static const char *model_path(dfx_pipeline *p, const char *model)
 {
     const char *from_environment = getenv("DFX_MODEL");
+    if (!model && from_environment && *from_environment)
+        model = from_environment;
     if (model)
-        return model;
-    return from_environment && *from_environment ? from_environment : DFX_DATADIR "/models/emoji";
+        return dfx__pool_copy(&p->pool, model);
+    char *shipped = dfx__data_path("models/emoji");
+    const char *path = shipped ? dfx__pool_copy(&p->pool, shipped) : NULL;
+    free(shipped);
+    return path;
 }
 
 const char *dfx__component_path(dfx_pipeline *p, const char *name)
@@ -196,7 +204,7 @@ static dfx_status open_pipeline(dfx_pipeline *p, const char *model,
                                 const dfx_pipeline_options *options)
 {
     json_object *index;
-    p->opened_by = dfx__pool_copy(&p->pool, dfx__model_path(model));
+    p->opened_by = model_path(p, model);
     if (!p->opened_by)
         return dfx__no_memory();
     DFX__TRY(dfx_checkpoint_open(&p->checkpoint, p->opened_by));

@@ -100,9 +100,6 @@ void dfx__forget(dfx__kept *k);
  * images. */
 dfx_status dfx__result_images(dfx_result *r, float *floats, int count, int height, int width);
 
-/* The shipped model's or the user's folder for a name given to dfx_pipeline_open. */
-const char *dfx__model_path(const char *model);
-
 /* Fills p->hash. */
 void dfx__pipeline_hash(dfx_pipeline *p);
 

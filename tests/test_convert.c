@@ -257,11 +257,18 @@ static void test_refusals(void)
     nftw(at("unet"), remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* A component alone, as a file and as a folder. */
+/* A component alone, as a file and as a folder; a UNet's width is known from the kept config. */
 static void test_component(void)
 {
     char single[600], folder[600];
     int count = 0;
+    snprintf(single, sizeof single, "%s", at("unet.safetensors"));
+    snprintf(folder, sizeof folder, "%s", at("unet"));
+    ok(converts(data("tiny/unet"), single, NULL) && converts(single, folder, NULL) &&
+           same_weights(data("tiny"), work, "unet", &count),
+       "a UNet alone: %d tensors", count);
+    unlink(single);
+    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     snprintf(single, sizeof single, "%s", at("vae.safetensors"));
     snprintf(folder, sizeof folder, "%s", at("vae"));
     ok(converts(data("tiny/vae"), single, NULL) && converts(single, folder, NULL) &&

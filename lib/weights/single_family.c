@@ -210,6 +210,16 @@ static dfx_status choose_variant(dfx__single_file *s, const dfx_tensors *file, i
     return DFX_OK;
 }
 
+static int has_configs(const dfx_tensors *file)
+{
+    if (!file->metadata)
+        return 0;
+    json_object_object_foreach (file->metadata, key, value)
+        if (value && strncmp(key, DFX__SINGLE_METADATA, strlen(DFX__SINGLE_METADATA)) == 0)
+            return 1;
+    return 0;
+}
+
 static dfx_status fail_unknown(const dfx_tensors *file)
 {
     static const char *const diffusers[] = { "down_blocks.", "decoder.up_blocks.", "text_model.",
@@ -232,7 +242,8 @@ dfx_status dfx__single_recognise(dfx__single_file *out, const dfx_tensors *file)
     int context = width_of(file, unet, "middle_block.1.transformer_blocks.0.attn2.to_k.weight");
     take(out, file, &dfx__single_vae, "vae.", "");
     out->family = find_family(file, context);
-    if (!out->family && out->parts && context)
+    int stored = has_configs(file);
+    if (!out->family && out->parts && context && !stored)
         return dfx__fail(DFX_ERROR_UNSUPPORTED,
                          "is a UNet that takes texts of width %d, which no known family has",
                          context);
@@ -244,5 +255,7 @@ dfx_status dfx__single_recognise(dfx__single_file *out, const dfx_tensors *file)
         for (out->family = dfx__single_families; out->family[1].name;)
             out->family++;
     DFX__TRY(check_widths(out, file, context));
+    if (stored)
+        return DFX_OK;
     return choose_variant(out, file, channels);
 }

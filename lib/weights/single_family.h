@@ -4,6 +4,10 @@
 
 #include "weights/single_config.h"
 
+/* Configs that dfx_convert keeps in a file's metadata, "dfx.unet/config.json": what is there is not
+ * guessed. */
+#define DFX__SINGLE_METADATA "dfx."
+
 /* A component, and where its tensors stand in a file. */
 typedef struct {
     const char *name;   /* "text_encoder_2" */
@@ -35,8 +39,8 @@ typedef struct {
     int parts;
 } dfx__single_file;
 
-/* Errors: DFX_ERROR_UNSUPPORTED (by the name of the family, or no known one), DFX_ERROR_FORMAT
- * (parts of different models). */
+/* Of a file that has its configs only the parts are looked for. Errors: DFX_ERROR_UNSUPPORTED (by
+ * the name of the family, or no known one), DFX_ERROR_FORMAT (parts of different models). */
 dfx_status dfx__single_recognise(dfx__single_file *out, const dfx_tensors *file);
 
 /* The families in the order of recognition; without a name after the last. */

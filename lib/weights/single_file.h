@@ -4,10 +4,6 @@
 
 #include "weights/single_family.h"
 
-/* Configs that dfx_convert keeps in a file's metadata, "dfx.unet/config.json": what is there is not
- * guessed. */
-#define DFX__SINGLE_METADATA "dfx."
-
 /* Before a component's name: its folder had the other spelling of dfx__key_shape. */
 #define DFX__SINGLE_OTHER_NAMES "dfx_other_names."
 

@@ -26,7 +26,11 @@ DFX_API int64_t dfx_model_parameters(const dfx_model *m);
  *   CLIPTextModel         input_ids i64 or i32 [B, T] -> last_hidden_state, hidden_states.-2
  *
  *   UNet2DConditionModel  sample [B, C, H, W], timestep [B], encoder_hidden_states [B, T, D] and,
- *                         of addition_embed_type text_time, text_embeds [B, P], time_ids [B, K]
+ *                         of addition_embed_type text_time, text_embeds [B, P], time_ids [B, K];
+ *                         class_labels where it has class embeddings: ids i64 or i32 [B] of
+ *                         num_class_embeds, numbers [B] of class_embed_type timestep, else vectors
+ *                         [B, D]; where it has time_cond_proj_dim D, timestep_cond [B, D], or
+ *                         nothing is added
  *                         -> sample
  *
  *   AutoencoderKL         sample [B, 3, H, W] in -1..1 -> latent_mean, latent_logvar

@@ -276,7 +276,7 @@ static dfx_status forward(dfx_model *model, dfx_device *device, dfx_dtype dtype,
     dfx_spec spec;
     int32_t *ids;
     const dfx__clip_text *m = model->net;
-    DFX__TRY(dfx__forward_ids(&ids, &spec, in, "input_ids", m->facts.vocabulary));
+    DFX__TRY(dfx__forward_ids(&ids, &spec, in, "input_ids", 2, m->facts.vocabulary));
     dfx_status status = dfx_sequence_new(&s, device, dtype);
     if (status == DFX_OK) {
         status = run(m, s, ids, &spec, out);

@@ -10,11 +10,8 @@
 #include <string.h>
 
 static const dfx__model_class *const classes[] = {
-    &dfx__autoencoder_kl_class,
-    &dfx__clip_text_class,
-    &dfx__clip_text_projection_class,
-    &dfx__redux_image_encoder_class,
-    &dfx__unet_class,
+    &dfx__autoencoder_kl_class,      &dfx__clip_text_class, &dfx__clip_text_projection_class,
+    &dfx__redux_image_encoder_class, &dfx__unet_class,
 };
 
 /* diffusers writes _class_name, transformers a list of architectures. */
@@ -203,13 +200,13 @@ static dfx_status copy_ids(int32_t *to, const dfx_tensor *t, size_t n, int count
 }
 
 dfx_status dfx__forward_ids(int32_t **out, dfx_spec *spec, const dfx_tensors *in, const char *name,
-                            int count)
+                            int rank, int count)
 {
     const dfx_tensor *t = dfx_tensors_find(in, name);
-    if (!t || t->spec.rank != 2 || (t->spec.dtype != DFX_I64 && t->spec.dtype != DFX_I32) ||
+    if (!t || t->spec.rank != rank || (t->spec.dtype != DFX_I64 && t->spec.dtype != DFX_I32) ||
         dfx__elements(&t->spec) == 0)
-        return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "the input tensor %s [batch, tokens] must be i64 or i32", name);
+        return dfx__fail(DFX_ERROR_ARGUMENT, "the input tensor %s %s must be i64 or i32", name,
+                         rank == 1 ? "[batch]" : "[batch, tokens]");
     size_t n = dfx__elements(&t->spec);
     *spec = t->spec;
     spec->dtype = DFX_I32;

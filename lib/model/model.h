@@ -41,20 +41,35 @@ dfx_model *dfx__model_share(dfx_model *m);
 
 typedef struct dfx__unet dfx__unet;
 
+/* What class_labels are: [N] i32 ids below class_count; [N] f32 numbers, embedded as timesteps are;
+ * [N, class_width] in the sequence's dtype. */
+typedef enum {
+    DFX__NO_CLASS,
+    DFX__CLASS_ID,
+    DFX__CLASS_NUMBER,
+    DFX__CLASS_VECTOR
+} dfx__class_labels;
+
 /* What the pipeline needs to know of a UNet. One of SDXL's kind (Podell et al. 2023) also takes P
  * numbers of a pooled text and K sizes: P + K size_width is added_width, which is 0 for others. */
 typedef struct {
     int in_channels, out_channels, sample_width, sample_height, context;
     int added_width, size_width;
+    dfx__class_labels class_labels;
+    int class_count, class_width; /* ids that there are; numbers of a vector */
+    int cond_width;               /* of timestep_cond; 0: it takes none */
 } dfx__unet_facts;
 dfx__unet_facts dfx__unet_get_facts(const dfx__unet *m);
 
 typedef struct {
-    dfx_value *sample;      /* [N, H, W, in] in the sequence's dtype */
-    dfx_value *timestep;    /* [N] f32 */
-    dfx_value *text;        /* [N, T, context] in the sequence's dtype */
-    dfx_value *text_embeds; /* [N, P] in the sequence's dtype; NULL where added_width is 0 */
-    dfx_value *time_ids;    /* [N, K] f32; likewise */
+    dfx_value *sample;       /* [N, H, W, in] in the sequence's dtype */
+    dfx_value *timestep;     /* [N] f32 */
+    dfx_value *text;         /* [N, T, context] in the sequence's dtype */
+    dfx_value *text_embeds;  /* [N, P] in the sequence's dtype; NULL where added_width is 0 */
+    dfx_value *time_ids;     /* [N, K] f32; likewise */
+    dfx_value *class_labels; /* see dfx__class_labels; NULL without */
+    dfx_value
+        *timestep_cond; /* [N, cond_width] in the sequence's dtype; or NULL: nothing is added */
 } dfx__unet_inputs;
 
 /* -> [N, H, W, out] */
@@ -107,11 +122,11 @@ void dfx__to_channels_last(float *to, const float *from, const dfx_spec *nchw);
 void dfx__to_channels_first(float *to, const float *from, const dfx_spec *nchw);
 
 /* A tensor of forward's inputs as floats or ids, to be freed; floats must have the rank and the
- * dimensions `dim` (-1: any), ids [batch, tokens] be below `count`. */
+ * dimensions `dim` (-1: any), ids [batch] or [batch, tokens] be below `count`. */
 dfx_status dfx__forward_floats(float **out, dfx_spec *spec, const dfx_tensors *in, const char *name,
                                int rank, const int64_t *dim);
 dfx_status dfx__forward_ids(int32_t **out, dfx_spec *spec, const dfx_tensors *in, const char *name,
-                            int count);
+                            int rank, int count);
 
 /* Adds an output of a sequence that has run to `out`, in f32; an NHWC one as NCHW. */
 dfx_status dfx__forward_result(dfx_tensors *out, const char *name, dfx_sequence *s,

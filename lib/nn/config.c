@@ -128,6 +128,29 @@ void dfx__config_ints(dfx__config *c, const char *key, int *out, int n, int miss
         out[i] = v ? as_int(c, key, entry(v, i), min, max) : missing;
 }
 
+int dfx__config_int_rows(dfx__config *c, const char *key, int *out, int n, int width, int missing,
+                         int min, int max)
+{
+    json_object *v = value_for_each(c, key, n);
+    int nested = 0;
+    for (int i = 0; i < n; i++) {
+        json_object *row = v ? entry(v, i) : NULL;
+        int is_list = json_object_is_type(row, json_type_array);
+        size_t length = is_list ? json_object_array_length(row) : (size_t)width;
+        nested |= is_list;
+        for (int k = 0; k < width; k++)
+            out[i * width + k] = !v                   ? missing
+                                 : (size_t)k < length ? as_int(c, key, entry(row, k), min, max)
+                                                      : -1;
+    }
+    return nested;
+}
+
+int dfx__config_is_null(dfx__config *c, const char *key)
+{
+    return !value_of(c, key) && json_object_object_get_ex(c->json, key, NULL);
+}
+
 void dfx__config_floats(dfx__config *c, const char *key, float *out, int n, float missing)
 {
     json_object *v = value_for_each(c, key, n);

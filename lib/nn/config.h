@@ -33,6 +33,14 @@ void dfx__config_ints(dfx__config *c, const char *key, int *out, int n, int miss
 void dfx__config_floats(dfx__config *c, const char *key, float *out, int n, float missing);
 void dfx__config_bools(dfx__config *c, const char *key, int *out, int n, int missing);
 
+/* The same for n rows of `width` numbers, an entry being a row's list or one for all of its
+ * numbers; -1 stands for what a list is too short for. Whether there are such lists. */
+int dfx__config_int_rows(dfx__config *c, const char *key, int *out, int n, int width, int missing,
+                         int min, int max);
+
+/* Whether a key is there and null, where that has a meaning of its own. */
+int dfx__config_is_null(dfx__config *c, const char *key);
+
 /* Length of a list; 0 when it is absent. Over `most` is an error. */
 int dfx__config_length(dfx__config *c, const char *key, int most);
 

@@ -137,10 +137,14 @@ typedef struct {
     int heads;
     float scale;
 } dfx__attention_layer;
+/* bias: of queries, keys and values */
 void dfx__attention_load(dfx__attention_layer *m, dfx__loader *l, int channels, int context,
-                         int heads);
+                         int heads, int bias);
 dfx_value *dfx__attention_record(const dfx__attention_layer *m, dfx_value *x, dfx_value *context,
                                  dfx_value *residual);
+
+/* Joins a [N, S, C] and b [N, T, C] -> [N, S + T, C] */
+dfx_value *dfx__concat_tokens(dfx_value *a, dfx_value *b);
 
 /* BasicTransformerBlock: self-attention, cross-attention, GEGLU feed-forward, each on a LayerNorm
  * and added to x. only_cross: the first attention is over the context too. */

@@ -4,13 +4,13 @@
 #include <math.h>
 
 void dfx__attention_load(dfx__attention_layer *m, dfx__loader *l, int channels, int context,
-                         int heads)
+                         int heads, int bias)
 {
     m->heads = heads;
     m->scale = 1 / sqrtf((float)(channels / heads));
-    dfx__linear_load(&m->to_q, l, "to_q", channels, channels, 0);
-    dfx__linear_load(&m->to_k, l, "to_k", context, channels, 0);
-    dfx__linear_load(&m->to_v, l, "to_v", context, channels, 0);
+    dfx__linear_load(&m->to_q, l, "to_q", channels, channels, bias);
+    dfx__linear_load(&m->to_k, l, "to_k", context, channels, bias);
+    dfx__linear_load(&m->to_v, l, "to_v", context, channels, bias);
     dfx__linear_load(&m->to_out, l, "to_out.0", channels, channels, 1);
 }
 
@@ -25,17 +25,26 @@ dfx_value *dfx__attention_record(const dfx__attention_layer *m, dfx_value *x, df
                                    (dfx_epilogue){ .add = residual });
 }
 
+dfx_value *dfx__concat_tokens(dfx_value *a, dfx_value *b)
+{
+    dfx_spec s = *dfx_value_spec(a), t = *dfx_value_spec(b);
+    int64_t n = s.dim[0], channels = s.dim[2];
+    a = dfx_reshape(a, 2, (int64_t[]){ n, s.dim[1] * channels });
+    b = dfx_reshape(b, 2, (int64_t[]){ n, t.dim[1] * channels });
+    return dfx_reshape(dfx_concat(a, b), 3, (int64_t[]){ n, s.dim[1] + t.dim[1], channels });
+}
+
 static void block_load(dfx__transformer_block *m, dfx__loader *l, const dfx__transformer_config *c)
 {
     int channels = c->channels, wide = 4 * channels;
     m->only_cross = c->only_cross;
     dfx__norm_load(&m->norm1, l, "norm1", channels, 0, 1e-5f);
     dfx__enter(l, "attn1");
-    dfx__attention_load(&m->attn1, l, channels, c->only_cross ? c->context : channels, c->heads);
+    dfx__attention_load(&m->attn1, l, channels, c->only_cross ? c->context : channels, c->heads, 0);
     dfx__leave(l);
     dfx__norm_load(&m->norm2, l, "norm2", channels, 0, 1e-5f);
     dfx__enter(l, "attn2");
-    dfx__attention_load(&m->attn2, l, channels, c->context, c->heads);
+    dfx__attention_load(&m->attn2, l, channels, c->context, c->heads, 0);
     dfx__leave(l);
     dfx__norm_load(&m->norm3, l, "norm3", channels, 0, 1e-5f);
     dfx__linear_load(&m->ff_in, l, "ff.net.0.proj", channels, 2 * wide, 1);
@@ -66,7 +75,8 @@ void dfx__transformer_load(dfx__transformer *m, dfx__loader *l, const dfx__trans
 {
     m->use_linear = c->use_linear;
     m->layers = c->layers;
-    m->block = dfx__loader_alloc(l, (size_t)c->layers, sizeof *m->block);
+    if (c->layers)
+        m->block = dfx__loader_alloc(l, (size_t)c->layers, sizeof *m->block);
     dfx__norm_load(&m->norm, l, "norm", c->channels, c->groups, 1e-6f);
     if (c->use_linear) {
         dfx__linear_load(&m->linear_in, l, "proj_in", c->channels, c->channels, 1);

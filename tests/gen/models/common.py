@@ -17,18 +17,19 @@ DATA = pathlib.Path(__file__).resolve().parent.parent.parent / "data"
 TINY, MODELS, FORWARD = DATA / "tiny", DATA / "models", DATA / "forward"
 
 # What is read but changes nothing: a bias of the keys shifts all scores of a query alike.
-WITHOUT_EFFECT = ("k_proj.bias", "mid_block.attentions.0.to_k.bias")
+WITHOUT_EFFECT = ("k_proj.bias", "to_k.bias")
 
 
-def coarse(shape, generator):
-    return torch.round(torch.randn(shape, generator=generator) * 2) / 2
+def coarse(shape, generator, steps=2):
+    """Normal numbers in steps of 1 / steps."""
+    return torch.round(torch.randn(shape, generator=generator) * steps) / steps
 
 
-def fill(model, seed):
+def fill(model, seed, steps=2):
     """Norm weights about 1, biases about 0.1, matrices that keep the scale of what they multiply."""
     generator = torch.Generator("cpu").manual_seed(seed)
     for name, p in model.named_parameters():
-        value = coarse(p.shape, generator)
+        value = coarse(p.shape, generator, steps)
         if p.dim() == 1:
             value = value / 8 + (1 if "norm" in name and name.endswith("weight") else 0)
         elif "embedding.weight" not in name:

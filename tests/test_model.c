@@ -26,6 +26,14 @@ static const char *const runs[] = {
     "models/unet_sdxl",
     "models/unet_self",
     "models/unet_three",
+    /* unets2d.py */
+    "models/unet2d_adm",
+    "models/unet2d_attn_skip",
+    "models/unet2d_ddpm",
+    "models/unet2d_learned",
+    "models/unet2d_ncsnpp",
+    "models/unet2d_plain",
+    "models/unet2d_resnets",
     /* autoencoders.py */
     "models/vae_old.encode",
     "models/vae_old.decode",

@@ -3,6 +3,7 @@
 
 #include "core/dtype.h"
 #include "core/file.h"
+#include "model/unet2d.h"
 #include "dfxcl/checkpoint.h"
 #include "sequence/sequence.h"
 
@@ -11,7 +12,7 @@
 
 static const dfx__model_class *const classes[] = {
     &dfx__autoencoder_kl_class,      &dfx__clip_text_class, &dfx__clip_text_projection_class,
-    &dfx__redux_image_encoder_class, &dfx__unet_class,
+    &dfx__redux_image_encoder_class, &dfx__unet2d_class,    &dfx__unet_class,
 };
 
 /* diffusers writes _class_name, transformers a list of architectures. */

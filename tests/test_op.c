@@ -231,6 +231,26 @@ static dfx_value *upsample_odd(void)
     return dfx_upsample_nearest(in("x"), 13, 11);
 }
 
+static dfx_value *tanh_of(void)
+{
+    return dfx_tanh(in("x"));
+}
+
+static dfx_value *blend(void)
+{
+    return dfx_blend(in("a"), in("b"), in("mask"));
+}
+
+static dfx_value *blend_zero(void)
+{
+    return dfx_blend(in("a"), NULL, in("mask"));
+}
+
+static dfx_value *vector_quantize(void)
+{
+    return dfx_vector_quantize(in("x"), constant("codebook"));
+}
+
 static dfx_value *resample_box(void)
 {
     dfx_resample_options o = DFX_RESAMPLE_DEFAULT;
@@ -356,6 +376,10 @@ static const struct test {
     { "slice_last", NULL, slice_last, 0 },
     { "upsample_double", NULL, upsample_double, 0 },
     { "upsample_odd", NULL, upsample_odd, 0 },
+    { "tanh", NULL, tanh_of, 1e-6 },
+    { "blend", NULL, blend, 1e-6 },
+    { "blend_zero", NULL, blend_zero, 1e-6 },
+    { "vector_quantize", NULL, vector_quantize, 1e-6 },
     { "resample_box", NULL, resample_box, 1e-6 },
     { "resample_down", NULL, resample_down, 1e-6 },
     { "resample_up", NULL, resample_up, 1e-6 },

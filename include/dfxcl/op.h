@@ -100,6 +100,7 @@ DFX_API dfx_value *dfx_gelu(dfx_value *x);       /* x Phi(x), exact (erf) */
 DFX_API dfx_value *dfx_quick_gelu(dfx_value *x); /* x sigmoid(1.702 x) */
 DFX_API dfx_value *dfx_mish(dfx_value *x);       /* x tanh(ln(1 + e^x)) (Misra 2019) */
 DFX_API dfx_value *dfx_relu(dfx_value *x);       /* max(x, 0) */
+DFX_API dfx_value *dfx_tanh(dfx_value *x);
 
 /* x [..., 2C] -> [..., C]: the first half times gelu (erf) of the second (Shazeer 2020). */
 DFX_API dfx_value *dfx_geglu(dfx_value *x);
@@ -115,6 +116,10 @@ DFX_API dfx_value *dfx_scale(dfx_value *x, float factor, float offset);
 
 /* x [N, ...] / t [N] f32: each image by its number */
 DFX_API dfx_value *dfx_divide(dfx_value *x, dfx_value *t);
+
+/* a m + b (1 - m), with one number of mask [..., 1] for all channels of a and b [..., C].
+ *   b NULL for 0; all of one type */
+DFX_API dfx_value *dfx_blend(dfx_value *a, dfx_value *b, dfx_value *mask);
 
 /* Joins along the last dimension: a [..., A], b [..., B] -> [..., A + B] */
 DFX_API dfx_value *dfx_concat(dfx_value *a, dfx_value *b);
@@ -152,6 +157,12 @@ DFX_API dfx_value *dfx_resample(dfx_value *x, const dfx_resample_options *option
 /* Rows of a table: ids [..., T] i32, table [V, C], a constant -> [..., T, C]. Ids must be in
  * 0..V-1; others give zeros. */
 DFX_API dfx_value *dfx_embedding(dfx_value *ids, dfx_value *table);
+
+/* The nearest row of a codebook, by Euclidean distance, for each vector of x (van den Oord et al.
+ * 2017); of rows that are equally near the first.
+ *   x [..., C], C up to 256   codebook [V, C], a constant   -> x's shape
+ * Distances are rounded as torch.cdist rounds them, so that both choose the same rows. */
+DFX_API dfx_value *dfx_vector_quantize(dfx_value *x, dfx_value *codebook);
 
 /* Sinusoids of a position (Vaswani et al. 2017, as diffusers' get_timestep_embedding).
  *   t [N] f32   dim even   flip: cosines first   shift: downscale_freq_shift

@@ -14,18 +14,21 @@
     X(silu)                                                                                        \
     X(gelu)                                                                                        \
     X(mish)                                                                                        \
-    X(relu)                                                                                        \
     X(quick_gelu)                                                                                  \
+    X(relu)                                                                                        \
+    X(tanh)                                                                                        \
     X(geglu)                                                                                       \
     X(add)                                                                                         \
     X(add_channels)                                                                                \
     X(scale)                                                                                       \
     X(divide)                                                                                      \
+    X(blend)                                                                                       \
     X(concat)                                                                                      \
     X(slice)                                                                                       \
     X(resample)                                                                                    \
     X(upsample_nearest)                                                                            \
     X(embedding)                                                                                   \
+    X(vector_quantize)                                                                             \
     X(timestep_embedding)                                                                          \
     X(fourier_embedding)                                                                           \
     X(cast)

@@ -1,6 +1,5 @@
-/* pointwise.c - silu, gelu, quick_gelu, mish and relu, number by number; the kernel is
- * cl/pointwise.cl.
- */
+/* pointwise.c - silu, gelu, quick_gelu, mish, relu and tanh, number by number; the kernel is
+ * cl/pointwise.cl. */
 #include "op/oplist.h"
 #include "op/rows.h"
 
@@ -31,6 +30,11 @@ dfx_value *dfx_mish(dfx_value *x)
 dfx_value *dfx_relu(dfx_value *x)
 {
     return dfx__record(&dfx__relu, DFX__IN(x), DFX__INTS(0), DFX__FLOATS(0));
+}
+
+dfx_value *dfx_tanh(dfx_value *x)
+{
+    return dfx__record(&dfx__tanh, DFX__IN(x), DFX__INTS(0), DFX__FLOATS(0));
 }
 
 static void infer(dfx_call *c)
@@ -81,6 +85,12 @@ static void launch_relu(const dfx_call *c, dfx__launches *l)
 {
     (void)c;
     launch(l, "-DF=RELU");
+}
+
+static void launch_tanh(const dfx_call *c, dfx__launches *l)
+{
+    (void)c;
+    launch(l, "-DF=tanh");
 }
 
 static void run(const dfx_call *c, const dfx__host *h,
@@ -140,6 +150,17 @@ static void run_relu(const dfx_call *c, const dfx__host *h)
     run(c, h, relu);
 }
 
+static void tanh_of(float *to, const float *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = tanhf(from[i]);
+}
+
+static void run_tanh(const dfx_call *c, const dfx__host *h)
+{
+    run(c, h, tanh_of);
+}
+
 static const dfx__case cases[] = {
     { { "1,1" }, { 0 }, { 0 } },       { { "3,17,31" }, { 0 }, { 0 } },
     { { "2,3,77,31" }, { 0 }, { 0 } }, { { "1,64,257" }, { 0 }, { 0 } },
@@ -157,3 +178,4 @@ POINTWISE(gelu)
 POINTWISE(quick_gelu)
 POINTWISE(mish)
 POINTWISE(relu)
+POINTWISE(tanh)

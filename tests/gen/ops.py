@@ -181,6 +181,19 @@ def score_models():
         case(name, embedding(t).detach(), t=t, frequency=embedding.weight.data)
 
 
+def autoencoders():
+    """The operators of TAESD, VQ-VAEs and asymmetric autoencoders."""
+    x = random(2, 17, 17) * 4
+    case("tanh", torch.tanh(x), x=x)
+    a, b, mask = random(2, 5, 3, 19), random(2, 5, 3, 19), torch.rand(2, 5, 3, 1)
+    case("blend", a * mask + b * (1 - mask), a=a, b=b, mask=mask)
+    case("blend_zero", a * mask, a=a, mask=mask)
+    x, codebook = random(2, 9, 7, 3), random(512, 3)
+    codebook[300:310] = codebook[:10]  # the first of two that are equally near
+    rows = torch.cdist(x.view(-1, 3), codebook).argmin(1)
+    case("vector_quantize", codebook[rows].view_as(x), x=x, codebook=codebook)
+
+
 torch.manual_seed(0)
 linear("linear", (2, 17, 77), 33)
 linear("linear_vector", (1, 96), 33, bias=False)
@@ -208,4 +221,5 @@ matmul("matmul_values_one_b", 2, 9, 13, 15, heads=2, batch=1, scale=-0.5)
 resampled()
 modulated()
 score_models()
+autoencoders()
 save_file(tensors, FILE)

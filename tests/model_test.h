@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* The tensors "SIDE/NAME" of a run's file, as NAME. */
-static dfx_tensors *read_side(const char *run, const char *side)
+__attribute__((unused)) static dfx_tensors *read_side(const char *run, const char *side)
 {
     char path[128];
     dfx_tensors *all, *t;
@@ -28,7 +28,7 @@ static dfx_tensors *read_side(const char *run, const char *side)
 }
 
 /* The component that a run is of. */
-static dfx_model *open_model(const char *run)
+__attribute__((unused)) static dfx_model *open_model(const char *run)
 {
     char folder[128];
     dfx_model *m;
@@ -148,8 +148,8 @@ static void make_folder(void)
 /* ---- wrong inputs ---- */
 
 /* Runs on one tensor of zeros, but for its first id. */
-static int forward_fails(dfx_model *m, dfx_device *d, const char *name, const dfx_spec *spec,
-                         int64_t id, const char *word)
+__attribute__((unused)) static int forward_fails(dfx_model *m, dfx_device *d, const char *name,
+                                                 const dfx_spec *spec, int64_t id, const char *word)
 {
     const int64_t content[512] = { id };
     dfx_tensors *in, *out;

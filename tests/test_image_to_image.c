@@ -27,6 +27,8 @@ static const struct scenario {
     { "nine_part", "unet_inpaint", "euler_a", 1, 1, STEPS, 14, 0.7, 2.5f, 0, 2, 0, 0, 0 },
     { "rescaled", NULL, "ddim,clip_sample=false", 0, 0, STEPS, 20, -1, 7.5f, 0.7f, 2, 0, 0, 0 },
     { "skipped", NULL, "ddim,clip_sample=false", 0, 0, STEPS, 20, -1, 2.5f, 0, 1, 0, 0, 1 },
+    { "lcm", "unet_lcm", "lcm", 0, 0, 4, 4, -1, 8.5f, 0, 2, 0, 0, 0 },
+    { "lcm_image", "unet_lcm", "lcm", 1, 0, 8, 4, 0.5, 3, 0, 1, 0, 0, 0 },
     { "lists", NULL, "euler", 0, 0, STEPS, 20, -1, 2.5f, 0, 2, 0, 0, 0 },
 };
 

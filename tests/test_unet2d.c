@@ -43,10 +43,25 @@ static const struct wrong_config wrong[] = {
     { NCSNPP, "    4,\n    32,", "    6,\n    32,", DFX_ERROR_UNSUPPORTED, "block_out_channels" },
 };
 
+static void test_inputs(void)
+{
+    dfx_device *d;
+    dfx_model *m = open_model(DDPM);
+    if (!ok(m && dfx_device_open(&d, "cpu") == DFX_OK, "a UNet2DModel opens"))
+        return;
+    ok(forward_fails(m, d, "x", &(dfx_spec){ DFX_F32, 4, { 1, 3, 4, 4 } }, 0, "sample is missing"),
+       "no sample: %s", dfx_error());
+    ok(forward_fails(m, d, "sample", &(dfx_spec){ DFX_F32, 4, { 1, 9, 4, 4 } }, 0, "-1, -1]"),
+       "wrong channels: %s", dfx_error());
+    dfx_model_free(m);
+    dfx_device_free(d);
+}
+
 int main(void)
 {
     make_folder();
     test_wrong_configs(wrong, sizeof wrong / sizeof *wrong);
+    test_inputs();
     ok(rmdir(folder) == 0, "no temporary file is left");
     return done();
 }

@@ -38,10 +38,21 @@ dfx_status dfx__check_text(const dfx_pipeline *p)
     return DFX_OK;
 }
 
+dfx_status dfx__refuse_classes(const dfx_pipeline *p)
+{
+    if (dfx__unet_get_facts(p->model[DFX__UNET]->net).class_labels == DFX__NO_CLASS)
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_UNSUPPORTED,
+                     "%s: the UNet's class_embed_type or num_class_embeds needs class_labels, "
+                     "which %s does not make",
+                     p->path, p->class_name);
+}
+
 dfx_status dfx__check_channels(const dfx_pipeline *p, int extra, int more)
 {
     dfx__unet_facts unet = dfx__unet_get_facts(p->model[DFX__UNET]->net);
     int latent = dfx__autoencoder_get_facts(p->model[DFX__VAE]).latent_channels;
+    DFX__TRY(dfx__refuse_classes(p));
     if (unet.in_channels == latent + extra && unet.out_channels == latent + more)
         return DFX_OK;
     return dfx__fail(DFX_ERROR_UNSUPPORTED,

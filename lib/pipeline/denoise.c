@@ -29,6 +29,7 @@ static void record(const dfx__run *r, dfx_sequence *s)
         .text = cast(condition(r, s, DFX__ENCODER_HIDDEN_STATES), dtype),
         .text_embeds = cast(condition(r, s, DFX__TEXT_EMBEDS), dtype),
         .time_ids = condition(r, s, DFX__TIME_IDS),
+        .timestep_cond = cast(condition(r, s, DFX__TIMESTEP_COND), dtype),
     };
     dfx_value *y = dfx__unet_record(r->p->model[DFX__UNET]->net, &in);
     dfx_output(dfx_cast(y, DFX_F32), "noise_pred");
@@ -93,37 +94,6 @@ static dfx_status predict(dfx__run *r, float t)
         r->guide(r, r->edge);
     dfx__to_channels_first(r->noise_pred, r->edge, &r->latent);
     return DFX_OK;
-}
-
-/* ---- guidance ---- */
-
-static double standard_deviation(const float *x, size_t n)
-{
-    double sum = 0, squares = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += x[i];
-    for (size_t i = 0; i < n; i++)
-        squares += (x[i] - sum / (double)n) * (x[i] - sum / (double)n);
-    return sqrt(squares / (double)(n - 1));
-}
-
-/* Brings the guided prediction's standard deviation a part of the way back to the text's (Lin et
- * al. 2023, section 3.4). */
-static void rescale(float *guided, const float *text, size_t n, float part)
-{
-    double factor = standard_deviation(text, n) / standard_deviation(guided, n);
-    for (size_t i = 0; i < n; i++)
-        guided[i] *= (float)(part * factor + 1 - part);
-}
-
-void dfx__guide(dfx__run *r, float *pred)
-{
-    size_t n = r->n / (size_t)r->pictures;
-    const float *text = pred + r->n;
-    for (size_t i = 0; i < r->n; i++)
-        pred[i] += r->o->guidance_scale * (text[i] - pred[i]);
-    for (size_t i = 0; i < r->n && r->o->guidance_rescale > 0; i += n)
-        rescale(pred + i, text + i, n, r->o->guidance_rescale);
 }
 
 /* ---- the loop ---- */

@@ -60,7 +60,8 @@ dfx_status dfx__generate(dfx_result *result, dfx_pipeline *p, const dfx_generate
 
 dfx_status dfx__set_condition(dfx__run *r, int which, const dfx_spec *spec, const float *rows)
 {
-    static const char *const names[] = { "encoder_hidden_states", "text_embeds", "time_ids" };
+    static const char *const names[] = { "encoder_hidden_states", "text_embeds", "time_ids",
+                                         "timestep_cond" };
     dfx_spec all = *spec;
     size_t count = (size_t)spec->dim[0], bytes = dfx__spec_bytes(spec) / count;
     size_t copies = (size_t)(r->pictures * r->branches) / count;

@@ -13,6 +13,7 @@ enum {
     DFX__ENCODER_HIDDEN_STATES, /* [.., T, C] */
     DFX__TEXT_EMBEDS,           /* [.., P] */
     DFX__TIME_IDS,              /* [.., K] */
+    DFX__TIMESTEP_COND,         /* [.., D] */
     DFX__CONDITIONS
 };
 
@@ -127,6 +128,9 @@ dfx_status dfx__open_components(dfx_pipeline *p, json_object *index);
 /* Whether tokenizer, text encoder and UNet fit together. */
 dfx_status dfx__check_text(const dfx_pipeline *p);
 
+/* Refuses a UNet that needs class labels. */
+dfx_status dfx__refuse_classes(const dfx_pipeline *p);
+
 /* Whether the UNet takes `extra` channels beside the latents' and gives `more` than theirs. */
 dfx_status dfx__check_channels(const dfx_pipeline *p, int extra, int more);
 
@@ -170,13 +174,22 @@ dfx_status dfx__encode_long_prompts(dfx__run *r, int xl);
 /* The same by all towers: their states side by side, and DFX__TEXT_EMBEDS by the last one. */
 dfx_status dfx__encode_prompts_xl(dfx__run *r);
 
+/* ---- guidance.c ---- */
+
+/* How many predictions guidance needs: 1 without, and of a UNet that was distilled with it. */
+int dfx__guided_branches(const dfx_pipeline *p, const dfx_generate_options *o);
+
+/* Condition DFX__TIMESTEP_COND, the guidance scale, for UNets that were distilled with it (Meng et
+ * al. 2022; Luo et al. 2023); nothing for others. */
+dfx_status dfx__embed_guidance(dfx__run *r);
+
+/* Classifier-free guidance (Ho & Salimans 2022) of two branches, with guidance_rescale. */
+void dfx__guide(dfx__run *r, float *pred);
+
 /* ---- denoise.c ---- */
 
 /* Goes through the scheduler's calls from r->first on; r->x becomes the result. */
 dfx_status dfx__denoise(dfx__run *r);
-
-/* Classifier-free guidance (Ho & Salimans 2022) of two branches, with guidance_rescale. */
-void dfx__guide(dfx__run *r, float *pred);
 
 /* ---- latents.c ---- */
 

@@ -3,6 +3,8 @@
  */
 #include "pipeline/run.h"
 
+#include <string.h>
+
 /* The UNet takes latents, the mask, and the latents of the masked picture. */
 static int only_inpaints(const dfx_pipeline *p)
 {
@@ -31,6 +33,10 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
                         .height = unet.sample_height * factor,
                         .guidance_scale = 7.5f,
                         .strength = o->mask ? 1 : 0.8 };
+    if (strcmp(p->class_name, "LatentConsistencyModelPipeline") == 0) {
+        d.steps = 4;
+        d.guidance_scale = 8.5f;
+    }
     DFX__TRY(dfx__refuse_unused(p, o, USES));
     DFX__TRY(dfx__check_clip_skip(p, o));
     if (o->mask && !o->image && !o->init_latents)
@@ -48,6 +54,7 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
 
 static dfx_status draw(dfx__run *r)
 {
+    DFX__TRY(dfx__embed_guidance(r));
     DFX__TRY(r->o->long_prompts ? dfx__encode_long_prompts(r, 0) : dfx__encode_prompts(r));
     if (r->o->mask)
         DFX__TRY(dfx__start_from_mask(r));
@@ -61,10 +68,11 @@ static dfx_status draw(dfx__run *r)
 
 static dfx_status generate(dfx_result *result, dfx_pipeline *p, const dfx_generate_options *o)
 {
-    return dfx__generate(result, p, o, o->guidance_scale > 1 ? 2 : 1, draw);
+    return dfx__generate(result, p, o, dfx__guided_branches(p, o), draw);
 }
 
 static const char *const names[] = { "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline",
-                                     "StableDiffusionInpaintPipeline", NULL };
+                                     "StableDiffusionInpaintPipeline",
+                                     "LatentConsistencyModelPipeline", NULL };
 const dfx__pipeline_class dfx__stable_diffusion_class = { names, dfx__open_components, check,
                                                           settings, generate };

@@ -85,6 +85,7 @@ static dfx_status check_conditions(const dfx_pipeline *p)
 {
     dfx__unet_facts unet = unet_facts(p);
     int pooled = tower_facts(p, 1).projection, channels = 0;
+    DFX__TRY(dfx__refuse_classes(p));
     if (!unet.added_width)
         return dfx__fail(DFX_ERROR_UNSUPPORTED,
                          "%s: the UNet's addition_embed_type is null; %s needs text_time", p->path,
@@ -247,6 +248,7 @@ static dfx_status draw(dfx__run *r)
 {
     DFX__TRY(r->o->long_prompts ? dfx__encode_long_prompts(r, 1) : dfx__encode_prompts_xl(r));
     DFX__TRY(set_time_ids(r));
+    DFX__TRY(dfx__embed_guidance(r));
     if (r->o->mask)
         DFX__TRY(dfx__start_from_mask(r));
     else if (r->o->image || r->o->init_latents)
@@ -261,7 +263,7 @@ static dfx_status draw(dfx__run *r)
 static dfx_status generate(dfx_result *result, dfx_pipeline *p, const dfx_generate_options *o)
 {
     dfx__run r;
-    dfx_status status = dfx__run_start(&r, p, o, result, o->guidance_scale > 1 ? 2 : 1);
+    dfx_status status = dfx__run_start(&r, p, o, result, dfx__guided_branches(p, o));
     r.normalises = 1;
     if (status == DFX_OK)
         status = draw(&r);

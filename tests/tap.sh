@@ -1,4 +1,5 @@
-# tap.sh - tests in shell that print TAP: ok "what" command..., then done_testing.
+# tap.sh - tests in shell that print TAP: ok "what" command..., then done_testing; and what commands
+# of $dfx, run in a folder of the test's own, must do.
 tap_count=0
 tap_failures=0
 
@@ -27,4 +28,28 @@ done_testing()
 {
     echo "1..$tap_count"
     test "$tap_failures" -eq 0
+}
+
+# fails CODE PATTERN ARGUMENT...: that exit status, nothing on stdout, one line "dfx: PATTERN".
+fails()
+{
+    want=$1
+    pattern=$2
+    shift 2
+    "$dfx" "$@" >out.txt 2>err.txt
+    code=$?
+    cat out.txt err.txt
+    test "$code" -eq "$want" && test ! -s out.txt && test "$(wc -l <err.txt)" -eq 1 &&
+        grep -q "^dfx: $pattern" err.txt
+}
+
+# prints PATTERN ARGUMENT...: exit status 0 and the pattern on stdout.
+prints()
+{
+    pattern=$1
+    shift
+    "$dfx" "$@" >out.txt 2>err.txt
+    code=$?
+    cat out.txt err.txt
+    test "$code" -eq 0 && grep -q -e "$pattern" out.txt
 }

@@ -18,30 +18,6 @@ work=$(mktemp -d "$PWD/test_convert.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 
-# fails CODE PATTERN ARGUMENT...: that exit status and one line "dfx: PATTERN".
-fails()
-{
-    want=$1
-    pattern=$2
-    shift 2
-    "$dfx" "$@" >out.txt 2>err.txt
-    code=$?
-    cat out.txt err.txt
-    test "$code" -eq "$want" && test ! -s out.txt && test "$(wc -l <err.txt)" -eq 1 &&
-        grep -q "^dfx: $pattern" err.txt
-}
-
-# prints PATTERN ARGUMENT...: exit status 0 and the pattern on stdout.
-prints()
-{
-    pattern=$1
-    shift
-    "$dfx" "$@" >out.txt 2>err.txt
-    code=$?
-    cat out.txt err.txt
-    test "$code" -eq 0 && grep -q -e "$pattern" out.txt
-}
-
 absent()
 {
     test ! -e "$1"

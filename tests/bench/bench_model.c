@@ -53,7 +53,9 @@ static dfx_value *record_unet(struct bench *b)
     dfx_value *x = dfx_input(b->s, "x", DFX_F32, 4, (int64_t[]){ n, side, side, f.in_channels });
     dfx_value *t = dfx_input(b->s, "t", DFX_F32, 1, (int64_t[]){ n });
     dfx_value *text = dfx_input(b->s, "text", DFX_F32, 3, (int64_t[]){ n, TOKENS, f.context });
-    dfx__unet_inputs in = { dfx_cast(x, b->dtype), t, dfx_cast(text, b->dtype), NULL, NULL };
+    dfx__unet_inputs in = { .sample = dfx_cast(x, b->dtype),
+                            .timestep = t,
+                            .text = dfx_cast(text, b->dtype) };
     if (f.added_width) {
         int64_t pooled[] = { n, f.added_width - TIME_IDS * f.size_width };
         dfx_value *embeds = dfx_input(b->s, "text_embeds", DFX_F32, 2, pooled);

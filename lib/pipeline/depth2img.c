@@ -8,8 +8,8 @@
 /* The UNet takes the latents and the depth. */
 static dfx_status check(const dfx_pipeline *p)
 {
-    DFX__TRY(dfx__check_text(p));
-    return dfx__check_channels(p, 1, 0);
+    DFX__TRY(dfx__check_text_alone(p));
+    return dfx__check_inputs(p, 1);
 }
 
 /* The last two dimensions of [H, W] or [1, H, W]. */
@@ -71,16 +71,16 @@ static dfx_status add_depth(dfx__run *r)
 
 static dfx_status draw(dfx__run *r)
 {
-    DFX__TRY(r->o->long_prompts ? dfx__encode_long_prompts(r, 0) : dfx__encode_prompts(r));
+    DFX__TRY(dfx__encode_prompts(r));
     DFX__TRY(add_depth(r));
-    DFX__TRY(dfx__start_from_image(r));
+    DFX__TRY(dfx__start(r));
     DFX__TRY(dfx__denoise(r));
     return dfx__decode(r);
 }
 
 static dfx_status generate(dfx_result *result, dfx_pipeline *p, const dfx_generate_options *o)
 {
-    return dfx__generate(result, p, o, o->guidance_scale > 1 ? 2 : 1, draw);
+    return dfx__generate(result, p, o, dfx__guided_branches(p, o), draw);
 }
 
 static const char *const names[] = { "StableDiffusionDepth2ImgPipeline", NULL };

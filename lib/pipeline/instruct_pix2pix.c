@@ -10,8 +10,8 @@
 static dfx_status check(const dfx_pipeline *p)
 {
     int latent = dfx__autoencoder_get_facts(p->model[DFX__VAE]).latent_channels;
-    DFX__TRY(dfx__check_text(p));
-    return dfx__check_channels(p, latent, 0);
+    DFX__TRY(dfx__check_text_alone(p));
+    return dfx__check_inputs(p, latent);
 }
 
 static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)

@@ -29,11 +29,6 @@ static const dfx_tokenizer *tokenizer(const struct job *j, int tower)
     return j->r->p->tokenizer[tower];
 }
 
-static dfx__clip_text_facts facts(const struct job *j, int tower)
-{
-    return dfx__clip_text_get_facts(j->r->p->model[DFX__TEXT_ENCODER + tower]->net);
-}
-
 /* ---- texts to chunks ---- */
 
 /* Of both towers: "PROMPT PROMPT_2" where there is a second one. To be freed. */
@@ -68,7 +63,7 @@ static dfx_status read_text(struct job *j, int tower, int i)
 static dfx_status read_texts(struct job *j, int *most)
 {
     int texts = 2 * j->prompts;
-    for (int t = j->first_tower; t < DFX__TOWERS && tokenizer(j, t); t++) {
+    for (int t = j->first_tower; t < dfx__end_tower(j->r->p); t++) {
         j->text[t] = dfx__alloc((size_t)texts, sizeof *j->text[t]);
         if (!j->text[t])
             return dfx__no_memory();
@@ -153,7 +148,7 @@ static void take_embeds(struct job *j, const float *embeds, int width)
 static dfx_status encode_tower(struct job *j, int tower, int channel)
 {
     int texts = 2 * j->prompts - j->begin, rows = texts * j->chunks;
-    dfx__clip_text_facts f = facts(j, tower);
+    dfx__clip_text_facts f = dfx__tower_facts(j->r->p, tower);
     /* clip skip is for negative prompts too in the community pipeline of SD, not in XL's */
     const dfx__texts t = { .tower = tower,
                            .count = rows,
@@ -240,56 +235,30 @@ static void weigh_all(struct job *j)
 
 /* ---- the run ---- */
 
-static dfx_status make_rooms(struct job *j)
-{
-    int projection = 0;
-    for (int t = j->first_tower; t < DFX__TOWERS && tokenizer(j, t); t++) {
-        j->channels += facts(j, t).channels;
-        projection = facts(j, t).projection;
-    }
-    int64_t texts = 2 * j->prompts - j->begin;
-    dfx_spec spec = { DFX_F32, 3, { texts, j->tokens, j->channels } };
-    j->states = dfx__alloc(dfx__elements(&spec), sizeof *j->states);
-    j->r->result->prompt_embeds =
-        (dfx_tensor){ "prompt_embeds", spec, j->states, dfx__spec_bytes(&spec) };
-    if (j->xl) {
-        spec = (dfx_spec){ DFX_F32, 2, { texts, projection } };
-        j->embeds = dfx__alloc(dfx__elements(&spec), sizeof *j->embeds);
-        j->r->result->pooled_prompt_embeds =
-            (dfx_tensor){ "pooled_prompt_embeds", spec, j->embeds, dfx__spec_bytes(&spec) };
-    }
-    return j->states && (j->embeds || !j->xl) ? DFX_OK : dfx__no_memory();
-}
-
-static dfx_status set_conditions(struct job *j)
-{
-    const dfx_spec *spec = &j->r->result->prompt_embeds.spec;
-    DFX__TRY(dfx__set_condition(j->r, DFX__ENCODER_HIDDEN_STATES, spec, j->states));
-    if (!j->xl)
-        return DFX_OK;
-    spec = &j->r->result->pooled_prompt_embeds.spec;
-    return dfx__set_condition(j->r, DFX__TEXT_EMBEDS, spec, j->embeds);
-}
-
 static dfx_status encode(struct job *j)
 {
     int most = 0, channel = 0;
     DFX__TRY(read_texts(j, &most));
     lay_out(j, most);
-    DFX__TRY(make_rooms(j));
-    for (int t = j->first_tower; t < DFX__TOWERS && tokenizer(j, t); t++) {
+    DFX__TRY(dfx__make_prompt_embeds(j->r, 2 * j->prompts - j->begin, j->tokens));
+    j->states = (float *)j->r->result->prompt_embeds.data;
+    j->embeds = (float *)j->r->result->pooled_prompt_embeds.data;
+    j->channels = (int)j->r->result->prompt_embeds.spec.dim[2];
+    for (int t = j->first_tower; t < dfx__end_tower(j->r->p); t++) {
         DFX__TRY(encode_tower(j, t, channel));
-        channel += facts(j, t).channels;
+        channel += dfx__tower_facts(j->r->p, t).channels;
     }
     weigh_all(j);
-    return set_conditions(j);
+    return dfx__take_prompt_embeds(j->r);
 }
 
-dfx_status dfx__encode_long_prompts(dfx__run *r, int xl)
+dfx_status dfx__encode_long_prompts(dfx__run *r)
 {
-    struct job j = { .r = r, .xl = xl, .prompts = r->pictures / r->o->batch };
+    struct job j = { .r = r,
+                     .xl = dfx__end_tower(r->p) == 2,
+                     .prompts = r->pictures / r->o->batch };
     j.begin = r->branches > 1 ? 0 : j.prompts;
-    j.first_tower = r->p->tokenizer[0] ? 0 : 1;
+    j.first_tower = dfx__first_tower(r->p);
     dfx_status status = encode(&j);
     for (int t = 0; t < DFX__TOWERS; t++) {
         for (int i = 0; j.text[t] && i < 2 * j.prompts; i++)

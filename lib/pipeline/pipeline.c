@@ -191,9 +191,11 @@ static dfx_status choose_device(dfx_pipeline *p, const dfx_pipeline_options *o)
 /* A component without files of the variant takes plain ones, but not all of them may. */
 static dfx_status check_variant(const dfx_pipeline *p)
 {
+    if (!p->variant)
+        return DFX_OK;
     for (int i = 0; i < DFX__COMPONENTS; i++) {
         const char *variant = p->model[i] ? dfx__weights_variant(p->model[i]->weights) : NULL;
-        if (!p->variant || (variant && strcmp(variant, p->variant) == 0))
+        if (variant && strcmp(variant, p->variant) == 0)
             return DFX_OK;
     }
     return dfx__fail(DFX_ERROR_FILE, "%s: no component has weights of variant %s", p->path,

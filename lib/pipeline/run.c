@@ -17,8 +17,8 @@ static dfx_status make_rooms(dfx__run *r)
     return r->x && r->input && r->noise_pred && r->timestep ? DFX_OK : dfx__no_memory();
 }
 
-dfx_status dfx__run_start(dfx__run *r, dfx_pipeline *p, const dfx_generate_options *o,
-                          dfx_result *result, int branches)
+static dfx_status start(dfx__run *r, dfx_pipeline *p, const dfx_generate_options *o,
+                        dfx_result *result, int branches)
 {
     dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(p->model[DFX__VAE]);
     *r = (dfx__run){ .p = p, .o = o, .result = result, .branches = branches };
@@ -36,7 +36,7 @@ dfx_status dfx__run_start(dfx__run *r, dfx_pipeline *p, const dfx_generate_optio
     return make_rooms(r);
 }
 
-void dfx__run_end(dfx__run *r)
+static void end(dfx__run *r)
 {
     float *rooms[] = { r->x,    r->input, r->noise_pred, r->timestep, r->edge,
                        r->kept, r->noise, r->mask,       r->extra };
@@ -51,10 +51,10 @@ dfx_status dfx__generate(dfx_result *result, dfx_pipeline *p, const dfx_generate
                          int branches, dfx_status (*draw)(dfx__run *r))
 {
     dfx__run r;
-    dfx_status status = dfx__run_start(&r, p, o, result, branches);
+    dfx_status status = start(&r, p, o, result, branches);
     if (status == DFX_OK)
         status = draw(&r);
-    dfx__run_end(&r);
+    end(&r);
     return status;
 }
 

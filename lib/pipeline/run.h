@@ -42,20 +42,14 @@ struct dfx__run {
      * the mask [h, w], 1 where it is painted anew. NULL: nothing is kept. */
     float *kept, *noise, *mask;
     /* From the branches' predictions pred [branches][pictures][elements of a picture] to the
-     * first one's place; NULL: dfx__guide. */
+     * first one's place; dfx__guide, unless `draw` sets another one. */
     void (*guide)(dfx__run *r, float *pred);
     float *edge, *timestep; /* rooms of denoise.c */
 };
 
 /* ---- run.c ---- */
 
-/* Takes the scheduler, sets sizes and makes rooms; `branches` as above, of latents with so many
- * channels and pixels a side. */
-dfx_status dfx__run_start(dfx__run *r, dfx_pipeline *p, const dfx_generate_options *o,
-                          dfx_result *result, int branches);
-void dfx__run_end(dfx__run *r);
-
-/* A whole run: starts it, draws and ends it. */
+/* A whole run: takes the scheduler, sets sizes, draws, and frees what the run has. */
 dfx_status dfx__generate(dfx_result *result, dfx_pipeline *p, const dfx_generate_options *o,
                          int branches, dfx_status (*draw)(dfx__run *r));
 
@@ -68,24 +62,15 @@ dfx_status dfx__set_extra(dfx__run *r, const float *planes, int channels);
 
 /* ---- start.c ---- */
 
-/* r->n numbers of the run's generator, or the given latents. */
-void dfx__draw_latents(dfx__run *r, float *out);
-
-/* r->x becomes pure noise at the scheduler's first call; or, with `strength` as in diffusers, the
- * settings' image with the noise of the call at which its steps start; or the same of inpainting,
- * for UNets of latents alone and for those that take the mask and the masked picture too. */
+/* r->x becomes what the settings start from: pure noise at the scheduler's first call; or, with
+ * `strength` as in diffusers, an image or latents with the noise of the call at which the steps
+ * start; or the same of inpainting, for UNets of latents alone and for those that take the mask and
+ * the masked picture too. Sets r->first and r->end. */
+dfx_status dfx__start(dfx__run *r);
 dfx_status dfx__start_from_noise(dfx__run *r);
-dfx_status dfx__start_from_image(dfx__run *r);
-dfx_status dfx__start_from_mask(dfx__run *r);
 
 /* The settings' image in the settings' size, [3, H, W] in -1..1, to be freed. */
 dfx_status dfx__read_image(const dfx__run *r, float **out);
-
-/* Leaves out the calls before the settings' strength or denoising_start. */
-dfx_status dfx__skip_calls(dfx__run *r);
-
-/* Leaves out the calls after the settings' denoising_end. */
-dfx_status dfx__stop_early(dfx__run *r);
 
 /* ---- settings.c ---- */
 
@@ -122,19 +107,28 @@ dfx_status dfx__refuse_unused(const dfx_pipeline *p, const dfx_generate_options 
 
 /* ---- components.c ---- */
 
-/* Opens tokenizer, text_encoder, unet and vae. */
+/* Opens tokenizer and text_encoder (unless the second one is there and the index has no first),
+ * unet and vae. */
 dfx_status dfx__open_components(dfx_pipeline *p, json_object *index);
 
-/* Whether tokenizer, text encoder and UNet fit together. */
+/* The text encoders that there are: tower 0 alone, both, or tower 1 alone in a refiner of SDXL. */
+int dfx__first_tower(const dfx_pipeline *p);
+int dfx__end_tower(const dfx_pipeline *p);
+dfx__clip_text_facts dfx__tower_facts(const dfx_pipeline *p, int tower);
+
+/* Whether tokenizers, text encoders and UNet fit together; _alone: and the UNet is told nothing but
+ * the text. */
 dfx_status dfx__check_text(const dfx_pipeline *p);
+dfx_status dfx__check_text_alone(const dfx_pipeline *p);
 
-/* Refuses a UNet that needs class labels. */
-dfx_status dfx__refuse_classes(const dfx_pipeline *p);
+/* Whether the UNet takes the latents and `extra` channels beside them, gives latents, and needs no
+ * class labels. */
+dfx_status dfx__check_inputs(const dfx_pipeline *p, int extra);
 
-/* Whether the UNet takes `extra` channels beside the latents' and gives `more` than theirs. */
-dfx_status dfx__check_channels(const dfx_pipeline *p, int extra, int more);
+/* The UNet takes latents, the mask, and the latents of the masked picture. */
+int dfx__only_inpaints(const dfx_pipeline *p);
 
-/* Whether the text encoder has so many layers to skip. */
+/* Whether the text encoders have so many layers to skip. */
 dfx_status dfx__check_clip_skip(const dfx_pipeline *p, const dfx_generate_options *o);
 
 /* ---- text.c ---- */
@@ -152,27 +146,26 @@ typedef struct {
     int quiet;           /* says nothing where a text is too long */
 } dfx__texts;
 
-/* states [count, tokens, C]; text_embeds [count, P] into `pooled` unless that is NULL */
-dfx_status dfx__encode_texts(dfx__run *r, const dfx__texts *t, float *states, float *pooled);
-
-/* The same of ids [count, tokens]; `text` is not used. */
+/* ids [count, tokens]; `text` is not used -> states [count, tokens, C]; text_embeds [count, P] into
+ * `pooled` unless that is NULL */
 dfx_status dfx__encode_ids(dfx__run *r, const dfx__texts *t, const int32_t *ids, float *states,
                            float *pooled);
 
-/* Encodes prompts and, with guidance, negative prompts by the first tower: condition
- * DFX__ENCODER_HIDDEN_STATES and the result's prompt_embeds. */
+/* Makes the result's prompt_embeds [texts, tokens, channels of all towers] and, of a tower with a
+ * projection, pooled_prompt_embeds [texts, P], of zeros. */
+dfx_status dfx__make_prompt_embeds(dfx__run *r, int64_t texts, int64_t tokens);
+
+/* They become conditions DFX__ENCODER_HIDDEN_STATES and DFX__TEXT_EMBEDS. */
+dfx_status dfx__take_prompt_embeds(dfx__run *r);
+
+/* Encodes prompts and, with guidance, negative prompts into the result's embeds and the conditions:
+ * the states of all towers side by side, pooled by the last one. */
 dfx_status dfx__encode_prompts(dfx__run *r);
 
 /* ---- long_prompts.c ---- */
 
-/* What the setting long_prompts asks for, in place of the above. xl: of all towers, as SDXL takes
- * them; condition DFX__TEXT_EMBEDS too. */
-dfx_status dfx__encode_long_prompts(dfx__run *r, int xl);
-
-/* ---- text_xl.c ---- */
-
-/* The same by all towers: their states side by side, and DFX__TEXT_EMBEDS by the last one. */
-dfx_status dfx__encode_prompts_xl(dfx__run *r);
+/* The same as the setting long_prompts asks for. */
+dfx_status dfx__encode_long_prompts(dfx__run *r);
 
 /* ---- guidance.c ---- */
 

@@ -5,18 +5,11 @@
 
 #include <string.h>
 
-/* The UNet takes latents, the mask, and the latents of the masked picture. */
-static int only_inpaints(const dfx_pipeline *p)
-{
-    int latent = dfx__autoencoder_get_facts(p->model[DFX__VAE]).latent_channels;
-    return dfx__unet_get_facts(p->model[DFX__UNET]->net).in_channels == 2 * latent + 1;
-}
-
 static dfx_status check(const dfx_pipeline *p)
 {
     int latent = dfx__autoencoder_get_facts(p->model[DFX__VAE]).latent_channels;
-    DFX__TRY(dfx__check_text(p));
-    return dfx__check_channels(p, only_inpaints(p) ? latent + 1 : 0, 0);
+    DFX__TRY(dfx__check_text_alone(p));
+    return dfx__check_inputs(p, dfx__only_inpaints(p) ? latent + 1 : 0);
 }
 
 enum {
@@ -41,7 +34,7 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
     DFX__TRY(dfx__check_clip_skip(p, o));
     if (o->mask && !o->image && !o->init_latents)
         return dfx__fail(DFX_ERROR_ARGUMENT, "mask: an image is needed too, which it selects from");
-    if (only_inpaints(p) && !o->mask)
+    if (dfx__only_inpaints(p) && !o->mask)
         return dfx__fail(DFX_ERROR_ARGUMENT,
                          "%s: its UNet only inpaints: an image and a mask are needed", p->path);
     if (!o->mask || o->init_latents)
@@ -54,14 +47,9 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
 
 static dfx_status draw(dfx__run *r)
 {
+    DFX__TRY(dfx__encode_prompts(r));
     DFX__TRY(dfx__embed_guidance(r));
-    DFX__TRY(r->o->long_prompts ? dfx__encode_long_prompts(r, 0) : dfx__encode_prompts(r));
-    if (r->o->mask)
-        DFX__TRY(dfx__start_from_mask(r));
-    else if (r->o->image || r->o->init_latents)
-        DFX__TRY(dfx__start_from_image(r));
-    else
-        DFX__TRY(dfx__start_from_noise(r));
+    DFX__TRY(dfx__start(r));
     DFX__TRY(dfx__denoise(r));
     return dfx__decode(r);
 }

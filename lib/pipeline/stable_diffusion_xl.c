@@ -13,23 +13,6 @@ static dfx__unet_facts unet_facts(const dfx_pipeline *p)
     return dfx__unet_get_facts(p->model[DFX__UNET]->net);
 }
 
-static dfx__clip_text_facts tower_facts(const dfx_pipeline *p, int tower)
-{
-    return dfx__clip_text_get_facts(p->model[DFX__TEXT_ENCODER + tower]->net);
-}
-
-static int has_tower(const dfx_pipeline *p, int tower)
-{
-    return p->model[DFX__TEXT_ENCODER + tower] != NULL;
-}
-
-/* The UNet takes latents, the mask, and the latents of the masked picture. */
-static int only_inpaints(const dfx_pipeline *p)
-{
-    int latent = dfx__autoencoder_get_facts(p->model[DFX__VAE]).latent_channels;
-    return unet_facts(p).in_channels == 2 * latent + 1;
-}
-
 /* ---- opening ---- */
 
 static int flag(json_object *index, const char *key, int missing)
@@ -40,39 +23,12 @@ static int flag(json_object *index, const char *key, int missing)
 
 static dfx_status open_pipeline(dfx_pipeline *p, json_object *index)
 {
-    static const dfx__model_class *const text[] = { &dfx__clip_text_class, NULL };
     static const dfx__model_class *const text_2[] = { &dfx__clip_text_projection_class, NULL };
-    static const dfx__model_class *const unet[] = { &dfx__unet_class, NULL };
-    static const dfx__model_class *const vae[] = { &dfx__autoencoder_kl_class, NULL };
-    if (dfx__component_class(index, "image_encoder"))
-        return dfx__fail(DFX_ERROR_UNSUPPORTED,
-                         "%s/model_index.json: image_encoder is not supported", p->path);
     p->force_zeros_for_empty_prompt = flag(index, "force_zeros_for_empty_prompt", 1);
     p->requires_aesthetics_score = flag(index, "requires_aesthetics_score", 0);
-    if (dfx__component_class(index, "text_encoder")) { /* a refiner has the second one alone */
-        DFX__TRY(dfx__open_tokenizer(p, index, 0, "tokenizer"));
-        DFX__TRY(dfx__open_component(p, index, DFX__TEXT_ENCODER, "text_encoder", text));
-    }
     DFX__TRY(dfx__open_tokenizer(p, index, 1, "tokenizer_2"));
     DFX__TRY(dfx__open_component(p, index, DFX__TEXT_ENCODER_2, "text_encoder_2", text_2));
-    DFX__TRY(dfx__open_component(p, index, DFX__UNET, "unet", unet));
-    return dfx__open_component(p, index, DFX__VAE, "vae", vae);
-}
-
-static dfx_status check_tower(const dfx_pipeline *p, int tower)
-{
-    const dfx_tokenizer *t = p->tokenizer[tower];
-    dfx__clip_text_facts text = tower_facts(p, tower);
-    int tokens = dfx_tokenizer_length(t), words = dfx_tokenizer_vocabulary(t);
-    if (tokens > text.positions || words > text.vocabulary)
-        return dfx__fail(DFX_ERROR_FORMAT,
-                         "%s: tokenizer%s makes %d of %d tokens, text_encoder%s takes %d of %d",
-                         p->path, tower ? "_2" : "", tokens, words, tower ? "_2" : "",
-                         text.positions, text.vocabulary);
-    if (tokens != dfx_tokenizer_length(p->tokenizer[DFX__TOWERS - 1]))
-        return dfx__fail(DFX_ERROR_FORMAT, "%s: tokenizer makes %d tokens and tokenizer_2 %d",
-                         p->path, tokens, dfx_tokenizer_length(p->tokenizer[DFX__TOWERS - 1]));
-    return DFX_OK;
+    return dfx__open_components(p, index);
 }
 
 /* Numbers of sizes that the pipeline makes, and that the UNet takes beside the pooled text. */
@@ -81,46 +37,23 @@ static int size_numbers(const dfx_pipeline *p)
     return p->requires_aesthetics_score ? SIZES_AND_SCORE : SIZES;
 }
 
-static dfx_status check_conditions(const dfx_pipeline *p)
+static dfx_status check(const dfx_pipeline *p)
 {
     dfx__unet_facts unet = unet_facts(p);
-    int pooled = tower_facts(p, 1).projection, channels = 0;
-    DFX__TRY(dfx__refuse_classes(p));
+    int latent = dfx__autoencoder_get_facts(p->model[DFX__VAE]).latent_channels;
+    int pooled = dfx__tower_facts(p, 1).projection;
     if (!unet.added_width)
         return dfx__fail(DFX_ERROR_UNSUPPORTED,
                          "%s: the UNet's addition_embed_type is null; %s needs text_time", p->path,
                          p->class_name);
-    for (int tower = 0; tower < DFX__TOWERS; tower++)
-        if (has_tower(p, tower)) {
-            DFX__TRY(check_tower(p, tower));
-            channels += tower_facts(p, tower).channels;
-        }
-    if (channels != unet.context)
-        return dfx__fail(DFX_ERROR_FORMAT,
-                         "%s: the text encoders' hidden_size is %d in all, the UNet's "
-                         "cross_attention_dim %d",
-                         p->path, channels, unet.context);
+    DFX__TRY(dfx__check_text(p));
     if (pooled + size_numbers(p) * unet.size_width != unet.added_width)
         return dfx__fail(DFX_ERROR_FORMAT,
                          "%s: projection_class_embeddings_input_dim is %d, but the text has %d and "
                          "%d sizes %d each (requires_aesthetics_score is %s)",
                          p->path, unet.added_width, pooled, size_numbers(p), unet.size_width,
                          p->requires_aesthetics_score ? "true" : "false");
-    return DFX_OK;
-}
-
-static dfx_status check(const dfx_pipeline *p)
-{
-    dfx__unet_facts unet = unet_facts(p);
-    int latent = dfx__autoencoder_get_facts(p->model[DFX__VAE]).latent_channels;
-    DFX__TRY(check_conditions(p));
-    if ((unet.in_channels != latent && !only_inpaints(p)) || unet.out_channels != latent)
-        return dfx__fail(DFX_ERROR_UNSUPPORTED,
-                         "%s: the UNet goes from %d to %d channels and the VAE has %d; %s needs "
-                         "%d, or %d for inpainting, to %d",
-                         p->path, unet.in_channels, unet.out_channels, latent, p->class_name,
-                         latent, 2 * latent + 1, latent);
-    return DFX_OK;
+    return dfx__check_inputs(p, dfx__only_inpaints(p) ? latent + 1 : 0);
 }
 
 /* ---- settings ---- */
@@ -141,16 +74,6 @@ static dfx_status check_sizes(const dfx_generate_options *o)
     return check_size("negative_target_size", n->target_width, n->target_height);
 }
 
-/* Hidden states are counted from the one before the last. */
-static dfx_status check_clip_skip(const dfx_pipeline *p, int skip)
-{
-    for (int tower = 0; tower < DFX__TOWERS; tower++)
-        if (has_tower(p, tower) && (skip < 0 || skip >= tower_facts(p, tower).layers))
-            return dfx__fail(DFX_ERROR_ARGUMENT, "clip_skip: %d is not from 0 to %d", skip,
-                             tower_facts(p, tower).layers - 1);
-    return DFX_OK;
-}
-
 enum {
     USES = DFX__USES_IMAGE | DFX__USES_MASK | DFX__USES_STRENGTH | DFX__USES_CLIP_SKIP |
            DFX__USES_RESCALE | DFX__USES_LONG_PROMPTS | DFX__USES_INIT_LATENTS | DFX__USES_XL
@@ -166,11 +89,11 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
                         .guidance_scale = o->mask ? 7.5f : 5,
                         .strength = o->mask ? 0.9999 : 0.3 };
     DFX__TRY(dfx__refuse_unused(p, o, USES));
-    DFX__TRY(check_clip_skip(p, o->clip_skip));
+    DFX__TRY(dfx__check_clip_skip(p, o));
     DFX__TRY(check_sizes(o));
     if (o->mask && !starts)
         return dfx__fail(DFX_ERROR_ARGUMENT, "mask: an image is needed too, which it selects from");
-    if (only_inpaints(p) && !(o->mask && o->image))
+    if (dfx__only_inpaints(p) && !(o->mask && o->image))
         return dfx__fail(DFX_ERROR_ARGUMENT,
                          "%s: its UNet only inpaints: an image and a mask are needed", p->path);
     if (p->requires_aesthetics_score && !starts)
@@ -246,29 +169,18 @@ static dfx_status set_time_ids(dfx__run *r)
 
 static dfx_status draw(dfx__run *r)
 {
-    DFX__TRY(r->o->long_prompts ? dfx__encode_long_prompts(r, 1) : dfx__encode_prompts_xl(r));
+    r->normalises = 1;
+    DFX__TRY(dfx__encode_prompts(r));
     DFX__TRY(set_time_ids(r));
     DFX__TRY(dfx__embed_guidance(r));
-    if (r->o->mask)
-        DFX__TRY(dfx__start_from_mask(r));
-    else if (r->o->image || r->o->init_latents)
-        DFX__TRY(dfx__start_from_image(r));
-    else
-        DFX__TRY(dfx__start_from_noise(r));
-    DFX__TRY(dfx__stop_early(r));
+    DFX__TRY(dfx__start(r));
     DFX__TRY(dfx__denoise(r));
     return dfx__decode(r);
 }
 
 static dfx_status generate(dfx_result *result, dfx_pipeline *p, const dfx_generate_options *o)
 {
-    dfx__run r;
-    dfx_status status = dfx__run_start(&r, p, o, result, dfx__guided_branches(p, o));
-    r.normalises = 1;
-    if (status == DFX_OK)
-        status = draw(&r);
-    dfx__run_end(&r);
-    return status;
+    return dfx__generate(result, p, o, dfx__guided_branches(p, o), draw);
 }
 
 static const char *const names[] = { "StableDiffusionXLPipeline",

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-void dfx__draw_latents(dfx__run *r, float *out)
+/* r->n numbers of the run's generator, or the given latents. */
+static void draw_latents(dfx__run *r, float *out)
 {
     if (r->o->latents)
         memcpy(out, r->o->latents->data, r->n * sizeof *out);
@@ -25,7 +26,7 @@ static void scale_noise(dfx__run *r, const float *noise)
 
 dfx_status dfx__start_from_noise(dfx__run *r)
 {
-    dfx__draw_latents(r, r->x);
+    draw_latents(r, r->x);
     scale_noise(r, r->x);
     return DFX_OK;
 }
@@ -57,23 +58,8 @@ static dfx_status skip_denoised(dfx__run *r)
     return DFX_OK;
 }
 
-dfx_status dfx__stop_early(dfx__run *r)
-{
-    const float *t = dfx_scheduler_timesteps(r->scheduler);
-    double limit = cutoff(r, r->o->denoising_end);
-    int taken = 0;
-    if (r->o->denoising_end == 0 || r->o->denoising_end == 1)
-        return DFX_OK;
-    for (int i = r->first; i < r->end; i++)
-        taken += t[i] >= limit;
-    if (taken < 1)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "denoising_end: before %g of %d steps there is none",
-                         r->o->denoising_end, r->o->steps);
-    r->end = r->first + taken;
-    return DFX_OK;
-}
-
-dfx_status dfx__skip_calls(dfx__run *r)
+/* Leaves out the calls before the settings' strength or denoising_start. */
+static dfx_status skip_calls(dfx__run *r)
 {
     if (r->o->denoising_start > 0)
         return skip_denoised(r);
@@ -126,10 +112,10 @@ static void normalise(const dfx__run *r, float *latents)
     }
 }
 
-dfx_status dfx__start_from_image(dfx__run *r)
+static dfx_status start_from_image(dfx__run *r)
 {
     float *image = NULL, *latents = NULL;
-    dfx_status status = dfx__skip_calls(r);
+    dfx_status status = skip_calls(r);
     if (status == DFX_OK)
         status = dfx__read_image(r, &image);
     if (status == DFX_OK)
@@ -139,7 +125,7 @@ dfx_status dfx__start_from_image(dfx__run *r)
         if (r->o->denoising_start > 0) { /* the noise is in them */
             memcpy(r->x, latents, r->n * sizeof *latents);
         } else {
-            dfx__draw_latents(r, r->input);
+            draw_latents(r, r->input);
             dfx_scheduler_add_noise(r->scheduler, r->first, latents, r->input, r->x, 1, r->n);
         }
     }
@@ -197,7 +183,7 @@ static dfx_status start_latents(dfx__run *r, const float *image, int keeps)
         return dfx__no_memory();
     if (keeps || !only_noise)
         DFX__TRY(encode(r, image, &r->kept));
-    dfx__draw_latents(r, r->noise);
+    draw_latents(r, r->noise);
     if (goes_on)
         memcpy(r->x, r->kept, r->n * sizeof *r->x);
     else if (only_noise)
@@ -221,12 +207,12 @@ static dfx_status start_from(dfx__run *r, float *image, const float *mask)
     return take_masked(r, image, mask, plain);
 }
 
-dfx_status dfx__start_from_mask(dfx__run *r)
+static dfx_status start_from_mask(dfx__run *r)
 {
     int width = r->o->width, height = r->o->height;
     dfx__image_processor p = dfx__mask_processor(1);
     float *image = NULL, *mask = NULL;
-    dfx_status status = dfx__skip_calls(r);
+    dfx_status status = skip_calls(r);
     if (status == DFX_OK)
         status = dfx__read_image(r, &image);
     if (status == DFX_OK)
@@ -236,4 +222,34 @@ dfx_status dfx__start_from_mask(dfx__run *r)
     free(mask);
     free(image);
     return status;
+}
+
+/* ---- all of it ---- */
+
+/* Leaves out the calls after the settings' denoising_end. */
+static dfx_status stop_early(dfx__run *r)
+{
+    const float *t = dfx_scheduler_timesteps(r->scheduler);
+    double limit = cutoff(r, r->o->denoising_end);
+    int taken = 0;
+    if (r->o->denoising_end == 0 || r->o->denoising_end == 1)
+        return DFX_OK;
+    for (int i = r->first; i < r->end; i++)
+        taken += t[i] >= limit;
+    if (taken < 1)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "denoising_end: before %g of %d steps there is none",
+                         r->o->denoising_end, r->o->steps);
+    r->end = r->first + taken;
+    return DFX_OK;
+}
+
+dfx_status dfx__start(dfx__run *r)
+{
+    if (r->o->mask)
+        DFX__TRY(start_from_mask(r));
+    else if (r->o->image || r->o->init_latents)
+        DFX__TRY(start_from_image(r));
+    else
+        DFX__TRY(dfx__start_from_noise(r));
+    return stop_early(r);
 }

@@ -3,6 +3,7 @@
 #include "pipeline/run.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 const char *dfx__prompt(const dfx_generate_options *o, int i, int negative)
 {
@@ -58,7 +59,7 @@ static dfx_status run(const dfx__run *r, const dfx__texts *t, dfx_sequence *s, c
     const dfx__clip_text *m = text_encoder(r, t->tower);
     int tokens = dfx_tokenizer_length(r->p->tokenizer[t->tower]);
     size_t rows = (size_t)(t->count * tokens), width = sizeof(float);
-    dfx__clip_text_facts facts = dfx__clip_text_get_facts(m);
+    dfx__clip_text_facts facts = dfx__tower_facts(r->p, t->tower);
     record(r, t, s, pooled != NULL);
     DFX__TRY(dfx_sequence_prepare(s));
     DFX__TRY(dfx_sequence_write(s, "ids", ids, rows * sizeof *ids));
@@ -92,7 +93,7 @@ static dfx_status encode_alike(dfx__run *r, const dfx__texts *t, const int32_t *
 dfx_status dfx__encode_ids(dfx__run *r, const dfx__texts *t, const int32_t *ids, float *states,
                            float *pooled)
 {
-    dfx__clip_text_facts facts = dfx__clip_text_get_facts(text_encoder(r, t->tower));
+    dfx__clip_text_facts facts = dfx__tower_facts(r->p, t->tower);
     int before = t->clip_skip ? t->negative : 0; /* texts that leave out fewer layers */
     int tokens = before * dfx_tokenizer_length(r->p->tokenizer[t->tower]);
     dfx__texts part = *t;
@@ -105,7 +106,7 @@ dfx_status dfx__encode_ids(dfx__run *r, const dfx__texts *t, const int32_t *ids,
                         pooled ? pooled + before * facts.projection : NULL);
 }
 
-dfx_status dfx__encode_texts(dfx__run *r, const dfx__texts *t, float *states, float *pooled)
+static dfx_status encode_texts(dfx__run *r, const dfx__texts *t, float *states, float *pooled)
 {
     size_t rows = (size_t)(t->count * dfx_tokenizer_length(r->p->tokenizer[t->tower]));
     int32_t *ids = dfx__alloc(rows, sizeof *ids);
@@ -116,28 +117,97 @@ dfx_status dfx__encode_texts(dfx__run *r, const dfx__texts *t, float *states, fl
     return status;
 }
 
-/* ---- prompts of one tower ---- */
+/* ---- prompts ---- */
+
+dfx_status dfx__make_prompt_embeds(dfx__run *r, int64_t texts, int64_t tokens)
+{
+    int first = dfx__first_tower(r->p), end = dfx__end_tower(r->p), channels = 0;
+    int width = dfx__tower_facts(r->p, end - 1).projection;
+    for (int tower = first; tower < end; tower++)
+        channels += dfx__tower_facts(r->p, tower).channels;
+    const dfx_spec states = { DFX_F32, 3, { texts, tokens, channels } };
+    const dfx_spec pooled = { DFX_F32, 2, { texts, width } };
+    dfx_tensor *to = &r->result->prompt_embeds, *pooled_to = &r->result->pooled_prompt_embeds;
+    *to = (dfx_tensor){ "prompt_embeds", states, dfx__alloc(dfx__elements(&states), sizeof(float)),
+                        dfx__spec_bytes(&states) };
+    if (width)
+        *pooled_to = (dfx_tensor){ "pooled_prompt_embeds", pooled,
+                                   dfx__alloc(dfx__elements(&pooled), sizeof(float)),
+                                   dfx__spec_bytes(&pooled) };
+    return to->data && (pooled_to->data || !width) ? DFX_OK : dfx__no_memory();
+}
+
+dfx_status dfx__take_prompt_embeds(dfx__run *r)
+{
+    const dfx_tensor *states = &r->result->prompt_embeds;
+    const dfx_tensor *pooled = &r->result->pooled_prompt_embeds;
+    DFX__TRY(dfx__set_condition(r, DFX__ENCODER_HIDDEN_STATES, &states->spec, states->data));
+    if (!pooled->data)
+        return DFX_OK;
+    return dfx__set_condition(r, DFX__TEXT_EMBEDS, &pooled->spec, pooled->data);
+}
+
+/* Without a negative prompt such models were trained with zeros in the place of its states. */
+static int has_zeros(const dfx__run *r)
+{
+    return r->p->force_zeros_for_empty_prompt && !r->o->negative_prompt && !r->o->negative_prompts;
+}
+
+/* Text i for a tower; a refiner's only one takes the first tower's, as in diffusers. */
+static const char *text_of(const dfx__run *r, int tower, int i, int negative)
+{
+    const char *second = negative ? r->o->negative_prompt_2 : r->o->prompt_2;
+    if (tower > dfx__first_tower(r->p) && second && *second)
+        return second;
+    return dfx__prompt(r->o, i, negative);
+}
+
+/* A tower's texts, into the columns of all states from `column` on. Of several towers SDXL takes
+ * the state before the last layer's; with clip skip an earlier one takes SD's last one's way
+ * through the final norm. `text` is room for all. */
+static dfx_status encode_tower(dfx__run *r, int tower, const char **text, int column)
+{
+    const dfx_tensor *all = &r->result->prompt_embeds, *pooled = &r->result->pooled_prompt_embeds;
+    int prompts = r->pictures / r->o->batch, count = (int)all->spec.dim[0];
+    int negative = count - prompts, from = has_zeros(r) ? negative : 0;
+    size_t tokens = (size_t)all->spec.dim[1], channels = (size_t)all->spec.dim[2];
+    size_t rows = (size_t)(count - from) * tokens;
+    dfx__clip_text_facts facts = dfx__tower_facts(r->p, tower);
+    size_t width = (size_t)facts.channels;
+    int xl = pooled->data != NULL, pools = xl && tower + 1 == dfx__end_tower(r->p);
+    float *to = (float *)all->data + (size_t)from * tokens * channels + column;
+    float *pooled_to = pools ? (float *)pooled->data + from * facts.projection : NULL;
+    float *states = dfx__alloc(rows * width, sizeof *states);
+    const dfx__texts t = { .tower = tower,
+                           .text = text,
+                           .count = count - from,
+                           .negative = negative - from,
+                           .skip = xl,
+                           .norm = !xl,
+                           .clip_skip = r->o->clip_skip,
+                           .quiet = tower > dfx__first_tower(r->p) };
+    for (int i = from; i < count; i++)
+        text[i - from] = text_of(r, tower, i % prompts, i < negative);
+    dfx_status status = states ? encode_texts(r, &t, states, pooled_to) : dfx__no_memory();
+    for (size_t i = 0; status == DFX_OK && i < rows; i++)
+        memcpy(to + i * channels, states + i * width, width * sizeof *states);
+    free(states);
+    return status;
+}
 
 dfx_status dfx__encode_prompts(dfx__run *r)
 {
-    int prompts = r->pictures / r->o->batch, count = prompts * r->branches;
-    int channels = dfx__clip_text_get_facts(text_encoder(r, 0)).channels;
-    dfx_spec spec = { DFX_F32, 3, { count, dfx_tokenizer_length(r->p->tokenizer[0]), channels } };
+    int count = r->pictures / r->o->batch * r->branches, first = dfx__first_tower(r->p), column = 0;
+    if (r->o->long_prompts)
+        return dfx__encode_long_prompts(r);
     const char **text = dfx__alloc((size_t)count, sizeof *text);
-    float *states = dfx__alloc(dfx__elements(&spec), sizeof *states);
-    /* with clip skip an earlier hidden state takes the last one's way through the final norm */
-    const dfx__texts t = { .text = text,
-                           .count = count,
-                           .negative = count - prompts,
-                           .clip_skip = r->o->clip_skip,
-                           .norm = 1 };
-    r->result->prompt_embeds =
-        (dfx_tensor){ "prompt_embeds", spec, states, dfx__spec_bytes(&spec) };
-    for (int i = 0; text && i < count; i++)
-        text[i] = dfx__prompt(r->o, i % prompts, i < t.negative);
-    dfx_status status = text && states ? dfx__encode_texts(r, &t, states, NULL) : dfx__no_memory();
-    if (status == DFX_OK)
-        status = dfx__set_condition(r, DFX__ENCODER_HIDDEN_STATES, &spec, states);
+    dfx_status status =
+        text ? dfx__make_prompt_embeds(r, count, dfx_tokenizer_length(r->p->tokenizer[first]))
+             : dfx__no_memory();
+    for (int tower = first; status == DFX_OK && tower < dfx__end_tower(r->p); tower++) {
+        status = encode_tower(r, tower, text, column);
+        column += dfx__tower_facts(r->p, tower).channels;
+    }
     free(text);
-    return status;
+    return status == DFX_OK ? dfx__take_prompt_embeds(r) : status;
 }

@@ -9,11 +9,8 @@ typedef struct {
     int in_channels, out_channels, latent_channels;
     int factor;           /* pixels of a latent's side, as pipelines count: 2^(levels - 1) */
     float scaling_factor; /* latents of a diffusion are encoded ones times it, in most pipelines */
-    float shift_factor;   /* subtracted before, in the pipelines of SD3 and later; 0 */
     const float *latents_mean, *latents_std; /* [latent_channels], for SDXL's pipelines; or NULL */
     int has_moments;                         /* encode gives a mean and a log-variance */
-    int force_upcast;                        /* f16 does not hold its activations: f32 instead */
-    int takes_mask;                          /* there is dfx__autoencoder_decode_masked */
 } dfx__autoencoder_facts;
 
 /* A class of autoencoders: the functions below for its own networks. */
@@ -21,13 +18,9 @@ typedef struct dfx__autoencoder_functions {
     dfx__autoencoder_facts (*facts)(const void *net);
     dfx_value *(*encode)(const void *net, dfx_value *image);
     dfx_value *(*decode)(const void *net, dfx_value *latent);
-    dfx_value *(*decode_masked)(const void *net, dfx_value *latent, dfx_value *image,
-                                dfx_value *mask); /* NULL: it takes none */
 } dfx__autoencoder_functions;
 
-/* Whether the model is an autoencoder; the functions below need one. */
-int dfx__is_autoencoder(const dfx_model *m);
-
+/* The functions below need an autoencoder. */
 dfx__autoencoder_facts dfx__autoencoder_get_facts(const dfx_model *m);
 
 /* image [N, H, W, in_channels], -1..1 -> [N, h, w, C]; where has_moments [N, h, w, 2 C]: the mean,
@@ -37,14 +30,8 @@ dfx_value *dfx__autoencoder_encode(const dfx_model *m, dfx_value *image);
 /* latent [N, h, w, C], without scaling -> image [N, H, W, out_channels] */
 dfx_value *dfx__autoencoder_decode(const dfx_model *m, dfx_value *latent);
 
-/* The same where takes_mask: pixels with mask [N, H, W, 1] = 0 follow image [N, H, W, 3]; 1 is
- * repainted. H and W are the result's. */
-dfx_value *dfx__autoencoder_decode_masked(const dfx_model *m, dfx_value *latent, dfx_value *image,
-                                          dfx_value *mask);
-
 /* `forward` of every class: sample -> latent_mean and, where has_moments, latent_logvar; or latent
- * (with image and mask, where takes_mask and they are given) -> sample. */
-dfx_status dfx__autoencoder_forward(dfx_model *m, dfx_device *device, dfx_dtype dtype,
-                                    const dfx_tensors *in, dfx_tensors *out);
+ * -> sample. */
+dfx_status dfx__autoencoder_forward(const dfx_model *m, dfx__forward *f);
 
 #endif

@@ -10,7 +10,9 @@ typedef struct {
 
 static const dfx__config_rule rules[] = {
     { "act_fn", "\"silu\"" },
+    { "force_upcast", "*" }, /* sums are in f32 always; the pipeline chooses the dtype */
     { "sample_size", "*" },
+    { "shift_factor", "*" }, /* pipelines of Stable Diffusion have no use for it */
     { NULL, NULL },
 };
 
@@ -44,8 +46,6 @@ static void read_config(autoencoder_kl *m, dfx__config *c, dfx__loader *l)
     m->use_quant = dfx__config_bool(c, "use_quant_conv", 1);
     m->use_post_quant = dfx__config_bool(c, "use_post_quant_conv", 1);
     f->factor = 1 << (m->decoder.levels - 1);
-    f->shift_factor = dfx__config_float(c, "shift_factor", 0);
-    f->force_upcast = dfx__config_bool(c, "force_upcast", 1);
     f->has_moments = 1;
     f->latents_mean = read_latents(m, c, l, "latents_mean");
     f->latents_std = read_latents(m, c, l, "latents_std");
@@ -83,7 +83,7 @@ static dfx_value *decode(const void *net, dfx_value *latent)
     return dfx__vae_decode(&m->decoder, x);
 }
 
-static const dfx__autoencoder_functions functions = { get_facts, encode, decode, NULL };
+static const dfx__autoencoder_functions functions = { get_facts, encode, decode };
 
 const dfx__model_class dfx__autoencoder_kl_class = { "AutoencoderKL", "diffusion_pytorch_model",
                                                      build, dfx__autoencoder_forward, &functions };

@@ -1,7 +1,7 @@
 /* clip_text.c - CLIPTextModel and CLIPTextModelWithProjection (Radford et al. 2021), as
  * transformers builds them. */
 #include "core/dtype.h"
-#include "model/model.h"
+#include "model/forward.h"
 #include "sequence/sequence.h"
 
 #include <math.h>
@@ -227,63 +227,35 @@ void dfx__clip_text_pool(const dfx__clip_text *m, const int32_t *ids, int count,
 
 /* ---- dfx forward ---- */
 
-static dfx_status write_and_run(const dfx__clip_text *m, dfx_sequence *s, const int32_t *ids,
-                                const dfx_spec *spec)
+static dfx_status read_inputs(dfx__clip_text_inputs *to, dfx__forward *f, const dfx__clip_text *m)
 {
-    size_t n = dfx__elements(spec);
-    float *pool = dfx__alloc(n, sizeof *pool);
-    if (!pool)
-        return dfx__no_memory();
-    dfx__clip_text_pool(m, ids, (int)spec->dim[0], (int)spec->dim[1], pool);
-    dfx_status status = dfx_sequence_write(s, "ids", ids, n * sizeof *ids);
-    if (status == DFX_OK)
-        status = dfx_sequence_write(s, "pool", pool, n * sizeof *pool);
-    free(pool);
-    return status == DFX_OK ? dfx_sequence_run(s) : status;
+    DFX__TRY(dfx__given_ids(&to->ids, f, "input_ids", 2, m->facts.vocabulary));
+    const int32_t *ids = f->given[0].data;
+    const int64_t *dim = f->given[0].spec.dim;
+    if (dim[1] > m->facts.positions)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "input_ids: %lld tokens, the model takes %d",
+                         (long long)dim[1], m->facts.positions);
+    dfx_spec spec = { DFX_F32, 3, { dim[0], 1, dim[1] } };
+    float *pool = dfx__alloc(dfx__elements(&spec), sizeof *pool);
+    if (pool)
+        dfx__clip_text_pool(m, ids, (int)dim[0], (int)dim[1], pool);
+    return dfx__given_own(&to->pool, f, "pool", &spec, pool);
 }
 
-static dfx_status run(const dfx__clip_text *m, dfx_sequence *s, const int32_t *ids,
-                      const dfx_spec *spec, dfx_tensors *out)
+static dfx_status forward(const dfx_model *model, dfx__forward *f)
 {
-    if (spec->dim[1] > m->facts.positions)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "input_ids: %lld tokens, the model takes %d",
-                         (long long)spec->dim[1], m->facts.positions);
-    const int64_t pool[] = { spec->dim[0], 1, spec->dim[1] };
-    dfx__clip_text_inputs in = { dfx_input(s, "ids", DFX_I32, 2, spec->dim),
-                                 dfx_input(s, "pool", DFX_F32, 3, pool), 1 };
+    const dfx__clip_text *m = model->net;
+    dfx__clip_text_inputs in = { .skip = 1 };
     dfx__clip_text_outputs y;
+    DFX__TRY(read_inputs(&in, f, m));
     dfx__clip_text_record(
         m, &in, DFX__CLIP_LAST | DFX__CLIP_HIDDEN | DFX__CLIP_POOLED | DFX__CLIP_EMBEDS, &y);
-    const char *name[] = { "last_hidden_state", "hidden_states.-2", "pooler_output",
-                           "text_embeds" };
-    dfx_value *value[] = { y.last_hidden_state, y.hidden, y.pooler_output, y.text_embeds };
-    int results = m->facts.projection ? 4 : 3;
-    for (int i = 0; i < results; i++) {
-        value[i] = dfx_cast(value[i], DFX_F32);
-        dfx_output(value[i], name[i]);
-    }
-    DFX__TRY(dfx_sequence_prepare(s));
-    DFX__TRY(write_and_run(m, s, ids, spec));
-    for (int i = 0; i < results; i++)
-        DFX__TRY(dfx__forward_result(out, name[i], s, name[i], dfx_value_spec(value[i]), 0));
-    return DFX_OK;
-}
-
-static dfx_status forward(dfx_model *model, dfx_device *device, dfx_dtype dtype,
-                          const dfx_tensors *in, dfx_tensors *out)
-{
-    dfx_sequence *s;
-    dfx_spec spec;
-    int32_t *ids;
-    const dfx__clip_text *m = model->net;
-    DFX__TRY(dfx__forward_ids(&ids, &spec, in, "input_ids", 2, m->facts.vocabulary));
-    dfx_status status = dfx_sequence_new(&s, device, dtype);
-    if (status == DFX_OK) {
-        status = run(m, s, ids, &spec, out);
-        dfx_sequence_free(s);
-    }
-    free(ids);
-    return status;
+    dfx__forward_result(f, "last_hidden_state", y.last_hidden_state);
+    dfx__forward_result(f, "hidden_states.-2", y.hidden);
+    dfx__forward_result(f, "pooler_output", y.pooler_output);
+    if (m->facts.projection)
+        dfx__forward_result(f, "text_embeds", y.text_embeds);
+    return dfx__forward_run(f);
 }
 
 const dfx__model_class dfx__clip_text_class = { "CLIPTextModel", "model", build, forward, NULL };

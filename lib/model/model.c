@@ -1,10 +1,11 @@
-/* model.c - opening a component by its class, and the edges of running it on its own. */
+/* model.c - opening a component by its class, and running it on its own. */
 #include "model/model.h"
 
 #include "core/dtype.h"
 #include "core/file.h"
-#include "model/unet2d.h"
 #include "dfxcl/checkpoint.h"
+#include "model/forward.h"
+#include "model/unet2d.h"
 #include "sequence/sequence.h"
 
 #include <stdlib.h>
@@ -135,7 +136,12 @@ int64_t dfx_model_parameters(const dfx_model *m)
 dfx_status dfx_model_forward(dfx_model *m, dfx_device *device, dfx_dtype dtype,
                              const dfx_tensors *in, dfx_tensors *out)
 {
-    return m->class->forward(m, device, dtype, in, out);
+    dfx__forward f = { .in = in, .out = out };
+    DFX__TRY(dfx_sequence_new(&f.s, device, dtype));
+    dfx_status status = m->class->forward(m, &f);
+    dfx_sequence_free(f.s);
+    dfx__forward_end(&f);
+    return status;
 }
 
 void dfx__to_channels_last(float *to, const float *from, const dfx_spec *nchw)
@@ -154,89 +160,4 @@ void dfx__to_channels_first(float *to, const float *from, const dfx_spec *nchw)
         for (size_t c = 0; c < channels; c++)
             for (size_t p = 0; p < pixels; p++)
                 to[c * pixels + p] = from[p * channels + c];
-}
-
-static int fits(const dfx_spec *s, int rank, const int64_t *dim)
-{
-    if (s->rank != rank)
-        return 0;
-    for (int i = 0; i < rank; i++)
-        if (s->dim[i] < 1 || (dim[i] >= 0 && s->dim[i] != dim[i]))
-            return 0;
-    return 1;
-}
-
-dfx_status dfx__forward_floats(float **out, dfx_spec *spec, const dfx_tensors *in, const char *name,
-                               int rank, const int64_t *dim)
-{
-    char has[DFX__SHAPE_TEXT], needs[DFX__SHAPE_TEXT];
-    const dfx_tensor *t = dfx_tensors_find(in, name);
-    if (!t)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "the input tensor %s is missing", name);
-    if (!fits(&t->spec, rank, dim))
-        return dfx__fail(
-            DFX_ERROR_ARGUMENT, "the input tensor %s has shape %s and needs %s (-1: any)", name,
-            dfx__shape_text(has, t->spec.rank, t->spec.dim), dfx__shape_text(needs, rank, dim));
-    *spec = t->spec;
-    spec->dtype = DFX_F32;
-    *out = dfx__alloc(dfx__elements(spec), sizeof **out);
-    if (!*out)
-        return dfx__no_memory();
-    dfx__to_f32(*out, t->data, t->spec.dtype, dfx__elements(spec));
-    return DFX_OK;
-}
-
-static dfx_status copy_ids(int32_t *to, const dfx_tensor *t, size_t n, int count)
-{
-    for (size_t i = 0; i < n; i++) {
-        int64_t id = t->spec.dtype == DFX_I32 ? ((const int32_t *)t->data)[i]
-                                              : ((const int64_t *)t->data)[i];
-        if (id < 0 || id >= count)
-            return dfx__fail(DFX_ERROR_ARGUMENT,
-                             "the input tensor %s has the id %lld: not from 0 to %d", t->name,
-                             (long long)id, count - 1);
-        to[i] = (int32_t)id;
-    }
-    return DFX_OK;
-}
-
-dfx_status dfx__forward_ids(int32_t **out, dfx_spec *spec, const dfx_tensors *in, const char *name,
-                            int rank, int count)
-{
-    const dfx_tensor *t = dfx_tensors_find(in, name);
-    if (!t || t->spec.rank != rank || (t->spec.dtype != DFX_I64 && t->spec.dtype != DFX_I32) ||
-        dfx__elements(&t->spec) == 0)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "the input tensor %s %s must be i64 or i32", name,
-                         rank == 1 ? "[batch]" : "[batch, tokens]");
-    size_t n = dfx__elements(&t->spec);
-    *spec = t->spec;
-    spec->dtype = DFX_I32;
-    *out = dfx__alloc(n, sizeof **out);
-    if (!*out)
-        return dfx__no_memory();
-    dfx_status status = copy_ids(*out, t, n, count);
-    if (status != DFX_OK)
-        free(*out);
-    return status;
-}
-
-dfx_status dfx__forward_result(dfx_tensors *out, const char *name, dfx_sequence *s,
-                               const char *output, const dfx_spec *spec, int channels_last)
-{
-    size_t n = dfx__elements(spec);
-    dfx_spec shape = *spec;
-    float *data = dfx__alloc(n, 2 * sizeof *data), *result = data;
-    if (!data)
-        return dfx__no_memory();
-    dfx_status status = dfx_sequence_read(s, output, data, n * sizeof *data);
-    if (channels_last) {
-        shape =
-            (dfx_spec){ DFX_F32, 4, { spec->dim[0], spec->dim[3], spec->dim[1], spec->dim[2] } };
-        result = data + n;
-        dfx__to_channels_first(result, data, &shape);
-    }
-    if (status == DFX_OK)
-        status = dfx_tensors_add(out, name, &shape, result);
-    free(data);
-    return status;
 }

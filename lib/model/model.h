@@ -6,15 +6,16 @@
 #include "nn/config.h"
 #include "nn/nn.h"
 
-struct dfx__autoencoder_functions; /* model/autoencoder.h */
+struct dfx__autoencoder_functions;        /* model/autoencoder.h */
+typedef struct dfx__forward dfx__forward; /* model/forward.h */
 
 typedef struct dfx__model_class {
     const char *name;     /* diffusers' or transformers' class name */
     const char *basename; /* of its weight files */
     /* Reads the config and loads the weights; NULL after a failure, which config or loader keep. */
     void *(*build)(dfx__config *config, dfx__loader *loader);
-    dfx_status (*forward)(dfx_model *m, dfx_device *device, dfx_dtype dtype, const dfx_tensors *in,
-                          dfx_tensors *out);
+    /* Runs it once on given tensors, for dfx_model_forward. */
+    dfx_status (*forward)(const dfx_model *m, dfx__forward *f);
     const struct dfx__autoencoder_functions *autoencoder; /* NULL: it is none */
 } dfx__model_class;
 
@@ -115,21 +116,10 @@ dfx_value *dfx__clip_text_norm(const dfx__clip_text *m, dfx_value *hidden);
 void dfx__clip_text_pool(const dfx__clip_text *m, const int32_t *ids, int count, int tokens,
                          float *pool);
 
-/* ---- edges ---- */
+/* ---- layout ---- */
 
 /* NCHW floats to NHWC and back, for n images. */
 void dfx__to_channels_last(float *to, const float *from, const dfx_spec *nchw);
 void dfx__to_channels_first(float *to, const float *from, const dfx_spec *nchw);
-
-/* A tensor of forward's inputs as floats or ids, to be freed; floats must have the rank and the
- * dimensions `dim` (-1: any), ids [batch] or [batch, tokens] be below `count`. */
-dfx_status dfx__forward_floats(float **out, dfx_spec *spec, const dfx_tensors *in, const char *name,
-                               int rank, const int64_t *dim);
-dfx_status dfx__forward_ids(int32_t **out, dfx_spec *spec, const dfx_tensors *in, const char *name,
-                            int rank, int count);
-
-/* Adds an output of a sequence that has run to `out`, in f32; an NHWC one as NCHW. */
-dfx_status dfx__forward_result(dfx_tensors *out, const char *name, dfx_sequence *s,
-                               const char *output, const dfx_spec *spec, int channels_last);
 
 #endif

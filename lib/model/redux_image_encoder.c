@@ -1,9 +1,5 @@
 /* redux_image_encoder.c - ReduxImageEncoder: pictures' embeddings as prompts (FLUX.1 Redux). */
-#include "core/dtype.h"
-#include "model/model.h"
-#include "sequence/sequence.h"
-
-#include <stdlib.h>
+#include "model/forward.h"
 
 enum { MAX_CHANNELS = 1 << 15 };
 
@@ -35,35 +31,15 @@ static dfx_value *record(const struct redux *m, dfx_value *x)
     return dfx__linear_record(&m->down, dfx__linear_then_record(&m->up, x, silu));
 }
 
-static dfx_status run(const struct redux *m, dfx_sequence *s, const float *x, const dfx_spec *spec,
-                      dfx_tensors *out)
-{
-    dfx_value *y = dfx_cast(dfx_input(s, "x", DFX_F32, 3, spec->dim), s->dtype);
-    y = dfx_cast(record(m, y), DFX_F32);
-    dfx_output(y, "y");
-    DFX__TRY(dfx_sequence_prepare(s));
-    DFX__TRY(dfx_sequence_write(s, "x", x, dfx__spec_bytes(spec)));
-    DFX__TRY(dfx_sequence_run(s));
-    return dfx__forward_result(out, "image_embeds", s, "y", dfx_value_spec(y), 0);
-}
-
-static dfx_status forward(dfx_model *model, dfx_device *device, dfx_dtype dtype,
-                          const dfx_tensors *in, dfx_tensors *out)
+static dfx_status forward(const dfx_model *model, dfx__forward *f)
 {
     const struct redux *m = model->net;
-    dfx_sequence *s;
-    dfx_spec spec;
-    float *x;
-    DFX__TRY(dfx__forward_floats(&x, &spec, in, "x", 3, (int64_t[]){ -1, -1, m->in }));
-    dfx_status status = dfx_sequence_new(&s, device, dtype);
-    if (status == DFX_OK) {
-        status = run(m, s, x, &spec, out);
-        dfx_sequence_free(s);
-    }
-    free(x);
-    return status;
+    dfx_value *x;
+    DFX__TRY(dfx__given_floats(&x, f, "x", 3, (int64_t[]){ -1, -1, m->in }));
+    dfx__forward_result(f, "image_embeds", record(m, x));
+    return dfx__forward_run(f);
 }
 
-const dfx__model_class dfx__redux_image_encoder_class = {
-    "ReduxImageEncoder", "diffusion_pytorch_model", build, forward, NULL
-};
+const dfx__model_class dfx__redux_image_encoder_class = { "ReduxImageEncoder",
+                                                          "diffusion_pytorch_model", build, forward,
+                                                          NULL };

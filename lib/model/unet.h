@@ -145,7 +145,6 @@ dfx_value *dfx__unet_k_layer_record(const struct block *b, int i, dfx_value *x, 
 dfx_value *dfx__unet_k_down_sampler_record(dfx_value *x);
 dfx_value *dfx__unet_k_up_sampler_record(dfx_value *x);
 
-dfx_status dfx__unet_forward(dfx_model *m, dfx_device *device, dfx_dtype dtype,
-                             const dfx_tensors *in, dfx_tensors *out);
+dfx_status dfx__unet_forward(const dfx_model *m, dfx__forward *f);
 
 #endif

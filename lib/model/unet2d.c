@@ -5,7 +5,6 @@
 #include "nn/activation.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { MAX_CHANNELS = 1 << 15, MAX_IDS = 1 << 20, MAX_SIDE = 1 << 14 };
@@ -26,44 +25,27 @@ static const dfx__unet2d_type types[] = {
 
 /* ---- config ---- */
 
-static int is_null(const dfx__config *c, const char *key)
-{
-    json_object *v = NULL;
-    return json_object_object_get_ex(c->json, key, &v) && !v;
-}
-
-/* null has a meaning of its own here, 0. */
-static int int_or_null(dfx__config *c, const char *key, int missing)
-{
-    int n = dfx__config_int(c, key, missing, 1, MAX_CHANNELS);
-    return is_null(c, key) ? 0 : n;
-}
-
 /* Which of two words a key has: the first (0) or the second (1). */
 static int choice(dfx__config *c, const char *key, const char *first, const char *second)
 {
-    char why[160];
     const char *word = dfx__config_string(c, key, first);
     if (strcmp(word, first) == 0 || strcmp(word, second) == 0)
         return strcmp(word, second) == 0;
-    snprintf(why, sizeof why, "%.60s is not supported (only %s, %s)", word, first, second);
-    dfx__config_refuse(c, key, why);
+    dfx__config_refuse(c, key, "%.60s is not supported (only %s, %s)", word, first, second);
     return 0;
 }
 
 static const dfx__unet2d_type *find_type(dfx__config *c, const char *key, int i, int up)
 {
     const char *name = dfx__config_string_at(c, key, i);
-    char why[160];
     if (strncmp(name, "UNetRes", 7) == 0) /* of files from 2022 */
         name += 7;
     for (size_t k = 0; k < sizeof types / sizeof *types; k++)
         if (strcmp(up ? types[k].up : types[k].down, name) == 0)
             return &types[k];
-    snprintf(why, sizeof why,
-             "%.60s is not supported (only %s: plain, Attn, Skip, AttnSkip, Resnet)", name,
-             up ? "UpBlock2D" : "DownBlock2D");
-    dfx__config_refuse(c, key, why);
+    dfx__config_refuse(c, key,
+                       "%.60s is not supported (only %s: plain, Attn, Skip, AttnSkip, Resnet)",
+                       name, up ? "UpBlock2D" : "DownBlock2D");
     return &types[0];
 }
 
@@ -127,7 +109,7 @@ static int groups_of(const dfx__unet2d *m, int channels)
 static void read_middle(dfx__unet2d *m, dfx__config *c)
 {
     int channels = m->channels[m->levels - 1], first = m->channels[0];
-    m->has_middle = !is_null(c, "mid_block_type");
+    m->has_middle = !dfx__config_is_null(c, "mid_block_type");
     choice(c, "mid_block_type", "UNetMidBlock2D", "UNetMidBlock2D");
     m->attends_middle = dfx__config_bool(c, "add_attention", 1);
     m->middle_scale_factor = dfx__config_float(c, "mid_block_scale_factor", 1);
@@ -147,7 +129,6 @@ static void read_middle(dfx__unet2d *m, dfx__config *c)
 static void read_time(dfx__unet2d *m, dfx__config *c)
 {
     const char *type = dfx__config_string(c, "time_embedding_type", "positional");
-    char why[160];
     m->time_width = dfx__config_int(c, "time_embedding_dim", 4 * m->channels[0], 1, MAX_CHANNELS);
     m->flip = dfx__config_bool(c, "flip_sin_to_cos", 1);
     m->freq_shift = dfx__config_float(c, "freq_shift", 0);
@@ -159,9 +140,8 @@ static void read_time(dfx__unet2d *m, dfx__config *c)
         if (!m->facts.timestep_count)
             dfx__config_refuse(c, "num_train_timesteps", "learned timesteps need a number");
     } else if (strcmp(type, "positional") != 0) {
-        snprintf(why, sizeof why, "%.60s is not supported (only positional, fourier, learned)",
-                 type);
-        dfx__config_refuse(c, "time_embedding_type", why);
+        dfx__config_refuse(c, "time_embedding_type",
+                           "%.60s is not supported (only positional, fourier, learned)", type);
     }
 }
 
@@ -187,8 +167,8 @@ static void read_config(dfx__unet2d *m, dfx__config *c)
     m->facts.sample_width = size[1];
     m->center_input = dfx__config_bool(c, "center_input_sample", 0);
     m->act = dfx__config_activation(c, "act_fn", "silu");
-    m->groups = int_or_null(c, "norm_num_groups", 32);
-    m->head_dim = int_or_null(c, "attention_head_dim", 8);
+    m->groups = dfx__config_int_or_null(c, "norm_num_groups", 32, 1, MAX_CHANNELS);
+    m->head_dim = dfx__config_int_or_null(c, "attention_head_dim", 8, 1, MAX_CHANNELS);
     m->eps = dfx__config_float(c, "norm_eps", 1e-5f);
     m->down_padding = dfx__config_int(c, "downsample_padding", 1, 0, 1);
     m->scale_shift = choice(c, "resnet_time_scale_shift", "default", "scale_shift");
@@ -241,6 +221,15 @@ static dfx__resnet_config resnet_config(const dfx__unet2d *m, const dfx__unet2d_
                                             : 1,
         .act = m->act,
     };
+}
+
+static void load_resnet(const dfx__unet2d *m, dfx__unet2d_block *b, dfx__loader *l, int i, int in,
+                        int out)
+{
+    dfx__resnet_config c = resnet_config(m, b, in, out);
+    dfx__enter(l, "resnets.%d", i);
+    dfx__resnet_load_as(&b->resnet[i], l, &c);
+    dfx__leave(l);
 }
 
 static void load_attention(const dfx__unet2d *m, dfx__unet2d_block *b, dfx__loader *l, int i,
@@ -305,10 +294,7 @@ static void load_down(dfx__unet2d *m, dfx__loader *l, int level)
         return;
     dfx__enter(l, "down_blocks.%d", level);
     for (int i = 0; i < b->layers; i++) {
-        dfx__resnet_config c = resnet_config(m, b, i ? out : in, out);
-        dfx__enter(l, "resnets.%d", i);
-        dfx__resnet_load_as(&b->resnet[i], l, &c);
-        dfx__leave(l);
+        load_resnet(m, b, l, i, i ? out : in, out);
     }
     load_attentions(m, b, l, out);
     if (b->samples)
@@ -324,10 +310,7 @@ static void load_middle(dfx__unet2d *m, dfx__loader *l)
         return;
     dfx__enter(l, "mid_block");
     for (int i = 0; i < 2; i++) {
-        dfx__resnet_config c = resnet_config(m, b, channels, channels);
-        dfx__enter(l, "resnets.%d", i);
-        dfx__resnet_load_as(&b->resnet[i], l, &c);
-        dfx__leave(l);
+        load_resnet(m, b, l, i, channels, channels);
     }
     if (b->attentions)
         load_attention(m, b, l, 0, channels, m->attn_groups);

@@ -37,8 +37,7 @@ typedef struct {
 /* -> [N, H, W, out] */
 dfx_value *dfx__unet2d_record(const dfx_model *m, const dfx__unet2d_inputs *in);
 
-dfx_status dfx__unet2d_forward(dfx_model *m, dfx_device *device, dfx_dtype dtype,
-                               const dfx_tensors *in, dfx_tensors *out);
+dfx_status dfx__unet2d_forward(const dfx_model *m, dfx__forward *f);
 
 /* ---- parts ---- */
 

@@ -1,10 +1,6 @@
 /* unet2d_record.c - what a UNet2DModel computes. */
-#include "core/dtype.h"
+#include "model/forward.h"
 #include "model/unet2d.h"
-#include "sequence/sequence.h"
-
-#include <math.h>
-#include <stdlib.h>
 
 dfx__unet2d_facts dfx__unet2d_get_facts(const dfx_model *m)
 {
@@ -171,107 +167,35 @@ dfx_value *dfx__unet2d_record(const dfx_model *model, const dfx__unet2d_inputs *
 
 /* ---- forward ---- */
 
-enum { SAMPLE, TIMESTEP, LABELS, INPUTS };
-static const char *const input_name[] = { "sample", "timestep", "class_labels" };
-
-struct given {
-    dfx_spec spec[INPUTS];
-    void *data[INPUTS]; /* NULL: the UNet takes no such input */
-};
-
-static dfx_status read_floats(struct given *g, int i, const dfx_tensors *in, int rank,
-                              const int64_t *dim)
-{
-    float *data = NULL;
-    dfx_status status = dfx__forward_floats(&data, &g->spec[i], in, input_name[i], rank, dim);
-    g->data[i] = data;
-    return status;
-}
-
-/* Numbers become ids, in place. */
-static dfx_status make_ids(struct given *g, int i, int count)
-{
-    int32_t *id = g->data[i];
-    for (size_t k = 0; k < dfx__elements(&g->spec[i]); k++) {
-        float v = ((const float *)g->data[i])[k];
-        if (!(v >= 0 && v < (float)count) || v != floorf(v))
-            return dfx__fail(DFX_ERROR_ARGUMENT,
-                             "the input tensor %s has %g: not a whole number from 0 to %d",
-                             input_name[i], (double)v, count - 1);
-        id[k] = (int32_t)v;
-    }
-    g->spec[i].dtype = DFX_I32;
-    return DFX_OK;
-}
-
-static dfx_status read_labels(struct given *g, const dfx__unet2d_facts *f, const dfx_tensors *in,
+static dfx_status read_labels(dfx_value **to, dfx__forward *f, const dfx__unet2d_facts *facts,
                               int64_t batch)
 {
-    int count = f->labels == DFX__LABEL_IDS ? f->label_count : f->timestep_count;
-    if (f->labels == DFX__NO_LABELS)
+    static const char name[] = "class_labels";
+    int count = facts->labels == DFX__LABEL_IDS ? facts->label_count : facts->timestep_count;
+    if (facts->labels == DFX__NO_LABELS)
         return DFX_OK;
-    if (f->labels == DFX__LABEL_EMBEDDING)
-        return read_floats(g, LABELS, in, 2, (int64_t[]){ batch, f->label_width });
-    DFX__TRY(read_floats(g, LABELS, in, 1, (int64_t[]){ batch }));
-    return count ? make_ids(g, LABELS, count) : DFX_OK;
+    if (facts->labels == DFX__LABEL_EMBEDDING)
+        return dfx__given_numbers(to, f, name, 2, (int64_t[]){ batch, facts->label_width });
+    return count ? dfx__given_whole(to, f, name, batch, count)
+                 : dfx__given_numbers(to, f, name, 1, &batch);
 }
 
-static dfx_status read_inputs(struct given *g, const dfx__unet2d_facts *f, const dfx_tensors *in)
+dfx_status dfx__unet2d_forward(const dfx_model *m, dfx__forward *f)
 {
-    DFX__TRY(read_floats(g, SAMPLE, in, 4, (int64_t[]){ -1, f->in_channels, -1, -1 }));
-    dfx_spec nchw = g->spec[SAMPLE], *s = &g->spec[SAMPLE];
-    if (nchw.dim[2] % f->multiple || nchw.dim[3] % f->multiple)
+    dfx__unet2d_facts facts = dfx__unet2d_get_facts(m);
+    dfx__unet2d_inputs in = { .sample = NULL };
+    DFX__TRY(dfx__given_image(&in.sample, f, "sample", facts.in_channels));
+    const int64_t *dim = f->given[0].spec.dim;
+    int64_t n = dim[0];
+    if (dim[1] % facts.multiple || dim[2] % facts.multiple)
         return dfx__fail(DFX_ERROR_ARGUMENT,
                          "the input tensor sample has %lld x %lld pixels; its sides must be "
                          "multiples of %d",
-                         (long long)nchw.dim[3], (long long)nchw.dim[2], f->multiple);
-    DFX__TRY(read_floats(g, TIMESTEP, in, 1, (int64_t[]){ nchw.dim[0] }));
-    if (f->timestep_count)
-        DFX__TRY(make_ids(g, TIMESTEP, f->timestep_count));
-    DFX__TRY(read_labels(g, f, in, nchw.dim[0]));
-    float *sample = dfx__alloc(dfx__elements(&nchw), sizeof *sample);
-    if (!sample)
-        return dfx__no_memory();
-    dfx__to_channels_last(sample, g->data[SAMPLE], &nchw);
-    free(g->data[SAMPLE]);
-    g->data[SAMPLE] = sample;
-    *s = (dfx_spec){ DFX_F32, 4, { nchw.dim[0], nchw.dim[2], nchw.dim[3], nchw.dim[1] } };
-    return DFX_OK;
-}
-
-static dfx_value *input(dfx_sequence *s, const struct given *g, int i)
-{
-    const dfx_spec *spec = &g->spec[i];
-    return g->data[i] ? dfx_input(s, input_name[i], spec->dtype, spec->rank, spec->dim) : NULL;
-}
-
-static dfx_status forward(const dfx_model *m, dfx_sequence *s, struct given *g,
-                          const dfx_tensors *in, dfx_tensors *out)
-{
-    dfx__unet2d_facts facts = dfx__unet2d_get_facts(m);
-    DFX__TRY(read_inputs(g, &facts, in));
-    dfx__unet2d_inputs inputs = { dfx_cast(input(s, g, SAMPLE), s->dtype), input(s, g, TIMESTEP),
-                                  input(s, g, LABELS) };
-    dfx_value *y = dfx_cast(dfx__unet2d_record(m, &inputs), DFX_F32);
-    dfx_output(y, "out");
-    DFX__TRY(dfx_sequence_prepare(s));
-    for (int i = 0; i < INPUTS; i++)
-        if (g->data[i])
-            DFX__TRY(
-                dfx_sequence_write(s, input_name[i], g->data[i], dfx__spec_bytes(&g->spec[i])));
-    DFX__TRY(dfx_sequence_run(s));
-    return dfx__forward_result(out, "sample", s, "out", dfx_value_spec(y), 1);
-}
-
-dfx_status dfx__unet2d_forward(dfx_model *m, dfx_device *device, dfx_dtype dtype,
-                               const dfx_tensors *in, dfx_tensors *out)
-{
-    dfx_sequence *s;
-    struct given given = { .data = { NULL } };
-    DFX__TRY(dfx_sequence_new(&s, device, dtype));
-    dfx_status status = forward(m, s, &given, in, out);
-    dfx_sequence_free(s);
-    for (int i = 0; i < INPUTS; i++)
-        free(given.data[i]);
-    return status;
+                         (long long)dim[2], (long long)dim[1], facts.multiple);
+    DFX__TRY(facts.timestep_count
+                 ? dfx__given_whole(&in.timestep, f, "timestep", n, facts.timestep_count)
+                 : dfx__given_numbers(&in.timestep, f, "timestep", 1, &n));
+    DFX__TRY(read_labels(&in.labels, f, &facts, n));
+    dfx__forward_result(f, "sample", dfx__unet2d_record(m, &in));
+    return dfx__forward_run(f);
 }

@@ -3,7 +3,6 @@
 #include "nn/activation.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { MAX_CHANNELS = 1 << 15, MAX_CLASSES = 1 << 20, K_GROUP = 32 };
@@ -28,7 +27,6 @@ static enum block_type read_type(dfx__config *c, int way, int i, int levels,
 {
     const char *key = way == DOWN ? "down_block_types" : "up_block_types";
     int n = dfx__config_length(c, key, DFX__UNET_LEVELS);
-    char why[160];
     if (n == 0)
         return missing;
     if (n != levels) {
@@ -40,8 +38,7 @@ static enum block_type read_type(dfx__config *c, int way, int i, int levels,
     for (size_t k = 0; k < sizeof block_types / sizeof *block_types; k++)
         if (strcmp(bare, block_types[k].name[way]) == 0)
             return block_types[k].type;
-    snprintf(why, sizeof why, "%.60s is not supported", name);
-    dfx__config_refuse(c, key, why);
+    dfx__config_refuse(c, key, "%.60s is not supported", name);
     return missing;
 }
 
@@ -50,7 +47,6 @@ static enum block_type read_mid_type(dfx__config *c)
     const char *name = dfx__config_is_null(c, "mid_block_type")
                            ? ""
                            : dfx__config_string(c, "mid_block_type", "UNetMidBlock2DCrossAttn");
-    char why[160];
     if (strcmp(name, "UNetMidBlock2DCrossAttn") == 0)
         return BLOCK_CROSS;
     if (strcmp(name, "UNetMidBlock2DSimpleCrossAttn") == 0)
@@ -58,8 +54,7 @@ static enum block_type read_mid_type(dfx__config *c)
     if (strcmp(name, "UNetMidBlock2D") == 0)
         return BLOCK_PLAIN;
     if (*name) {
-        snprintf(why, sizeof why, "%.60s is not supported", name);
-        dfx__config_refuse(c, "mid_block_type", why);
+        dfx__config_refuse(c, "mid_block_type", "%.60s is not supported", name);
     }
     return BLOCK_NONE;
 }
@@ -237,11 +232,10 @@ static void read_resnets(dfx__unet *m, dfx__config *c)
 {
     const char *shift = dfx__config_string(c, "resnet_time_scale_shift", "default");
     int all_k = dfx__unet_is_k(m->down_config[0].type) && m->mid_config.type == BLOCK_NONE;
-    char why[160];
     m->scale_shift = strcmp(shift, "scale_shift") == 0;
     if (!m->scale_shift && strcmp(shift, "default") != 0 && !all_k) {
-        snprintf(why, sizeof why, "%.60s is not supported (only default, scale_shift)", shift);
-        dfx__config_refuse(c, "resnet_time_scale_shift", why);
+        dfx__config_refuse(c, "resnet_time_scale_shift",
+                           "%.60s is not supported (only default, scale_shift)", shift);
     }
     m->skip_time_act = dfx__config_bool(c, "resnet_skip_time_act", 0);
     m->resnet_scale_factor = dfx__config_float(c, "resnet_out_scale_factor", 1);
@@ -288,7 +282,6 @@ static void read_class(dfx__unet *m, dfx__config *c)
     const char *type = dfx__config_string(c, "class_embed_type", "");
     int count = dfx__config_int(c, "num_class_embeds", 0, 1, MAX_CLASSES);
     const char *width_key = "projection_class_embeddings_input_dim";
-    char why[160];
     e->class = !*type                                   ? (count ? CLASS_IDS : CLASS_NONE)
                : strcmp(type, "timestep") == 0          ? CLASS_TIMESTEP
                : strcmp(type, "identity") == 0          ? CLASS_IDENTITY
@@ -296,11 +289,10 @@ static void read_class(dfx__unet *m, dfx__config *c)
                : strcmp(type, "simple_projection") == 0 ? CLASS_LINEAR
                                                         : CLASS_NONE;
     if (*type && e->class == CLASS_NONE) {
-        snprintf(why, sizeof why,
-                 "%.60s is not supported (only null, timestep, identity, projection, "
-                 "simple_projection)",
-                 type);
-        dfx__config_refuse(c, "class_embed_type", why);
+        dfx__config_refuse(c, "class_embed_type",
+                           "%.60s is not supported (only null, timestep, identity, projection, "
+                           "simple_projection)",
+                           type);
     }
     m->facts.class_labels = e->class == CLASS_NONE       ? DFX__NO_CLASS
                             : e->class == CLASS_IDS      ? DFX__CLASS_ID
@@ -338,7 +330,6 @@ static void read_added(dfx__unet *m, dfx__config *c)
 {
     const char *type = dfx__config_string(c, "addition_embed_type", "");
     int heads = dfx__config_int(c, "addition_embed_type_num_heads", 64, 1, MAX_CHANNELS);
-    char why[160];
     if (strcmp(type, "text_time") == 0) {
         read_text_time(m, c);
     } else if (strcmp(type, "text") == 0) {
@@ -348,8 +339,8 @@ static void read_added(dfx__unet *m, dfx__config *c)
             dfx__config_refuse(c, "addition_embed_type_num_heads",
                                "it must divide the text's width");
     } else if (*type) {
-        snprintf(why, sizeof why, "%.60s is not supported (only null, text, text_time)", type);
-        dfx__config_refuse(c, "addition_embed_type", why);
+        dfx__config_refuse(c, "addition_embed_type",
+                           "%.60s is not supported (only null, text, text_time)", type);
     }
     if (*type && m->embed.blocks_width != m->embed.width)
         dfx__config_refuse(c, "class_embeddings_concat", "it does not fit addition_embed_type");
@@ -360,12 +351,11 @@ static void read_text(dfx__unet *m, dfx__config *c)
 {
     const char *type = dfx__config_string(c, "encoder_hid_dim_type", "");
     int width = dfx__config_int(c, "encoder_hid_dim", 0, 1, MAX_CHANNELS);
-    char why[160];
     m->projects_text = width != 0;
     m->facts.context = width ? width : m->text_width;
     if (*type && strcmp(type, "text_proj") != 0) {
-        snprintf(why, sizeof why, "%.60s is not supported (only null, text_proj)", type);
-        dfx__config_refuse(c, "encoder_hid_dim_type", why);
+        dfx__config_refuse(c, "encoder_hid_dim_type",
+                           "%.60s is not supported (only null, text_proj)", type);
     } else if (*type && !width) {
         dfx__config_refuse(c, "encoder_hid_dim", "encoder_hid_dim_type needs it");
     }
@@ -377,9 +367,7 @@ void dfx__unet_read_config(dfx__unet *m, dfx__config *c)
     m->facts.in_channels = dfx__config_int(c, "in_channels", 4, 1, 1024);
     m->facts.out_channels = dfx__config_int(c, "out_channels", 4, 1, 1024);
     m->center_input = dfx__config_bool(c, "center_input_sample", 0);
-    m->groups = dfx__config_is_null(c, "norm_num_groups")
-                    ? 0
-                    : dfx__config_int(c, "norm_num_groups", 32, 1, MAX_CHANNELS);
+    m->groups = dfx__config_int_or_null(c, "norm_num_groups", 32, 1, MAX_CHANNELS);
     m->eps = dfx__config_float(c, "norm_eps", 1e-5f);
     m->use_linear = dfx__config_bool(c, "use_linear_projection", 0);
     m->down_padding = dfx__config_int(c, "downsample_padding", 1, 0, 1);

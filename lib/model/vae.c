@@ -33,17 +33,16 @@ void dfx__vae_read_scaling(dfx__autoencoder_facts *f, dfx__config *c)
 static void read_types(dfx__vae_coder *d, dfx__config *c, const char *key, const char *plain)
 {
     int n = dfx__config_length(c, key, DFX__VAE_LEVELS);
-    char attends[32], why[96];
+    int wrong = n ? n != d->levels : d->levels != 1;
+    char attends[32];
     snprintf(attends, sizeof attends, "Attn%s", plain);
-    snprintf(why, sizeof why, "only %s or %s, once for each level", plain, attends);
-    if (n ? n != d->levels : d->levels != 1)
-        dfx__config_refuse(c, key, why);
     for (int i = 0; i < n && i < d->levels; i++) {
         const char *type = dfx__config_string_at(c, key, i);
         d->attends[i] = strcmp(type, attends) == 0;
-        if (!d->attends[i] && strcmp(type, plain) != 0)
-            dfx__config_refuse(c, key, why);
+        wrong |= !d->attends[i] && strcmp(type, plain) != 0;
     }
+    if (wrong)
+        dfx__config_refuse(c, key, "only %s or %s, once for each level", plain, attends);
 }
 
 void dfx__vae_read_side(dfx__vae_coder *d, dfx__config *c, int decodes, const char *channels_key,

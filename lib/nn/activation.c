@@ -1,7 +1,6 @@
 /* activation.c - activations by name, and what is fused with them where it can be. */
 #include "nn/activation.h"
 
-#include <stdio.h>
 #include <strings.h>
 
 static const struct {
@@ -15,14 +14,12 @@ static const struct {
 dfx__activation *dfx__config_activation(dfx__config *c, const char *key, const char *missing)
 {
     const char *name = dfx__config_string(c, key, missing);
-    char why[160];
     for (size_t i = 0; name && i < sizeof activations / sizeof *activations; i++)
         if (strcasecmp(name, activations[i].name) == 0)
             return activations[i].function;
     if (name) {
-        snprintf(why, sizeof why, "%.60s is not supported (only silu, swish, gelu, mish, relu)",
-                 name);
-        dfx__config_refuse(c, key, why);
+        dfx__config_refuse(c, key, "%.60s is not supported (only silu, swish, gelu, mish, relu)",
+                           name);
     }
     return NULL;
 }

@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "core/status.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,10 +31,15 @@ void dfx__config_close(dfx__config *c)
     c->json = c->read = NULL;
 }
 
-void dfx__config_refuse(dfx__config *c, const char *key, const char *why)
+void dfx__config_refuse(dfx__config *c, const char *key, const char *why, ...)
 {
+    char text[256];
+    va_list args;
+    va_start(args, why);
+    vsnprintf(text, sizeof text, why, args);
+    va_end(args);
     if (c->status == DFX_OK)
-        c->status = dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: %s: %s", c->path, key, why);
+        c->status = dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: %s: %s", c->path, key, text);
 }
 
 static void wrong(dfx__config *c, const char *key, const char *needed)
@@ -151,6 +157,11 @@ int dfx__config_is_null(dfx__config *c, const char *key)
     return !value_of(c, key) && json_object_object_get_ex(c->json, key, NULL);
 }
 
+int dfx__config_int_or_null(dfx__config *c, const char *key, int missing, int min, int max)
+{
+    return dfx__config_is_null(c, key) ? 0 : dfx__config_int(c, key, missing, min, max);
+}
+
 void dfx__config_floats(dfx__config *c, const char *key, float *out, int n, float missing)
 {
     json_object *v = value_for_each(c, key, n);
@@ -191,14 +202,12 @@ const char *dfx__config_string_at(dfx__config *c, const char *key, int i)
 static void check_rule(dfx__config *c, const dfx__config_rule *rule)
 {
     json_object *v = value_of(c, rule->key);
-    char why[256];
     if (!v || strcmp(rule->value, "*") == 0)
         return;
     const char *text = json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN);
     if (strcmp(text, rule->value) == 0)
         return;
-    snprintf(why, sizeof why, "%.100s is not supported (only %s)", text, rule->value);
-    dfx__config_refuse(c, rule->key, why);
+    dfx__config_refuse(c, rule->key, "%.100s is not supported (only %s)", text, rule->value);
 }
 
 dfx_status dfx__config_finish(dfx__config *c, const dfx__config_rule *rules)

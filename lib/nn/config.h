@@ -41,14 +41,17 @@ int dfx__config_int_rows(dfx__config *c, const char *key, int *out, int n, int w
 /* Whether a key is there and null, where that has a meaning of its own. */
 int dfx__config_is_null(dfx__config *c, const char *key);
 
+/* The same as dfx__config_int where null stands for 0. */
+int dfx__config_int_or_null(dfx__config *c, const char *key, int missing, int min, int max);
+
 /* Length of a list; 0 when it is absent. Over `most` is an error. */
 int dfx__config_length(dfx__config *c, const char *key, int most);
 
 /* Entry i of a list of strings. */
 const char *dfx__config_string_at(dfx__config *c, const char *key, int i);
 
-/* A key whose value cannot be used, and why. */
-void dfx__config_refuse(dfx__config *c, const char *key, const char *why);
+/* A key whose value cannot be used, and why, as printf has it. */
+void dfx__config_refuse(dfx__config *c, const char *key, const char *why, ...) DFX__PRINTF(3, 4);
 
 /* Checks the rules (they end with one without a key), refuses by name what breaks one, and logs
  * keys that nothing asked for. Returns the config's status. */

@@ -101,6 +101,12 @@ char *dfx__path_join(const char *folder, const char *name)
     return path;
 }
 
+int dfx__ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), m = strlen(end);
+    return n >= m && strcmp(name + n - m, end) == 0;
+}
+
 int dfx__file_exists(const char *path)
 {
     struct stat info;

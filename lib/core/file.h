@@ -28,6 +28,8 @@ dfx_status dfx__check_pointer(const void *data, size_t bytes, const char *path);
 
 /* "FOLDER/NAME", to be freed; NULL when there is no memory. */
 char *dfx__path_join(const char *folder, const char *name);
+/* Whether a name ends so, ".json". */
+int dfx__ends_with(const char *name, const char *end);
 int dfx__file_exists(const char *path);
 int dfx__folder_exists(const char *path);
 

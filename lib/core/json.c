@@ -192,3 +192,19 @@ const char *dfx__json_string(json_object *object, const char *key)
 {
     return json_object_get_string(dfx__json_get(object, key, json_type_string));
 }
+
+const char *dfx__json_class(json_object *config)
+{
+    const char *name = dfx__json_string(config, "_class_name");
+    json_object *list = dfx__json_get(config, "architectures", json_type_array);
+    json_object *first = list ? json_object_array_get_idx(list, 0) : NULL;
+    if (!name && json_object_is_type(first, json_type_string))
+        name = json_object_get_string(first);
+    return name;
+}
+
+const char *dfx__json_text(json_object *object)
+{
+    return json_object_to_json_string_ext(
+        object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
+}

@@ -21,6 +21,13 @@ int dfx__json_repeats(json_object *root, const char *text, size_t bytes);
  * type. */
 json_object *dfx__json_get(json_object *object, const char *key, enum json_type type);
 
+/* The class that a config names: diffusers' _class_name, else the first of transformers'
+ * architectures; NULL where it has neither. */
+const char *dfx__json_class(json_object *config);
+
+/* The text of a file to be, in lines; it lives as long as the object. */
+const char *dfx__json_text(json_object *object);
+
 /* A string member, or NULL. */
 const char *dfx__json_string(json_object *object, const char *key);
 

@@ -151,9 +151,7 @@ static void write_file(const struct dfx__choices *c)
 {
     dfx__new_file file;
     put(c->header, "choices", json_object_get(c->known));
-    const char *text = json_object_to_json_string_ext(
-        c->header,
-        JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
+    const char *text = dfx__json_text(c->header);
     if (text && dfx__file_create(&file, c->path) == DFX_OK) {
         if (fputs(text, file.stream) >= 0 && fputc('\n', file.stream) >= 0)
             dfx__file_commit(&file);

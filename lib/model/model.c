@@ -16,21 +16,10 @@ static const dfx__model_class *const classes[] = {
     &dfx__redux_image_encoder_class, &dfx__unet2d_class,    &dfx__unet_class,
 };
 
-/* diffusers writes _class_name, transformers a list of architectures. */
-static const char *class_name(const dfx__config *c)
-{
-    const char *name = dfx__json_string(c->json, "_class_name");
-    json_object *list = dfx__json_get(c->json, "architectures", json_type_array);
-    json_object *first = list ? json_object_array_get_idx(list, 0) : NULL;
-    if (!name && json_object_is_type(first, json_type_string))
-        name = json_object_get_string(first);
-    return name;
-}
-
 static dfx_status find_class(const dfx__model_class **out, const dfx__config *c,
                              const dfx__model_class *wanted)
 {
-    const char *name = class_name(c);
+    const char *name = dfx__json_class(c->json);
     if (!name)
         return dfx__fail(DFX_ERROR_FORMAT, "%s: it names no class (_class_name, architectures)",
                          c->path);

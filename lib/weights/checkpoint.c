@@ -1,6 +1,7 @@
 /* checkpoint.c - finds a model by its path, and shows a file that holds a whole one as a folder. */
 #include "weights/checkpoint.h"
 
+#include "core/file.h"
 #include "core/memory.h"
 #include "core/status.h"
 #include "weights/hub.h"
@@ -9,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* In the order of asking; the last is NULL. */
+/* The last is NULL. */
 static const dfx__checkpoint_kind *const kinds[] = { &dfx__dduf, &dfx__single_file_form, NULL };
 
 struct dfx_checkpoint {
@@ -20,14 +21,11 @@ struct dfx_checkpoint {
 
 static const dfx__checkpoint_kind *find_kind(const char *path)
 {
-    dfx__mapped file;
-    if (dfx__map_file(&file, path) != DFX_OK)
-        return NULL;
-    int i = 0;
-    while (kinds[i] && !kinds[i]->recognise(&file, path))
-        i++;
-    dfx__unmap_file(&file);
-    return kinds[i];
+    for (int i = 0; kinds[i]; i++)
+        for (const char *const *end = kinds[i]->ends; *end; end++)
+            if (dfx__ends_with(path, *end))
+                return kinds[i];
+    return NULL;
 }
 
 /* The longest beginning of the path that is a file; NULL when there is none, as in "sd/unet". */

@@ -6,10 +6,8 @@
 #include "dfxcl/checkpoint.h"
 
 typedef struct {
-    const char *form; /* "DDUF", as dfx_checkpoint_form gives it */
-    /* Whether a file looks like one; asked in the order of the list, of files of any kind, so it
-     * looks at few bytes. */
-    int (*recognise)(const dfx__mapped *file, const char *path);
+    const char *form;        /* "DDUF", as dfx_checkpoint_form gives it */
+    const char *const *ends; /* of its names, ended by NULL */
     /* Mounts the file at its path as a Diffusers folder. Errors name the path. */
     dfx_status (*mount)(dfx__mount **out, const char *path);
 } dfx__checkpoint_kind;

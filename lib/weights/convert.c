@@ -9,18 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 int dfx__is_weight_file(const char *name)
 {
     static const char *const ends[] = { ".safetensors", ".bin",  ".ckpt", ".pt", ".pth",
                                         ".msgpack",     ".gguf", ".onnx", ".h5" };
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        if (ends_with(name, ends[i]))
+        if (dfx__ends_with(name, ends[i]))
             return 1;
     return strstr(name, ".safetensors.index.") || strstr(name, ".bin.index.");
 }
@@ -84,7 +78,7 @@ dfx__written dfx__conversion_tensor(const dfx__conversion *c, const dfx_weight *
     return t;
 }
 
-/* diffusers' configs say _class_name; transformers' have a list, and other names of weights. */
+/* diffusers' configs say _class_name; transformers' do not, and have other names of weights. */
 static dfx_status read_class(dfx__conversion *c, dfx__component *part)
 {
     json_object *config = NULL;
@@ -93,12 +87,8 @@ static dfx_status read_class(dfx__conversion *c, dfx__component *part)
         return dfx__no_memory();
     if (dfx__file_exists(path))
         DFX__TRY(dfx__json_read(&config, path));
-    const char *class = dfx__json_string(config, "_class_name");
-    part->basename = class ? "diffusion_pytorch_model" : "model";
-    json_object *list = dfx__json_get(config, "architectures", json_type_array);
-    json_object *first = list ? json_object_array_get_idx(list, 0) : NULL;
-    if (!class && json_object_is_type(first, json_type_string))
-        class = json_object_get_string(first);
+    const char *class = dfx__json_class(config);
+    part->basename = dfx__json_string(config, "_class_name") ? "diffusion_pytorch_model" : "model";
     part->class = class ? dfx__pool_copy(&c->pool, class) : NULL;
     json_object_put(config);
     return class && !part->class ? dfx__no_memory() : DFX_OK;
@@ -108,9 +98,9 @@ static dfx_status add_component(dfx__conversion *c, const char *name)
 {
     const char *const *names;
     int count, weights = 0;
-    if (c->components == DFX__COMPONENTS)
+    if (c->components == DFX__CONVERT_COMPONENTS)
         return dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: more than %d components", c->from,
-                         DFX__COMPONENTS);
+                         DFX__CONVERT_COMPONENTS);
     dfx__component *part = &c->component[c->components++];
     part->name = dfx__pool_copy(&c->pool, name);
     part->folder = *name ? dfx__pool_print(&c->pool, "%s/%s", c->from, name) : c->from;
@@ -183,7 +173,7 @@ static dfx_status check_options(dfx__conversion *c)
 
 static dfx_status convert(dfx__conversion *c)
 {
-    int single = ends_with(c->to, ".safetensors");
+    int single = dfx__ends_with(c->to, ".safetensors");
     DFX__TRY(check_options(c));
     if (single && (c->options->variant || c->options->shard_size))
         return dfx__fail(DFX_ERROR_ARGUMENT,

@@ -15,7 +15,7 @@ typedef struct {
     const char *basename; /* of weight files, "diffusion_pytorch_model"; NULL: it has none */
 } dfx__component;
 
-enum { DFX__COMPONENTS = 32 };
+enum { DFX__CONVERT_COMPONENTS = 32 };
 
 typedef struct {
     const char *from, *to;
@@ -24,7 +24,7 @@ typedef struct {
     dfx_dtype dtype;
     dfx__pool pool;
     json_object *index; /* model_index.json; NULL: a component alone */
-    dfx__component component[DFX__COMPONENTS];
+    dfx__component component[DFX__CONVERT_COMPONENTS];
     int components;
 } dfx__conversion;
 

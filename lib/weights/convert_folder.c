@@ -112,8 +112,7 @@ static dfx_status write_index(const struct output *o, uint64_t total)
         const char *name = shard_name(o, o->shard[i]);
         json_object_object_add(map, o->tensor[i].name, json_object_new_string(name ? name : ""));
     }
-    const char *text = json_object_to_json_string_ext(
-        index, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
+    const char *text = dfx__json_text(index);
     dfx_status status = path && text ? write_bytes(path, text, strlen(text)) : dfx__no_memory();
     json_object_put(index);
     return status;

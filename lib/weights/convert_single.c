@@ -196,9 +196,7 @@ static dfx_status add_tensor(struct single *s, const struct part *p, const dfx_w
 {
     dfx__key key;
     dfx__written t = dfx__conversion_tensor(s->c, w);
-    size_t n = strlen(w->name);
-    if (n > 12 && strcmp(w->name + n - 12, "position_ids") == 0 &&
-        p->place.layout == DFX__LAYOUT_OPEN_CLIP)
+    if (dfx__ends_with(w->name, "position_ids") && p->place.layout == DFX__LAYOUT_OPEN_CLIP)
         return DFX_OK; /* 0, 1, 2 ..., which open_clip does not keep */
     if (!dfx__key_to_original(p->keys, w->name, &key))
         return dfx__fail(DFX_ERROR_UNSUPPORTED, "the tensor %s has no name in the original layout",
@@ -337,17 +335,12 @@ static dfx_status add_index(struct single *s)
             continue;
         }
         dfx__log("%s: is left out, as the original layout has no place for it", part->folder);
-        json_object *none = json_object_new_array();
-        json_object_array_add(none, NULL);
-        json_object_array_add(none, NULL);
-        json_object_object_add(c->index, part->name, none);
+        dfx__single_leave_out(c->index, part->name);
         left_out = 1;
     }
     if (!left_out)
         return add_file(s, c->from, "model_index.json", "model_index.json");
-    const char *text =
-        json_object_to_json_string_ext(c->index, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-                                                     JSON_C_TO_STRING_NOSLASHESCAPE);
+    const char *text = dfx__json_text(c->index);
     add_text(s, DFX__SINGLE_METADATA "model_index.json", text, strlen(text));
     return DFX_OK;
 }

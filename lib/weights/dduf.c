@@ -25,13 +25,6 @@ static void free_dduf(void *owner)
     free(d);
 }
 
-static int recognise(const dfx__mapped *file, const char *path)
-{
-    size_t n = strlen(path);
-    (void)file;
-    return n > 5 && strcmp(path + n - 5, ".dduf") == 0;
-}
-
 static int is_one_of(const char *text, const char *const *list)
 {
     while (*list && strcmp(text, *list) != 0)
@@ -144,4 +137,5 @@ static dfx_status mount(dfx__mount **out, const char *path)
     return status;
 }
 
-const dfx__checkpoint_kind dfx__dduf = { "DDUF", recognise, mount };
+static const char *const ends[] = { ".dduf", NULL };
+const dfx__checkpoint_kind dfx__dduf = { "DDUF", ends, mount };

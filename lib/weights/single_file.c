@@ -62,7 +62,7 @@ int dfx__single_is_config(const char *name)
     const char *slash = strchr(name, '/');
     return n > 4 && n < 200 && name[0] != '/' && name[0] != '.' && !strstr(name, "..") &&
            !strchr(name, '\\') && (!slash || !strchr(slash + 1, '/')) &&
-           (strcmp(name + n - 4, ".txt") == 0 || (n > 5 && strcmp(name + n - 5, ".json") == 0));
+           (dfx__ends_with(name, ".txt") || dfx__ends_with(name, ".json"));
 }
 
 /* The configs in the metadata; NULL where there is none. */
@@ -115,6 +115,14 @@ static int is_wanted(const struct single *s, const char *name)
     return 1;
 }
 
+void dfx__single_leave_out(json_object *index, const char *component)
+{
+    json_object *none = json_object_new_array();
+    json_object_array_add(none, NULL);
+    json_object_array_add(none, NULL);
+    json_object_object_add(index, component, none);
+}
+
 /* The index names no components that are not in the file. */
 static void fit_index(const struct single *s, json_object *index)
 {
@@ -123,12 +131,8 @@ static void fit_index(const struct single *s, json_object *index)
     for (int i = 0; i < 4; i++)
         for (int k = 0; k < 2 && !has_part(s, names[i]); k++) {
             const char *name = k ? tokenizers[i] : names[i];
-            if (!name || !json_object_object_get_ex(index, name, NULL))
-                continue;
-            json_object *none = json_object_new_array();
-            json_object_array_add(none, NULL);
-            json_object_array_add(none, NULL);
-            json_object_object_add(index, name, none);
+            if (name && json_object_object_get_ex(index, name, NULL))
+                dfx__single_leave_out(index, name);
         }
 }
 
@@ -217,9 +221,7 @@ static dfx_status add_config(struct single *s, const char *name, json_object *co
         return DFX_OK;
     const char *text = json_object_is_type(config, json_type_string)
                            ? json_object_get_string(config)
-                           : json_object_to_json_string_ext(
-                                 config, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-                                             JSON_C_TO_STRING_NOSLASHESCAPE);
+                           : dfx__json_text(config);
     size_t bytes = strlen(text);
     unsigned char *copy = dfx__pool_alloc(&s->pool, bytes + 1);
     if (!copy)
@@ -276,16 +278,6 @@ static dfx_status mount(dfx__mount **out, const char *path)
     return status;
 }
 
-/* By its ending: what has one of these and is no model of one file is refused by what it holds. */
-static int recognise(const dfx__mapped *file, const char *path)
-{
-    static const char *const ends[] = { ".safetensors", ".ckpt", ".pt", ".pth", ".bin" };
-    size_t n = strlen(path);
-    (void)file;
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        if (n > strlen(ends[i]) && strcmp(path + n - strlen(ends[i]), ends[i]) == 0)
-            return 1;
-    return 0;
-}
-
-const dfx__checkpoint_kind dfx__single_file_form = { "single file", recognise, mount };
+/* What has one of these and is no model of one file is refused by what it holds. */
+static const char *const ends[] = { ".safetensors", ".ckpt", ".pt", ".pth", ".bin", NULL };
+const dfx__checkpoint_kind dfx__single_file_form = { "single file", ends, mount };

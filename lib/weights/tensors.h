@@ -29,8 +29,8 @@ dfx_status dfx__read_torch_old(dfx_tensors *t, const char *path);
  * for its type, so that no more than a table is in memory. */
 dfx_status dfx__tensors_open_in_place(dfx_tensors **out, const char *path);
 
-/* The format's name of a type ("BF16"), and its place in the order in which the format's own library
- * writes tensors. */
+/* The format's name of a type ("BF16"), and its place in the order in which the format's own
+ * library writes tensors. */
 const char *dfx__safetensors_type(dfx_dtype dtype);
 int dfx__safetensors_order(dfx_dtype dtype);
 

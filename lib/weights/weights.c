@@ -83,20 +83,14 @@ static struct entry *find_entry(const dfx__weights *w, const char *name)
     return bsearch(&key, w->entry, (size_t)w->entries, sizeof *w->entry, compare_entries);
 }
 
-static int ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 /* A shard lies in the index's own folder, whatever the index says. */
 static dfx_status check_shard(const char *shard, const char *index)
 {
     if (!shard)
         return dfx__fail(DFX_ERROR_FORMAT, "%s: weight_map must give a file name for each tensor",
                          index);
-    if (!(ends_with(shard, ".safetensors") || ends_with(shard, ".bin")) || strchr(shard, '/') ||
-        strchr(shard, '\\'))
+    if (!(dfx__ends_with(shard, ".safetensors") || dfx__ends_with(shard, ".bin")) ||
+        strchr(shard, '/') || strchr(shard, '\\'))
         return dfx__fail(DFX_ERROR_FORMAT,
                          "%s: shard '%.200s' is not a .safetensors or .bin file of the same folder",
                          index, shard);
@@ -254,7 +248,7 @@ static void note_other(void *user, const char *name)
                                         ".msgpack",     ".gguf", ".onnx", ".h5" };
     struct other *o = user;
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        if (ends_with(name, ends[i]) && (!o->first || strcmp(name, o->first) < 0))
+        if (dfx__ends_with(name, ends[i]) && (!o->first || strcmp(name, o->first) < 0))
             o->first = dfx__pool_copy(o->pool, name);
 }
 

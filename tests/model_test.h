@@ -2,7 +2,7 @@
 #ifndef MODEL_TEST_H
 #define MODEL_TEST_H
 
-#include "tap.h"
+#include "folder_test.h"
 
 #include "dfxcl.h"
 
@@ -30,25 +30,14 @@ __attribute__((unused)) static dfx_tensors *read_side(const char *run, const cha
 /* The component that a run is of. */
 __attribute__((unused)) static dfx_model *open_model(const char *run)
 {
-    char folder[128];
+    char path[128];
     dfx_model *m;
-    snprintf(folder, sizeof folder, "%s", run);
-    folder[strcspn(folder, ".")] = '\0';
-    return dfx_model_open(&m, data(folder)) == DFX_OK ? m : NULL;
+    snprintf(path, sizeof path, "%s", run);
+    path[strcspn(path, ".")] = '\0';
+    return dfx_model_open(&m, data(path)) == DFX_OK ? m : NULL;
 }
 
 /* ---- wrong folders ---- */
-
-static char folder[256];
-
-static const char *in_folder(const char *name)
-{
-    static char path[2][512];
-    static int next;
-    char *p = path[next++ % 2];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    return p;
-}
 
 static void empty_folder(void)
 {
@@ -134,15 +123,6 @@ static void test_wrong_configs(const struct wrong_config *wrong, size_t count)
         ok(refused(wrong[i].status, wrong[i].word, folder), "refused: %s", wrong[i].to);
         empty_folder();
     }
-}
-
-/* Makes the folder, which has to be removed at the end. */
-static void make_folder(void)
-{
-    const char *tmp = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%.200s/dfx-model-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(folder))
-        exit(99);
 }
 
 /* ---- wrong inputs ---- */

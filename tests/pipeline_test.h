@@ -75,4 +75,41 @@ static inline double image_error(const dfx_tensor *got, const dfx_tensor *wanted
     return sum / (double)n;
 }
 
+/* After a run: whether its calls came in order, and its latents and pictures are the fixture's. */
+static inline void check_run(const struct watch *w, int calls, int compared, const dfx_result *r)
+{
+    const dfx_tensor *image = find(w->all, w->name, "image");
+    ok(w->in_order && w->calls == calls + 1, "%s: %d calls in order", w->name, calls);
+    ok(compared && w->worst_norm < 1e-3 && w->worst_one < 1e-3,
+       "%s: the latents of %d steps (%.0e, at most %.0e)", w->name, w->compared, w->worst_norm,
+       w->worst_one);
+    double error = image_error(dfx_result_floats(r), image);
+    ok(error < 1, "%s: the pictures (%.3f/255)", w->name, error);
+}
+
+/* A run that must fail for its settings, in one line with the word. */
+static inline void refused(dfx_pipeline *p, const dfx_generate_options *o, const char *word)
+{
+    dfx_result *r;
+    ok(dfx_pipeline_generate(&r, p, o) == DFX_ERROR_ARGUMENT && !r && strstr(dfx_error(), word) &&
+           !strchr(dfx_error(), '\n'),
+       "refused: %s", dfx_error());
+}
+
+/* What to open for "cpu" or "opencl": $DFX_DEVICE where that is of the kind. NULL: the tests are
+ * not for it, or it is not there. */
+static inline const char *device_of_kind(const char *kind)
+{
+    const char *only = getenv("DFX_DEVICE"), *device = only && *only ? only : kind;
+    dfx_device *d;
+    if (strncmp(device, kind, strlen(kind)) != 0)
+        return NULL;
+    if (dfx_device_open(&d, device) != DFX_OK) {
+        skip(dfx_error(), "%s", kind);
+        return NULL;
+    }
+    dfx_device_free(d);
+    return device;
+}
+
 #endif

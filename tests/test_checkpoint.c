@@ -1,5 +1,5 @@
 /* test_checkpoint.c - models in one file and in the Hugging Face cache. */
-#include "tap.h"
+#include "folder_test.h"
 
 #include "core/file.h"
 #include "core/mount.h"
@@ -7,17 +7,6 @@
 
 #include <sys/stat.h>
 #include <unistd.h>
-
-static char folder[256];
-
-static const char *in_folder(const char *name)
-{
-    static char path[4][400];
-    static int next;
-    char *p = path[next++ % 4];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    return p;
-}
 
 /* A file that huggingface_hub's export_folder_as_dduf wrote. */
 static void test_dduf(void)
@@ -306,10 +295,7 @@ static void test_hub(void)
 
 int main(void)
 {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%.200s/dfx-checkpoint-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(folder))
-        return 99;
+    make_folder("checkpoint");
     test_dduf();
     test_pipeline();
     test_bad();

@@ -1,5 +1,5 @@
 /* test_files.c - JSON with its limits and messages; files mapped, and files that appear whole. */
-#include "tap.h"
+#include "folder_test.h"
 
 #include "core/file.h"
 #include "core/json.h"
@@ -8,17 +8,6 @@
 #include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static char folder[256];
-
-static char *in_folder(const char *name)
-{
-    static char path[4][300];
-    static int next;
-    char *p = path[next++ % 4];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    return p;
-}
 
 static void put(const char *name, const char *text)
 {
@@ -314,10 +303,7 @@ static void test_mount(void)
 
 int main(void)
 {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%.200s/dfx-files-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(folder))
-        return 99;
+    make_folder("files");
     test_json_values();
     test_json_repeats();
     test_json_errors();

@@ -83,26 +83,16 @@ static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct 
     dfx_status status = dfx_pipeline_generate(&r, p, &o);
     if (!ok(status == DFX_OK, "%s on %s: %s", c->name, id, status ? dfx_error() : "runs"))
         return;
-    ok(w.in_order && w.calls == c->calls + 1, "%s: %d calls in order", c->name, w.calls);
-    ok(w.compared >= 3 && w.worst_norm < 1e-3 && w.worst_one < 1e-3,
-       "%s: the latents of %d steps (%.0e, at most %.0e)", c->name, w.compared, w.worst_norm,
-       w.worst_one);
-    double error = image_error(dfx_result_floats(r), find(all, c->name, "image"));
-    ok(error < 1, "%s: the pictures (%.3f/255)", c->name, error);
+    check_run(&w, c->calls, w.compared >= 3, r);
     dfx_result_free(r);
 }
 
 static void test_device(const char *name, const dfx_tensors *all)
 {
-    const char *only = getenv("DFX_DEVICE");
-    dfx_pipeline_options o = { .device = only && *only ? only : name, .dtype = "f32" };
+    dfx_pipeline_options o = { .device = device_of_kind(name), .dtype = "f32" };
     dfx_pipeline *p;
-    if (strncmp(o.device, name, strlen(name)) != 0)
+    if (!o.device || !ok(dfx_pipeline_open(&p, data("tiny"), &o) == DFX_OK, "opens on %s", name))
         return;
-    if (dfx_pipeline_open(&p, data("tiny"), &o) != DFX_OK) {
-        skip(dfx_error(), "%s", name);
-        return;
-    }
     dfx_model *own = dfx_pipeline_component(p, "unet");
     dfx_component kept = { "unet", own };
     dfx_pipeline *keeper; /* of the folder's own UNet */
@@ -152,14 +142,6 @@ static void test_components(void)
 }
 
 /* ---- refusals ---- */
-
-static void refused(dfx_pipeline *p, const dfx_generate_options *o, const char *word)
-{
-    dfx_result *r;
-    ok(dfx_pipeline_generate(&r, p, o) == DFX_ERROR_ARGUMENT && !r && strstr(dfx_error(), word) &&
-           !strchr(dfx_error(), '\n'),
-       "refused: %s", dfx_error());
-}
 
 static void test_refusals(void)
 {

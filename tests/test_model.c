@@ -272,7 +272,7 @@ static void test_inputs(void)
 
 int main(void)
 {
-    make_folder();
+    make_folder("model");
     dfx_set_log(keep_log, NULL);
     test_device("cpu");
     test_device("opencl");

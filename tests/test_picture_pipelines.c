@@ -1,19 +1,11 @@
 /* test_picture_pipelines.c - pipelines that start from a picture, against diffusers. */
+#include "folder_test.h"
 #include "pipeline_test.h"
 
 #include <limits.h>
 #include <unistd.h>
 
 enum { STEPS = 20 };
-
-static char folder[256];
-
-static const char *in_folder(const char *name)
-{
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 static const char *const parts[] = { "model_index.json", "scheduler", "text_encoder",
                                      "tokenizer",        "unet",      "vae",
@@ -98,27 +90,16 @@ static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct 
     dfx_status status = dfx_pipeline_generate(&r, p, &o);
     if (!ok(status == DFX_OK, "%s: %s", c->name, status ? dfx_error() : "runs"))
         return;
-    ok(w.in_order && w.calls == c->calls + 1, "%s: %d calls in order", c->name, w.calls);
-    ok(w.compared == 3 && w.worst_norm < 1e-3 && w.worst_one < 1e-3,
-       "%s: the latents of %d steps (%.0e, at most %.0e)", c->name, w.compared, w.worst_norm,
-       w.worst_one);
-    double error = image_error(dfx_result_floats(r), find(all, c->name, "image"));
-    ok(error < 1, "%s: the pictures (%.3f/255)", c->name, error);
+    check_run(&w, c->calls, w.compared == 3, r);
     dfx_result_free(r);
 }
 
 static void test_device(const char *name, const dfx_tensors *all)
 {
-    const char *only = getenv("DFX_DEVICE"), *device = only && *only ? only : name;
-    dfx_device *d;
+    const char *device = device_of_kind(name);
     dfx_pipeline *p = NULL;
-    if (strncmp(device, name, strlen(name)) != 0)
+    if (!device)
         return;
-    if (dfx_device_open(&d, device) != DFX_OK) {
-        skip(dfx_error(), "%s", name);
-        return;
-    }
-    dfx_device_free(d);
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
         if (i == 0 || strcmp(scenarios[i].model, scenarios[i - 1].model) != 0) {
             close_pipeline(p);
@@ -131,14 +112,6 @@ static void test_device(const char *name, const dfx_tensors *all)
 }
 
 /* ---- refusals ---- */
-
-static void refused(dfx_pipeline *p, const dfx_generate_options *o, const char *word)
-{
-    dfx_result *r;
-    ok(dfx_pipeline_generate(&r, p, o) == DFX_ERROR_ARGUMENT && strstr(dfx_error(), word) &&
-           !strchr(dfx_error(), '\n'),
-       "refused: %s", dfx_error());
-}
 
 static void test_settings(const dfx_tensors *all)
 {
@@ -184,12 +157,10 @@ static void test_settings(const dfx_tensors *all)
 
 int main(void)
 {
-    const char *tmp = getenv("TMPDIR");
     dfx_tensors *all;
-    snprintf(folder, sizeof folder, "%.200s/dfx-pictures-XXXXXX", tmp ? tmp : "/tmp");
+    make_folder("pictures");
     if (!ok(dfx_tensors_open(&all, data("picture_pipelines/runs.safetensors")) == DFX_OK,
-            "the fixture opens") ||
-        !mkdtemp(folder))
+            "the fixture opens"))
         return 99;
     test_device("cpu", all);
     test_device("opencl", all);

@@ -1,5 +1,6 @@
 /* test_pipeline.c - whole runs against diffusers' StableDiffusionPipeline, settings and refusals.
  */
+#include "folder_test.h"
 #include "pipeline_test.h"
 
 #include <limits.h>
@@ -209,14 +210,6 @@ static void test_settings(dfx_pipeline *p)
     dfx_pipeline_free(emoji);
 }
 
-static void refused(dfx_pipeline *p, const dfx_generate_options *o, const char *word)
-{
-    dfx_result *r;
-    ok(dfx_pipeline_generate(&r, p, o) == DFX_ERROR_ARGUMENT && !r && strstr(dfx_error(), word) &&
-           !strchr(dfx_error(), '\n'),
-       "refused: %s", dfx_error());
-}
-
 static void test_bad_settings(dfx_pipeline *p)
 {
     static const float zeros[4 * 64];
@@ -284,17 +277,6 @@ static void test_long_prompt(dfx_pipeline *p)
 }
 
 /* ---- wrong folders ---- */
-
-static char folder[256];
-
-static const char *in_folder(const char *name)
-{
-    static char path[2][512];
-    static int next;
-    char *p = path[next++ % 2];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    return p;
-}
 
 static const char *const parts[] = { "text_encoder", "tokenizer", "unet", "vae", "scheduler" };
 enum { PARTS = sizeof parts / sizeof *parts };
@@ -387,15 +369,9 @@ static void test_folders(void)
 
 static void test_device(const char *name, const dfx_tensors *all)
 {
-    const char *only = getenv("DFX_DEVICE"), *device = only && *only ? only : name;
-    if (strncmp(device, name, strlen(name)) != 0)
+    const char *device = device_of_kind(name);
+    if (!device)
         return;
-    dfx_device *d;
-    if (dfx_device_open(&d, device) != DFX_OK) {
-        skip(dfx_error(), "%s", name);
-        return;
-    }
-    dfx_device_free(d);
     dfx_pipeline *p = open_pipeline("tiny", device, "f32");
     if (!ok(p != NULL, "the tiny model opens on %s: %s", device, p ? "" : dfx_error()))
         return;
@@ -409,11 +385,9 @@ static void test_device(const char *name, const dfx_tensors *all)
 
 int main(void)
 {
-    const char *tmp = getenv("TMPDIR");
     dfx_tensors *all;
-    snprintf(folder, sizeof folder, "%.200s/dfx-pipeline-XXXXXX", tmp ? tmp : "/tmp");
-    if (!ok(dfx_tensors_open(&all, data("pipelines.safetensors")) == DFX_OK, "the fixture opens") ||
-        !mkdtemp(folder))
+    make_folder("pipeline");
+    if (!ok(dfx_tensors_open(&all, data("pipelines.safetensors")) == DFX_OK, "the fixture opens"))
         return 99;
     dfx_set_log(keep_log, NULL);
     test_device("cpu", all);

@@ -232,14 +232,6 @@ static void test_hand_over(dfx_pipeline *base, dfx_pipeline *refiner, const dfx_
 
 /* ---- settings ---- */
 
-static void refused(dfx_pipeline *p, const dfx_generate_options *o, const char *word)
-{
-    dfx_result *r;
-    ok(dfx_pipeline_generate(&r, p, o) == DFX_ERROR_ARGUMENT && !r && strstr(dfx_error(), word) &&
-           !strchr(dfx_error(), '\n'),
-       "refused: %s", dfx_error());
-}
-
 static void test_settings(dfx_pipeline *p, const dfx_tensors *all)
 {
     dfx_image image = picture(all, "image"), mask = picture(all, "mask");
@@ -383,16 +375,10 @@ static void test_parts(void)
 
 static void test_device(const char *name, const dfx_tensors *all)
 {
-    const char *only = getenv("DFX_DEVICE"), *device = only && *only ? only : name;
+    const char *device = device_of_kind(name);
     dfx_pipeline *p[KINDS];
-    dfx_device *d;
-    if (strncmp(device, name, strlen(name)) != 0)
+    if (!device)
         return;
-    if (dfx_device_open(&d, device) != DFX_OK) {
-        skip(dfx_error(), "%s", name);
-        return;
-    }
-    dfx_device_free(d);
     if (open_all(p, device)) {
         for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
             test_scenario(p[scenarios[i].kind], all, &scenarios[i]);

@@ -4,21 +4,12 @@
 
 #include "core/file.h"
 #include "escaped.h"
-#include "tap.h"
+#include "folder_test.h"
 
 #include <dirent.h>
 #include <unistd.h>
 
 enum { MAX_LENGTH = 4096, LINE = 16384, LONG_TEXT = 1 << 20 };
-
-static char folder[512]; /* temporary, emptied for each tokenizer */
-
-static const char *in_folder(const char *name)
-{
-    static char path[1024];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 static void empty_folder(void)
 {
@@ -377,12 +368,7 @@ static void test_small(void)
 
 int main(void)
 {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%.200s/dfx-tokenizer-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(folder)) {
-        perror(folder);
-        return 1;
-    }
+    make_folder("tokenizer");
     test_emoji();
     test_clip();
     test_long();

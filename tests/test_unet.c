@@ -186,7 +186,7 @@ static void test_class_inputs(void)
 
 int main(void)
 {
-    make_folder();
+    make_folder("model");
     test_wrong_configs(wrong, sizeof wrong / sizeof *wrong);
     test_added_inputs();
     test_class_inputs();

@@ -59,7 +59,7 @@ static void test_inputs(void)
 
 int main(void)
 {
-    make_folder();
+    make_folder("model");
     test_wrong_configs(wrong, sizeof wrong / sizeof *wrong);
     test_inputs();
     ok(rmdir(folder) == 0, "no temporary file is left");

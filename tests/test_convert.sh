@@ -47,6 +47,8 @@ ok "which is the same" cmp tiny.safetensors again.safetensors
 ok "a folder that is there" fails 1 "folder: is there already" convert "$tiny" --to folder
 ok "an empty one is taken" sh -c "mkdir empty && '$dfx' convert '$tiny' --to empty/ --dtype f16"
 ok "inspect one file" prints 'UNet2DConditionModel.* [0-9]* parameters' inspect tiny.safetensors
+ok "a part of it, by a path that looks like ORG/NAME" prints 'UNet2DConditionModel' \
+    inspect tiny.safetensors/unet
 ok "it draws what the folder does" draw_same "$tiny" tiny.safetensors
 
 ok "a checkpoint's parts" prints 'text_encoder_2 .*CLIPTextModelWithProjection' \

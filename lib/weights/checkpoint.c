@@ -52,15 +52,18 @@ static dfx_status open_file(dfx_checkpoint *c, const char *file)
     return c->mount ? DFX_OK : kind->mount(&c->mount, file);
 }
 
+/* What is on the disk comes before a hub's name, also in a file: "sd.dduf/unet". */
 static dfx_status open_path(dfx_checkpoint *c, const char *model)
 {
-    if (dfx__hub_is_name(model))
+    const char *file = find_file(&c->pool, model);
+    if (!file && dfx__hub_is_name(model)) {
         DFX__TRY(dfx__hub_find(&c->path, &c->pool, model));
+        file = c->path ? find_file(&c->pool, c->path) : NULL;
+    }
     if (!c->path)
         c->path = dfx__pool_copy(&c->pool, model);
     if (!c->path)
         return dfx__no_memory();
-    const char *file = find_file(&c->pool, c->path);
     return file ? open_file(c, file) : DFX_OK;
 }
 

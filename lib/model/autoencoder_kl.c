@@ -9,11 +9,18 @@ typedef struct {
 } autoencoder_kl;
 
 static const dfx__config_rule rules[] = {
-    { "act_fn", "\"silu\"" },
-    { "force_upcast", "*" }, /* sums are in f32 always; the pipeline chooses the dtype */
-    { "sample_size", "*" },
-    { "shift_factor", "*" }, /* pipelines of Stable Diffusion have no use for it */
-    { NULL, NULL },
+    { "act_fn", "\"silu\"", "only silu: the activation" },
+    { "block_out_channels", NULL, "channels of each level" },
+    { "force_upcast", "*", "sums are in f32 always; the pipeline chooses the dtype" },
+    { "latents_mean", NULL, "taken from latents before they are scaled, where a pipeline does so" },
+    { "latents_std", NULL, "divides latents, likewise" },
+    { "layers_per_block", NULL, "resnets of each level" },
+    { "mid_block_add_attention", NULL, "attention in the middle" },
+    { "sample_size", "*", "the pipeline chooses the size" },
+    { "shift_factor", "*", "pipelines of Stable Diffusion have no use for it" },
+    { "use_post_quant_conv", NULL, "a convolution before the decoder" },
+    { "use_quant_conv", NULL, "a convolution after the encoder" },
+    { NULL, NULL, NULL },
 };
 
 static dfx__autoencoder_facts get_facts(const void *net)

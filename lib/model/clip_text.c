@@ -27,20 +27,24 @@ struct dfx__clip_text {
 };
 
 static const dfx__config_rule rules[] = {
-    { "architectures", "*" },
-    { "attention_dropout", "*" },
-    { "bos_token_id", "*" },
-    { "dropout", "*" },
-    { "dtype", "*" },
-    { "gradient_checkpointing", "*" },
-    { "initializer_factor", "*" },
-    { "initializer_range", "*" },
-    { "model_type", "*" },
-    { "pad_token_id", "*" },
-    { "projection_dim", "*" },
-    { "torch_dtype", "*" },
-    { "transformers_version", "*" },
-    { NULL, NULL },
+    { "attention_dropout", "*", "of training" },
+    { "bos_token_id", "*", "the tokenizer puts it" },
+    { "dropout", "*", "of training" },
+    { "eos_token_id", NULL, "the token whose state is pooled; 2: the largest id" },
+    { "gradient_checkpointing", "*", "of training" },
+    { "hidden_act", NULL, "the activation: quick_gelu or gelu" },
+    { "hidden_size", NULL, "the width of states" },
+    { "initializer_factor", "*", "of training" },
+    { "initializer_range", "*", "of training" },
+    { "intermediate_size", NULL, "the width inside of each layer" },
+    { "layer_norm_eps", NULL, "epsilon of layer norms" },
+    { "max_position_embeddings", NULL, "tokens of a prompt" },
+    { "num_attention_heads", NULL, "heads of attention" },
+    { "num_hidden_layers", NULL, "layers" },
+    { "pad_token_id", "*", "the tokenizer puts it" },
+    { "projection_dim", NULL, "the width of text_embeds, which CLIPTextModel has not" },
+    { "vocab_size", NULL, "how many tokens there are" },
+    { NULL, NULL, NULL },
 };
 
 dfx__clip_text_facts dfx__clip_text_get_facts(const dfx__clip_text *m)

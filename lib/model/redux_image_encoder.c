@@ -8,7 +8,11 @@ struct redux {
     dfx__linear_layer up, down;
 };
 
-static const dfx__config_rule rules[] = { { NULL, NULL } }; /* no key but the two below */
+static const dfx__config_rule rules[] = {
+    { "redux_dim", NULL, "the width of embeddings of pictures" },
+    { "txt_in_features", NULL, "the width of prompts" },
+    { NULL, NULL, NULL },
+};
 
 static void *build(dfx__config *config, dfx__loader *l)
 {

@@ -10,9 +10,35 @@
 enum { MAX_CHANNELS = 1 << 15, MAX_IDS = 1 << 20, MAX_SIDE = 1 << 14 };
 
 static const dfx__config_rule rules[] = {
-    { "dropout", "*" },
-    { "num_train_timesteps", "*" }, /* read where time_embedding_type needs it */
-    { NULL, NULL },
+    { "act_fn", NULL, "the activation of resnets and of the time embedding" },
+    { "add_attention", NULL, "attention in the middle" },
+    { "attention_head_dim", NULL, "the width of a head; null: one head" },
+    { "attn_norm_num_groups", NULL, "groups of the norm before the middle's attention" },
+    { "block_out_channels", NULL, "channels of each level" },
+    { "center_input_sample", NULL, "takes a sample in 0..1 to -1..1" },
+    { "class_embed_type", NULL, "how class labels are embedded" },
+    { "down_block_types", NULL, "blocks on the way down" },
+    { "downsample_padding", NULL, "padding of samplers on the way down" },
+    { "downsample_type", NULL, "samplers on the way down: convolutions or resnets" },
+    { "dropout", "*", "of training" },
+    { "flip_sin_to_cos", NULL, "cosines come first in the time embedding" },
+    { "freq_shift", NULL, "shifts the frequencies of the time embedding" },
+    { "in_channels", NULL, "channels of the sample" },
+    { "layers_per_block", NULL, "resnets of each level" },
+    { "mid_block_scale_factor", NULL, "divides the results of the middle's resnets" },
+    { "mid_block_type", NULL, "the block in the middle; null: none" },
+    { "norm_eps", NULL, "epsilon of group norms" },
+    { "norm_num_groups", NULL, "groups of group norms; null: from the channels" },
+    { "num_class_embeds", NULL, "how many class ids there are" },
+    { "num_train_timesteps", NULL, "how many timesteps time_embedding_type learned has" },
+    { "out_channels", NULL, "channels of the result" },
+    { "resnet_time_scale_shift", NULL, "whether the time scales and shifts or is added" },
+    { "sample_size", NULL, "the size of pictures where none is asked for" },
+    { "time_embedding_dim", NULL, "the width of the time embedding" },
+    { "time_embedding_type", NULL, "sinusoids, Fourier features or a table of the time" },
+    { "up_block_types", NULL, "blocks on the way up" },
+    { "upsample_type", NULL, "samplers on the way up: convolutions or resnets" },
+    { NULL, NULL, NULL },
 };
 
 static const dfx__unet2d_type types[] = {
@@ -83,8 +109,10 @@ static void read_levels(dfx__unet2d *m, dfx__config *c)
     int n = dfx__config_length(c, "block_out_channels", DFX__UNET2D_LEVELS);
     m->levels = n ? n : 4;
     dfx__config_ints(c, "block_out_channels", m->channels, m->levels, 0, 1, MAX_CHANNELS);
-    if (!n)
+    if (!n) {
         memcpy(m->channels, (int[]){ 224, 448, 672, 896 }, 4 * sizeof *m->channels);
+        dfx__config_default(c, "block_out_channels", "[224,448,672,896]");
+    }
     m->layers = dfx__config_int(c, "layers_per_block", 2, 1, DFX__UNET2D_LAYERS);
     m->facts.multiple = 1 << (m->levels - 1);
     read_types(m, c, "down_block_types", 0);

@@ -9,9 +9,33 @@ enum { MAX_LAYERS = 64 };
 
 /* ---- config ---- */
 
+static const dfx__config_rule common_rules[] = {
+    { "in_channels", NULL, "channels of pictures that are encoded" },
+    { "latent_channels", NULL, "channels of latents" },
+    { "norm_num_groups", NULL, "groups of group norms" },
+    { "out_channels", NULL, "channels of pictures that are decoded" },
+    { NULL, NULL, NULL },
+};
+
+static const dfx__config_rule encoder_rules[] = {
+    { "down_block_types", NULL, "blocks of the encoder" },
+    { NULL, NULL, NULL },
+};
+
+static const dfx__config_rule decoder_rules[] = {
+    { "up_block_types", NULL, "blocks of the decoder" },
+    { NULL, NULL, NULL },
+};
+
+static const dfx__config_rule scaling_rules[] = {
+    { "scaling_factor", NULL, "multiplies latents; decoding divides by it" },
+    { NULL, NULL, NULL },
+};
+
 void dfx__vae_read_common(dfx__autoencoder_facts *f, dfx__vae_coder *encoder,
                           dfx__vae_coder *decoder, dfx__config *c, int latent)
 {
+    dfx__config_add_rules(c, common_rules);
     f->in_channels = dfx__config_int(c, "in_channels", 3, 1, 1024);
     f->out_channels = dfx__config_int(c, "out_channels", 3, 1, 1024);
     f->latent_channels = dfx__config_int(c, "latent_channels", latent, 1, 1024);
@@ -24,6 +48,7 @@ void dfx__vae_read_common(dfx__autoencoder_facts *f, dfx__vae_coder *encoder,
 
 void dfx__vae_read_scaling(dfx__autoencoder_facts *f, dfx__config *c)
 {
+    dfx__config_add_rules(c, scaling_rules);
     f->scaling_factor = dfx__config_float(c, "scaling_factor", 0.18215f);
     if (!(f->scaling_factor > 0) || isinf(f->scaling_factor))
         dfx__config_refuse(c, "scaling_factor", "it must be above 0");
@@ -49,6 +74,7 @@ void dfx__vae_read_side(dfx__vae_coder *d, dfx__config *c, int decodes, const ch
                         const char *layers_key)
 {
     int n = dfx__config_length(c, channels_key, DFX__VAE_LEVELS);
+    dfx__config_add_rules(c, decodes ? decoder_rules : encoder_rules);
     d->levels = n ? n : 1;
     dfx__config_ints(c, channels_key, d->channels, d->levels, 64, 1, DFX__VAE_MAX_CHANNELS);
     d->layers = dfx__config_int(c, layers_key, 1, 1, MAX_LAYERS) + decodes;

@@ -8,6 +8,37 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What diffusers writes into every file, and what transformers does. */
+static const dfx__config_rule common_rules[] = {
+    { "_class_name", "*", "the class" },
+    { "_diffusers_version", "*", "which version wrote the file" },
+    { "_name_or_path", "*", "where it was loaded from" },
+    { NULL, NULL, NULL },
+};
+
+static const dfx__config_rule transformers_rules[] = {
+    { "architectures", "*", "the class" },
+    { "chunk_size_feed_forward", "*", "layers run in one piece" },
+    { "dtype", "*", "weights have the dtype of their file" },
+    { "id2label", "*", "of classifiers" },
+    { "is_encoder_decoder", "*", "of other classes" },
+    { "label2id", "*", "of classifiers" },
+    { "model_type", "*", "architectures names the class" },
+    { "output_attentions", "*", "results are asked for by name" },
+    { "output_hidden_states", "*", "results are asked for by name" },
+    { "problem_type", "*", "of classifiers" },
+    { "return_dict", "*", "of Python" },
+    { "torch_dtype", "*", "the old name of dtype" },
+    { "transformers_version", "*", "which version wrote the file" },
+    { NULL, NULL, NULL },
+};
+
+void dfx__config_add_rules(dfx__config *c, const dfx__config_rule *rules)
+{
+    if (c->lists < DFX__CONFIG_RULES)
+        c->rules[c->lists++] = rules;
+}
+
 dfx_status dfx__config_open(dfx__config *c, const char *folder)
 {
     memset(c, 0, sizeof *c);
@@ -18,8 +49,12 @@ dfx_status dfx__config_open(dfx__config *c, const char *folder)
     free(path);
     DFX__TRY(dfx__json_read(&c->json, c->path));
     c->read = json_object_new_object();
-    if (c->read && json_object_is_type(c->json, json_type_object))
+    if (c->read && json_object_is_type(c->json, json_type_object)) {
+        dfx__config_add_rules(c, common_rules);
+        if (json_object_object_get_ex(c->json, "architectures", NULL))
+            dfx__config_add_rules(c, transformers_rules);
         return DFX_OK;
+    }
     dfx__config_close(c);
     return dfx__fail(DFX_ERROR_FORMAT, "%s: it is not a JSON object", c->path);
 }
@@ -52,8 +87,33 @@ static void wrong(dfx__config *c, const char *key, const char *needed)
 static json_object *value_of(dfx__config *c, const char *key)
 {
     json_object *v = NULL;
-    json_object_object_add(c->read, key, NULL);
+    if (!json_object_object_get_ex(c->read, key, NULL))
+        json_object_object_add(c->read, key, NULL);
     return json_object_object_get_ex(c->json, key, &v) ? v : NULL;
+}
+
+/* The same, with what stands for it where it is missing (NULL for null). */
+static json_object *value_or(dfx__config *c, const char *key, json_object *missing)
+{
+    json_object_object_add(c->read, key, missing);
+    return value_of(c, key);
+}
+
+static json_object *int_or_null(int missing, int min, int max)
+{
+    return missing < min || missing > max ? NULL : json_object_new_int(missing);
+}
+
+static json_object *float_text(float value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%g", value);
+    return json_object_new_double_s(value, text);
+}
+
+void dfx__config_default(dfx__config *c, const char *key, const char *text)
+{
+    json_object_object_add(c->read, key, json_tokener_parse(text));
 }
 
 static int as_int(dfx__config *c, const char *key, json_object *v, int min, int max)
@@ -69,7 +129,7 @@ static int as_int(dfx__config *c, const char *key, json_object *v, int min, int 
 
 int dfx__config_int(dfx__config *c, const char *key, int missing, int min, int max)
 {
-    json_object *v = value_of(c, key);
+    json_object *v = value_or(c, key, int_or_null(missing, min, max));
     return v ? as_int(c, key, v, min, max) : missing;
 }
 
@@ -82,7 +142,7 @@ static float as_float(dfx__config *c, const char *key, json_object *v)
 
 float dfx__config_float(dfx__config *c, const char *key, float missing)
 {
-    json_object *v = value_of(c, key);
+    json_object *v = value_or(c, key, float_text(missing));
     return v ? as_float(c, key, v) : missing;
 }
 
@@ -95,13 +155,14 @@ static int as_bool(dfx__config *c, const char *key, json_object *v)
 
 int dfx__config_bool(dfx__config *c, const char *key, int missing)
 {
-    json_object *v = value_of(c, key);
+    json_object *v = value_or(c, key, json_object_new_boolean(missing));
     return v ? as_bool(c, key, v) : missing;
 }
 
 const char *dfx__config_string(dfx__config *c, const char *key, const char *missing)
 {
-    json_object *v = value_of(c, key);
+    int has_word = missing && *missing; /* without one it is null */
+    json_object *v = value_or(c, key, has_word ? json_object_new_string(missing) : NULL);
     if (!v)
         return missing;
     if (!json_object_is_type(v, json_type_string))
@@ -110,9 +171,9 @@ const char *dfx__config_string(dfx__config *c, const char *key, const char *miss
 }
 
 /* The value of a key that is a list of n or stands for all n; NULL when it is absent or wrong. */
-static json_object *value_for_each(dfx__config *c, const char *key, int n)
+static json_object *value_for_each(dfx__config *c, const char *key, int n, json_object *missing)
 {
-    json_object *v = value_of(c, key);
+    json_object *v = value_or(c, key, missing);
     if (!json_object_is_type(v, json_type_array) || json_object_array_length(v) == (size_t)n)
         return v;
     char needed[64];
@@ -129,7 +190,7 @@ static json_object *entry(json_object *v, int i)
 void dfx__config_ints(dfx__config *c, const char *key, int *out, int n, int missing, int min,
                       int max)
 {
-    json_object *v = value_for_each(c, key, n);
+    json_object *v = value_for_each(c, key, n, int_or_null(missing, min, max));
     for (int i = 0; i < n; i++)
         out[i] = v ? as_int(c, key, entry(v, i), min, max) : missing;
 }
@@ -137,7 +198,7 @@ void dfx__config_ints(dfx__config *c, const char *key, int *out, int n, int miss
 int dfx__config_int_rows(dfx__config *c, const char *key, int *out, int n, int width, int missing,
                          int min, int max)
 {
-    json_object *v = value_for_each(c, key, n);
+    json_object *v = value_for_each(c, key, n, int_or_null(missing, min, max));
     int nested = 0;
     for (int i = 0; i < n; i++) {
         json_object *row = v ? entry(v, i) : NULL;
@@ -164,14 +225,14 @@ int dfx__config_int_or_null(dfx__config *c, const char *key, int missing, int mi
 
 void dfx__config_floats(dfx__config *c, const char *key, float *out, int n, float missing)
 {
-    json_object *v = value_for_each(c, key, n);
+    json_object *v = value_for_each(c, key, n, float_text(missing));
     for (int i = 0; i < n; i++)
         out[i] = v ? as_float(c, key, entry(v, i)) : missing;
 }
 
 void dfx__config_bools(dfx__config *c, const char *key, int *out, int n, int missing)
 {
-    json_object *v = value_for_each(c, key, n);
+    json_object *v = value_for_each(c, key, n, json_object_new_boolean(missing));
     for (int i = 0; i < n; i++)
         out[i] = v ? as_bool(c, key, entry(v, i)) : missing;
 }
@@ -199,10 +260,19 @@ const char *dfx__config_string_at(dfx__config *c, const char *key, int i)
     return "";
 }
 
+static const dfx__config_rule *find_rule(const dfx__config *c, const char *key)
+{
+    for (int i = 0; i < c->lists; i++)
+        for (const dfx__config_rule *r = c->rules[i]; r->key; r++)
+            if (strcmp(r->key, key) == 0)
+                return r;
+    return NULL;
+}
+
 static void check_rule(dfx__config *c, const dfx__config_rule *rule)
 {
-    json_object *v = value_of(c, rule->key);
-    if (!v || strcmp(rule->value, "*") == 0)
+    json_object *v = json_object_object_get(c->json, rule->key);
+    if (!v || !rule->value || strcmp(rule->value, "*") == 0)
         return;
     const char *text = json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN);
     if (strcmp(text, rule->value) == 0)
@@ -212,14 +282,21 @@ static void check_rule(dfx__config *c, const dfx__config_rule *rule)
 
 dfx_status dfx__config_finish(dfx__config *c, const dfx__config_rule *rules)
 {
-    for (const dfx__config_rule *r = rules; r->key; r++)
-        check_rule(c, r);
+    dfx__config_add_rules(c, rules);
+    for (int i = 0; i < c->lists; i++)
+        for (const dfx__config_rule *r = c->rules[i]; r->key; r++)
+            check_rule(c, r);
+    json_object_object_foreach (c->read, key, missing) {
+        (void)missing;
+        if (!find_rule(c, key))
+            dfx__config_refuse(c, key, "the class reads it without a rule");
+    }
     if (c->status != DFX_OK)
         return c->status;
-    json_object_object_foreach (c->json, key, v) {
+    json_object_object_foreach (c->json, name, v) {
         (void)v;
-        if (key[0] != '_' && !json_object_object_get_ex(c->read, key, NULL))
-            dfx__log("%s: the key %s is unknown and ignored", c->path, key);
+        if (name[0] != '_' && !find_rule(c, name))
+            dfx__log("%s: the key %s is unknown and ignored", c->path, name);
     }
     return DFX_OK;
 }

@@ -4,24 +4,34 @@
 
 #include "core/json.h"
 
+/* A key of a class. What its value may be: NULL where the class reads it; the one value that is
+ * right, as JSON text ("null", "false", "\"silu\""); "*" for any, because it changes nothing at
+ * inference. An absent key is right. What it does stands in a few words for dfx inspect; of "*",
+ * why it does nothing. */
+typedef struct {
+    const char *key, *value, *does;
+} dfx__config_rule;
+
+enum { DFX__CONFIG_RULES = 8 };
+
 /* An open config; the first wrong value is kept in status (and the thread's message). */
 typedef struct {
     json_object *json;
     char path[1024]; /* of the file, for messages */
     dfx_status status;
-    json_object *read; /* the keys that were asked for */
+    json_object *read; /* the keys that were asked for, each with what stands for a missing one */
+    const dfx__config_rule *rules[DFX__CONFIG_RULES]; /* lists, each ended by one without a key */
+    int lists;
 } dfx__config;
-
-/* A key that may have one value only, as JSON text ("null", "false", "\"silu\""); "*": any, because
- * it changes nothing at inference. An absent key is right. */
-typedef struct {
-    const char *key, *value;
-} dfx__config_rule;
 
 dfx_status dfx__config_open(dfx__config *c, const char *folder);
 void dfx__config_close(dfx__config *c);
 
-/* Values by key; `missing` where the key is absent or null. Numbers must lie within min..max. */
+/* Adds rules, which live as long as the config: those of a reader that several classes share. */
+void dfx__config_add_rules(dfx__config *c, const dfx__config_rule *rules);
+
+/* Values by key; `missing` where the key is absent or null. Numbers must lie within min..max; a
+ * missing one that does not stands for null. */
 int dfx__config_int(dfx__config *c, const char *key, int missing, int min, int max);
 float dfx__config_float(dfx__config *c, const char *key, float missing);
 int dfx__config_bool(dfx__config *c, const char *key, int missing);
@@ -50,11 +60,14 @@ int dfx__config_length(dfx__config *c, const char *key, int most);
 /* Entry i of a list of strings. */
 const char *dfx__config_string_at(dfx__config *c, const char *key, int i);
 
+/* Says what was taken for an absent list, as JSON text, where that is no value for all entries. */
+void dfx__config_default(dfx__config *c, const char *key, const char *text);
+
 /* A key whose value cannot be used, and why, as printf has it. */
 void dfx__config_refuse(dfx__config *c, const char *key, const char *why, ...) DFX__PRINTF(3, 4);
 
-/* Checks the rules (they end with one without a key), refuses by name what breaks one, and logs
- * keys that nothing asked for. Returns the config's status. */
+/* Adds the class's own rules and checks all: refuses by name what breaks one, and logs keys of the
+ * file that have none. A key that was read must have a rule. Returns the config's status. */
 dfx_status dfx__config_finish(dfx__config *c, const dfx__config_rule *rules);
 
 #endif

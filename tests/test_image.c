@@ -88,7 +88,7 @@ static void test_bad_files(void)
 {
     struct dirent **files;
     int n = scandir(data("images"), &files, starts_bad, alphasort);
-    ok(n == 14, "the bad files are there");
+    ok(n == 15, "the bad files are there");
     for (int i = 0; i < n; i++) {
         char file[300];
         dfx_image *image;
@@ -114,6 +114,11 @@ static void test_text_bombs(void)
         if (status == DFX_OK)
             dfx_image_texts_free(t, count);
     }
+    dfx_image_text *t;
+    int count;
+    ok(dfx_image_read_texts(&t, &count, picture("bad_long_text")) == DFX_ERROR_FORMAT &&
+           strstr(dfx_error(), "too large"),
+       "a text that says to be 2 GiB long is not believed: %s", dfx_error());
 }
 
 static void write_bytes(const char *path, const char *bytes, size_t n)

@@ -130,6 +130,7 @@ def bad():
     yield "no_palette", png(header(2, 2, 8, PALETTE), data)
     yield "short_pixels", png(header(2, 2), chunk(b"IDAT", zlib.compress(b"\0" * 8)))
     yield "not_deflate", png(header(2, 2), chunk(b"IDAT", b"\x78\x9c" + b"\xff" * 20))
+    yield "long_text", good[:33] + b"\x7f\xff\xff\xf0tEXtkey\0text" + good[33:]
     yield "chunk_length", good[:33] + b"\x7f\xff\xff\xff" + good[37:]
 
 

@@ -50,16 +50,20 @@ typedef float any_row __attribute__((vector_size(SQUARE * 4), aligned(4), may_al
 /* A word for each query of a block. */
 typedef float line[LINE];
 
+#ifdef __clang__
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t square_order __attribute__((vector_size(SQUARE * 4)));
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (square_order){ __VA_ARGS__ })
+#endif
+
 static inline square_row interleave(square_row a, square_row b, int half)
 {
 #if defined __AVX2__
-    typedef int32_t order __attribute__((vector_size(32)));
-    return half ? __builtin_shuffle(a, b, (order){ 4, 12, 5, 13, 6, 14, 7, 15 })
-                : __builtin_shuffle(a, b, (order){ 0, 8, 1, 9, 2, 10, 3, 11 });
+    return half ? SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+                : SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
 #else
-    typedef int32_t order __attribute__((vector_size(16)));
-    return half ? __builtin_shuffle(a, b, (order){ 2, 6, 3, 7 })
-                : __builtin_shuffle(a, b, (order){ 0, 4, 1, 5 });
+    return half ? SHUFFLE(a, b, 2, 6, 3, 7) : SHUFFLE(a, b, 0, 4, 1, 5);
 #endif
 }
 

@@ -246,14 +246,15 @@ static void tile_out(const job *j, int64_t tile, int64_t panel, const float *fro
     int64_t first = panel * DFX__PANEL;
     void *pixel[MOST_OUT * MOST_OUT];
     const void *add[MOST_OUT * MOST_OUT];
+    const char *added = j->host->in[ADD];
     for (int64_t k = 0; k < j->p.out * j->p.out; k++) {
         int64_t y = at.y + k / j->p.out, x = at.x + k % j->p.out;
         int64_t element = ((at.image * s->dim[1] + y) * s->dim[2] + x) * s->dim[3] + first;
         int inside = y < s->dim[1] && x < s->dim[2];
         pixel[k] = inside ? (char *)j->host->out + (size_t)element * j->size : NULL;
-        add[k] = (const char *)j->host->in[ADD] + (size_t)element * j->size;
+        add[k] = inside && added ? added + (size_t)element * j->size : NULL;
     }
-    dfx__cpu_kernels()->winograd->output(pixel, j->host->in[ADD] ? add : NULL, j->dtype, from,
+    dfx__cpu_kernels()->winograd->output(pixel, added ? add : NULL, j->dtype, from,
                                          (size_t)j->p.m_plane, (int)j->p.out, offset,
                                          (size_t)least(j->p.columns - first, DFX__PANEL));
 }

@@ -41,6 +41,10 @@ static const char *const runs[] = {
     "models/vae_one.decode",
     "models/vae_sharded.encode",
     "models/vae_sharded.decode",
+    "models/vae_tiny.encode",
+    "models/vae_tiny.decode",
+    "models/vae_tiny_mish.encode",
+    "models/vae_tiny_mish.decode",
     /* embedders.py */
     "models/redux",
 };
@@ -118,6 +122,7 @@ static void test_device(const char *name)
 
 #define UNET "models/unet_cross"
 #define VAE "models/vae_one"
+#define TINY "models/vae_tiny"
 #define TEXT "models/text_gelu"
 #define PROJECTION "models/text_projection"
 
@@ -133,6 +138,22 @@ static const struct wrong_config wrong[] = {
       "latents_std" },
     { VAE, "\"scaling_factor\": 0.18215", "\"scaling_factor\": 0", DFX_ERROR_UNSUPPORTED,
       "scaling_factor" },
+    { TINY, "\"encoder_block_out_channels\": [\n    8,", "\"encoder_block_out_channels\": [9,",
+      DFX_ERROR_UNSUPPORTED, "encoder_block_out_channels" },
+    { TINY, "\"num_decoder_blocks\": [", "\"num_decoder_blocks\": [1,", DFX_ERROR_UNSUPPORTED,
+      "num_decoder_blocks" },
+    { TINY, "\"num_encoder_blocks\": [\n    1,", "\"num_encoder_blocks\": [2147483647,",
+      DFX_ERROR_FORMAT, "num_encoder_blocks" },
+    { TINY, "\"num_encoder_blocks\": [\n    1,", "\"num_encoder_blocks\": [2,", DFX_ERROR_FORMAT,
+      "encoder.layers.2.conv.0.weight" },
+    { TINY, "\"act_fn\": \"relu\"", "\"act_fn\": \"elu\"", DFX_ERROR_UNSUPPORTED, "act_fn" },
+    { TINY, "\"upsampling_scaling_factor\": 2", "\"upsampling_scaling_factor\": 3",
+      DFX_ERROR_UNSUPPORTED, "upsampling_scaling_factor" },
+    { TINY, "{", "{ \"upsample_fn\": \"bilinear\",", DFX_ERROR_UNSUPPORTED, "upsample_fn" },
+    { TINY, "{", "{ \"block_out_channels\": [8, 8],", DFX_ERROR_UNSUPPORTED, "block_out_channels" },
+    { TINY, "\"scaling_factor\": 1.0", "\"scaling_factor\": -1", DFX_ERROR_UNSUPPORTED,
+      "scaling_factor" },
+    { TINY, "{", "{ \"latents_mean\": [0, 0, 0, 0],", DFX_ERROR_UNSUPPORTED, "latents_mean" },
     { TEXT, "\"CLIPTextModel\"", "\"CLIPVisionModel\"", DFX_ERROR_UNSUPPORTED, "CLIPVisionModel" },
     { TEXT, "\"hidden_act\": \"gelu\"", "\"hidden_act\": \"relu\"", DFX_ERROR_UNSUPPORTED,
       "hidden_act" },

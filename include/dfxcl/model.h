@@ -35,6 +35,7 @@ DFX_API int64_t dfx_model_parameters(const dfx_model *m);
  *
  *   AutoencoderKL         sample [B, 3, H, W] in -1..1 -> latent_mean, latent_logvar
  *                         or latent [B, C, h, w] -> sample (no scaling factor is applied)
+ *   AutoencoderTiny       likewise, without latent_logvar
  *
  *   ReduxImageEncoder     x [B, T, D] -> image_embeds [B, T, E]
  *

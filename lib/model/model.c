@@ -12,8 +12,13 @@
 #include <string.h>
 
 static const dfx__model_class *const classes[] = {
-    &dfx__autoencoder_kl_class,      &dfx__clip_text_class, &dfx__clip_text_projection_class,
-    &dfx__redux_image_encoder_class, &dfx__unet2d_class,    &dfx__unet_class,
+    &dfx__autoencoder_kl_class,
+    &dfx__autoencoder_tiny_class,
+    &dfx__clip_text_class,
+    &dfx__clip_text_projection_class,
+    &dfx__redux_image_encoder_class,
+    &dfx__unet2d_class,
+    &dfx__unet_class,
 };
 
 static dfx_status find_class(const dfx__model_class **out, const dfx__config *c,

@@ -134,15 +134,27 @@ dfx_value *dfx__linear_record(const dfx__linear_layer *m, dfx_value *x)
     return dfx__linear_then_record(m, x, (dfx_epilogue)DFX_EPILOGUE_DEFAULT);
 }
 
-void dfx__conv_load(dfx__conv *m, dfx__loader *l, const char *name, int in, int out, int kernel)
+static void load_conv(dfx__conv *m, dfx__loader *l, const char *name, int in, int out, int kernel,
+                      int bias)
 {
     int pad = (kernel - 1) / 2; /* of an even kernel too, as in diffusers */
     m->options = (dfx_conv2d_options){ 1, 1, 1, pad, pad, pad, pad, 0, 0 };
     m->name = name;
     dfx__enter(l, "%s", name);
     m->weight = dfx__load(l, "weight", 4, (int64_t[]){ out, in, kernel, kernel });
-    m->bias = dfx__load(l, "bias", 1, (int64_t[]){ out });
+    m->bias = bias ? dfx__load(l, "bias", 1, (int64_t[]){ out }) : NULL;
     dfx__leave(l);
+}
+
+void dfx__conv_load(dfx__conv *m, dfx__loader *l, const char *name, int in, int out, int kernel)
+{
+    load_conv(m, l, name, in, out, kernel, 1);
+}
+
+void dfx__conv_without_bias_load(dfx__conv *m, dfx__loader *l, const char *name, int in, int out,
+                                 int kernel)
+{
+    load_conv(m, l, name, in, out, kernel, 0);
 }
 
 dfx_value *dfx__conv_then_record(const dfx__conv *m, dfx_value *x, dfx_epilogue then)

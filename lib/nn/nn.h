@@ -65,6 +65,8 @@ typedef struct {
 /* A convolution with a bias, stride 1, padding that keeps the size (of an even kernel: all but one
  * pixel); change `options` for others. */
 void dfx__conv_load(dfx__conv *m, dfx__loader *l, const char *name, int in, int out, int kernel);
+void dfx__conv_without_bias_load(dfx__conv *m, dfx__loader *l, const char *name, int in, int out,
+                                 int kernel);
 dfx_value *dfx__conv_record(const dfx__conv *m, dfx_value *x);
 dfx_value *dfx__conv_then_record(const dfx__conv *m, dfx_value *x, dfx_epilogue then);
 /* On x resized to height x width by its nearest pixels. */

@@ -60,7 +60,45 @@ def make_old_vae():
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
+def tiny_vae(levels, channels=8, **more):
+    return diffusers.AutoencoderTiny(encoder_block_out_channels=(channels,) * levels,
+                                     decoder_block_out_channels=(channels,) * levels, **more)
+
+
+def run_tiny_vae(name, model, height, width, latent_size):
+    config = model.config
+    image = {"sample": noise(3, config.in_channels, height, width, seed=4) / 2}
+    latent = {"latent": noise(3, config.latent_channels, *latent_size, seed=5) * 2}
+
+    def encode(m):
+        return {"latent_mean": m.encode(image["sample"]).latents}
+
+    def decode(m):
+        return {"sample": m.decode(latent["latent"]).sample}
+
+    check_effect(model, [encode, decode])
+    add_run(f"{name}.encode", image, encode(model))
+    add_run(f"{name}.decode", latent, decode(model))
+
+
+def make_tiny_vaes():
+    """One with the few keys that published ones have, and one of all that may differ."""
+    folder = MODELS / "vae_tiny"
+    model = fill(tiny_vae(4, num_encoder_blocks=(1, 0, 2, 1), num_decoder_blocks=(2, 1, 0, 1)), 82)
+    run_tiny_vae("vae_tiny", model, 21, 30, (3, 2))
+    model.half().save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    for later in ("block_out_channels", "shift_factor", "upsample_fn"):
+        del config[later]
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    model = fill(tiny_vae(2, 6, num_encoder_blocks=(0, 1), num_decoder_blocks=(1, 0), act_fn="mish",
+                          in_channels=1, out_channels=2, latent_channels=5), 34)
+    run_tiny_vae("vae_tiny_mish", model, 9, 13, (5, 7))
+    model.half().save_pretrained(MODELS / "vae_tiny_mish")
+
+
 def make():
+    make_tiny_vaes()
     make_sharded_vae()
     make_old_vae()
     model = fill(vae(1, block_out_channels=(32,), norm_num_groups=16, in_channels=1,

@@ -156,6 +156,16 @@ DFX_API dfx_status dfx_pipeline_generate(dfx_result **out, dfx_pipeline *p,
  * Errors: DFX_ERROR_ARGUMENT, as dfx_pipeline_generate. */
 DFX_API dfx_status dfx_pipeline_settings(dfx_pipeline *p, dfx_generate_options *options);
 
+/* Pictures of latents [B, C, h, w] in f32, as dfx_result_latents and on_step give them; the result
+ * has no prompts. It may be called from on_step, for a preview.
+ *   vae  decodes them: an autoencoder of as many latent channels, such as an
+ *        AutoencoderTiny, which is fast; NULL: the pipeline's own
+ * Errors: DFX_ERROR_ARGUMENT (the latents' shape or type, a model that decodes none),
+ * DFX_ERROR_UNSUPPORTED (it does not make RGB of the size that its config says), and those of
+ * running. */
+DFX_API dfx_status dfx_pipeline_decode(dfx_result **out, dfx_pipeline *p, const dfx_tensor *latents,
+                                       dfx_model *vae);
+
 DFX_API void dfx_result_free(dfx_result *r);
 DFX_API int dfx_result_count(const dfx_result *r);
 DFX_API const dfx_image *dfx_result_image(const dfx_result *r, int index);

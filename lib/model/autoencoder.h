@@ -11,6 +11,7 @@ typedef struct {
     float scaling_factor; /* latents of a diffusion are encoded ones times it, in most pipelines */
     const float *latents_mean, *latents_std; /* [latent_channels], for SDXL's pipelines; or NULL */
     int has_moments;                         /* encode gives a mean and a log-variance */
+    int force_upcast; /* f16 does not hold its activations: it runs in f32 instead */
 } dfx__autoencoder_facts;
 
 /* A class of autoencoders: the functions below for its own networks. */

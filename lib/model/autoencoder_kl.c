@@ -11,7 +11,7 @@ typedef struct {
 static const dfx__config_rule rules[] = {
     { "act_fn", "\"silu\"", "only silu: the activation" },
     { "block_out_channels", NULL, "channels of each level" },
-    { "force_upcast", "*", "sums are in f32 always; the pipeline chooses the dtype" },
+    { "force_upcast", NULL, "f32 in place of f16; bf16 stays" },
     { "latents_mean", NULL, "taken from latents before they are scaled, where a pipeline does so" },
     { "latents_std", NULL, "divides latents, likewise" },
     { "layers_per_block", NULL, "resnets of each level" },
@@ -54,6 +54,7 @@ static void read_config(autoencoder_kl *m, dfx__config *c, dfx__loader *l)
     m->use_post_quant = dfx__config_bool(c, "use_post_quant_conv", 1);
     f->factor = 1 << (m->decoder.levels - 1);
     f->has_moments = 1;
+    f->force_upcast = dfx__config_bool(c, "force_upcast", 1);
     f->latents_mean = read_latents(m, c, l, "latents_mean");
     f->latents_std = read_latents(m, c, l, "latents_std");
 }

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The range of f16 does not hold the autoencoder's activations. */
-static dfx_dtype vae_dtype(const dfx_pipeline *p)
+static dfx_dtype vae_dtype(const dfx_pipeline *p, const dfx_model *vae)
 {
-    return p->dtype == DFX_F16 ? DFX_F32 : p->dtype;
+    int upcasts = p->dtype == DFX_F16 && dfx__autoencoder_get_facts(vae).force_upcast;
+    return upcasts ? DFX_F32 : p->dtype;
 }
 
 /* ---- encoding ---- */
@@ -20,13 +20,14 @@ static dfx_status run_encoder(dfx__run *r, const float *image, int width, int he
 {
     dfx_pipeline *p = r->p;
     dfx_sequence *s;
+    dfx_dtype dtype = vae_dtype(p, p->model[DFX__VAE]);
     dfx_spec rgb = { DFX_F32, 4, { 1, 3, height, width } };
     int64_t nhwc[] = { 1, height, width, 3 };
     float *pixels = dfx__alloc(dfx__elements(&rgb), sizeof *pixels);
-    dfx_status status = pixels ? dfx_sequence_new(&s, p->device, vae_dtype(p)) : dfx__no_memory();
+    dfx_status status = pixels ? dfx_sequence_new(&s, p->device, dtype) : dfx__no_memory();
     if (status == DFX_OK) {
         dfx__to_channels_last(pixels, image, &rgb);
-        dfx_value *x = dfx_cast(dfx_input(s, "image", DFX_F32, 4, nhwc), vae_dtype(p));
+        dfx_value *x = dfx_cast(dfx_input(s, "image", DFX_F32, 4, nhwc), dtype);
         x = dfx_cast(dfx__autoencoder_encode(p->model[DFX__VAE], x), DFX_F32);
         dfx_output(x, "moments");
         status = dfx_sequence_prepare(s);
@@ -102,42 +103,79 @@ dfx_status dfx__encode_image(dfx__run *r, const float *image, int sample, float 
 
 /* ---- decoding ---- */
 
-/* Pictures are decoded one by one: the decoder's activations are the largest of all. */
-static dfx_status prepare_decoder(dfx__run *r)
+/* From latents [B, C, h, w] to pictures [B, 3, H, W]. */
+typedef struct {
+    dfx_pipeline *p;
+    const dfx_model *vae;
+    dfx__kept *kept;
+    dfx__autoencoder_facts facts;
+    dfx_spec latents, pictures;
+} decoder;
+
+static decoder make_decoder(dfx_pipeline *p, const dfx_model *vae, dfx__kept *kept,
+                            const dfx_spec *latents)
 {
-    dfx_pipeline *p = r->p;
-    dfx__kept *k = &p->vae_kept;
-    const int64_t *dim = r->latent.dim;
-    if (!dfx__needs_recording(k, p->model[DFX__VAE], dim + 2, 2))
+    dfx__autoencoder_facts facts = dfx__autoencoder_get_facts(vae);
+    const int64_t *dim = latents->dim;
+    dfx_spec pictures = { DFX_F32, 4, { dim[0], 3, dim[2] * facts.factor, dim[3] * facts.factor } };
+    return (decoder){ p, vae, kept, facts, *latents, pictures };
+}
+
+static dfx_status check_pictures(const decoder *d, const dfx_spec *has)
+{
+    const int64_t *needs = d->pictures.dim;
+    if (has->dim[1] == needs[2] && has->dim[2] == needs[3] && has->dim[3] == needs[1])
         return DFX_OK;
-    dfx_dtype dtype = vae_dtype(p);
-    DFX__TRY(dfx_sequence_new(&k->sequence, p->device, dtype));
+    return dfx__fail(DFX_ERROR_UNSUPPORTED,
+                     "%s: it decodes %lld x %lld latents to %lld x %lld pixels of %lld channels",
+                     d->vae->folder, (long long)d->latents.dim[3], (long long)d->latents.dim[2],
+                     (long long)has->dim[2], (long long)has->dim[1], (long long)has->dim[3]);
+}
+
+/* Pictures are decoded one by one: the decoder's activations are the largest of all. */
+static dfx_status prepare_decoder(const decoder *d)
+{
+    dfx__kept *k = d->kept;
+    const int64_t *dim = d->latents.dim;
+    if (!dfx__needs_recording(k, d->vae, dim + 2, 2))
+        return DFX_OK;
+    dfx_dtype dtype = vae_dtype(d->p, d->vae);
+    DFX__TRY(dfx_sequence_new(&k->sequence, d->p->device, dtype));
     dfx_value *x =
         dfx_input(k->sequence, "latent", DFX_F32, 4, (int64_t[]){ 1, dim[2], dim[3], dim[1] });
-    x = dfx_cast(dfx__autoencoder_decode(p->model[DFX__VAE], dfx_cast(x, dtype)), DFX_F32);
+    x = dfx_cast(dfx__autoencoder_decode(d->vae, dfx_cast(x, dtype)), DFX_F32);
     dfx_output(x, "image");
     dfx_status status = dfx_sequence_prepare(k->sequence);
+    if (status == DFX_OK)
+        status = check_pictures(d, dfx_value_spec(x));
     if (status != DFX_OK)
         dfx__forget(k);
     return status;
 }
 
-/* latents [C, h, w] -> floats [3, H, W] in 0..1; `room` is for as many */
-static dfx_status decode_one(dfx__run *r, const float *latents, float *image, float *room)
+/* latents [C, h, w] as a diffusion has them -> as they were encoded */
+static void unscale(const decoder *d, const float *latents, float *out)
 {
-    dfx_sequence *s = r->p->vae_kept.sequence;
-    dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(r->p->model[DFX__VAE]);
-    dfx_spec one = r->latent, rgb = { DFX_F32, 4, { 1, 3, r->o->height, r->o->width } };
-    one.dim[0] = 1;
-    size_t n = dfx__elements(&one), pixels = dfx__elements(&rgb);
-    size_t area = n / (size_t)vae.latent_channels;
-    int normalised = r->normalises && vae.latents_mean && vae.latents_std;
+    const dfx__autoencoder_facts *f = &d->facts;
+    size_t area = (size_t)(d->latents.dim[2] * d->latents.dim[3]);
+    size_t n = area * (size_t)d->latents.dim[1];
+    int normalised = d->p->denormalises && f->latents_mean && f->latents_std;
     for (size_t i = 0; i < n; i++)
-        r->input[i] = normalised ? latents[i] * vae.latents_std[i / area] / vae.scaling_factor +
-                                       vae.latents_mean[i / area]
-                                 : latents[i] / vae.scaling_factor;
-    dfx__to_channels_last(r->noise_pred, r->input, &one);
-    DFX__TRY(dfx_sequence_write(s, "latent", r->noise_pred, n * sizeof(float)));
+        out[i] = normalised ? latents[i] * f->latents_std[i / area] / f->scaling_factor +
+                                  f->latents_mean[i / area]
+                            : latents[i] / f->scaling_factor;
+}
+
+/* latents [C, h, w] -> floats [3, H, W] in 0..1; `room` is for twice as many of either */
+static dfx_status decode_one(const decoder *d, const float *latents, float *image, float *room)
+{
+    dfx_sequence *s = d->kept->sequence;
+    dfx_spec one = d->latents, rgb = d->pictures;
+    one.dim[0] = rgb.dim[0] = 1;
+    size_t n = dfx__elements(&one), pixels = dfx__elements(&rgb);
+    unscale(d, latents, room);
+    dfx__to_channels_last(room + n, room, &one);
+    DFX__TRY(dfx_sequence_write(s, "latent", room + n, n * sizeof *room));
     DFX__TRY(dfx_sequence_run(s));
     DFX__TRY(dfx_sequence_read(s, "image", room, pixels * sizeof *room));
     dfx__to_channels_first(image, room, &rgb);
@@ -146,45 +184,114 @@ static dfx_status decode_one(dfx__run *r, const float *latents, float *image, fl
     return DFX_OK;
 }
 
-/* [pictures, 3, H, W] */
-static dfx_status decode_all(dfx__run *r, float *image)
+static dfx_status decode_all(const decoder *d, const float *latents, float *image)
 {
-    size_t n = r->n / (size_t)r->pictures, pixels = 3 * (size_t)r->o->height * (size_t)r->o->width;
-    float *room = dfx__alloc(pixels, sizeof *room);
+    size_t count = (size_t)d->latents.dim[0], n = dfx__elements(&d->latents) / count;
+    size_t pixels = dfx__elements(&d->pictures) / count;
+    float *room = dfx__alloc(2 * (n > pixels ? n : pixels), sizeof *room);
     dfx_status status = room ? DFX_OK : dfx__no_memory();
-    for (size_t b = 0; b < (size_t)r->pictures && status == DFX_OK; b++)
-        status = decode_one(r, r->x + b * n, image + b * pixels, room);
+    for (size_t b = 0; b < count && status == DFX_OK; b++)
+        status = decode_one(d, latents + b * n, image + b * pixels, room);
     free(room);
     return status;
 }
 
-static dfx_status keep_latents(const dfx__run *r)
+/* Makes the result's pictures. */
+static dfx_status decode(const decoder *d, const float *latents, dfx_result *result)
 {
-    size_t bytes = r->n * sizeof *r->x;
-    float *x = dfx__alloc(r->n, sizeof *x);
+    float *image = dfx__alloc(dfx__elements(&d->pictures), sizeof *image);
+    dfx_status status = image ? decode_all(d, latents, image) : dfx__no_memory();
+    const int64_t *dim = d->pictures.dim;
+    if (status == DFX_OK)
+        return dfx__result_images(result, image, (int)dim[0], (int)dim[2], (int)dim[3]);
+    free(image);
+    return status;
+}
+
+static dfx_status keep_latents(dfx_result *result, const dfx_spec *spec, const float *latents)
+{
+    size_t bytes = dfx__spec_bytes(spec);
+    float *x = dfx__alloc(1, bytes);
     if (!x)
         return dfx__no_memory();
-    memcpy(x, r->x, bytes);
-    r->result->latents = (dfx_tensor){ "latents", r->latent, x, bytes };
+    memcpy(x, latents, bytes);
+    result->latents = (dfx_tensor){ "latents", *spec, x, bytes };
     return DFX_OK;
 }
 
 dfx_status dfx__decode(dfx__run *r)
 {
-    DFX__TRY(keep_latents(r));
+    dfx_pipeline *p = r->p;
+    decoder d = make_decoder(p, p->model[DFX__VAE], &p->vae_kept, &r->latent);
+    DFX__TRY(keep_latents(r->result, &r->latent, r->x));
+    if (r->o->last)
+        dfx__forget(&p->preview_kept);
     if (r->o->only_latents)
         return DFX_OK;
-    dfx_status status = prepare_decoder(r);
-    if (status == DFX_ERROR_MEMORY) { /* the UNet's may make room */
-        dfx__forget(&r->p->unet_kept);
-        status = prepare_decoder(r);
+    dfx_status status = prepare_decoder(&d);
+    if (status == DFX_ERROR_MEMORY) { /* others may make room */
+        dfx__forget(&p->unet_kept);
+        dfx__forget(&p->preview_kept);
+        status = prepare_decoder(&d);
     }
     DFX__TRY(status);
-    size_t line = (size_t)r->o->width * sizeof(float);
-    float *image = dfx__alloc((size_t)r->pictures * 3 * (size_t)r->o->height, line);
-    status = image ? decode_all(r, image) : dfx__no_memory();
+    return decode(&d, r->x, r->result);
+}
+
+/* ---- given latents ---- */
+
+static dfx_status check_latents(const dfx_tensor *t, const dfx_model *vae)
+{
+    enum { MOST = 1 << 15 };
+    if (!vae || !vae->class->autoencoder)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "%s decodes no latents",
+                         vae ? vae->class->name : "a pipeline without an autoencoder");
+    int channels = dfx__autoencoder_get_facts(vae).latent_channels;
+    const int64_t *dim = t->spec.dim;
+    int fits = t->spec.rank == 4 && t->spec.dtype == DFX_F32 && dim[1] == channels;
+    for (int i = 0; fits && i < 4; i++)
+        fits = dim[i] >= 1 && dim[i] <= MOST;
+    if (fits && t->bytes == dfx__spec_bytes(&t->spec))
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_ARGUMENT, "latents: %s needs [B, %d, h, w] in f32", vae->folder,
+                     channels);
+}
+
+/* An autoencoder that is given is shared, so that what is prepared for it stays right. */
+static void take_preview(dfx_pipeline *p, dfx_model *vae)
+{
+    if (vae == p->preview)
+        return;
+    dfx__forget(&p->preview_kept);
+    dfx_model_free(p->preview);
+    p->preview = dfx__model_share(vae);
+}
+
+dfx_status dfx_pipeline_decode(dfx_result **out, dfx_pipeline *p, const dfx_tensor *latents,
+                               dfx_model *vae)
+{
+    int own = !vae || vae == p->model[DFX__VAE];
+    *out = NULL;
+    DFX__TRY(check_latents(latents, own ? p->model[DFX__VAE] : vae));
+    if (!own)
+        take_preview(p, vae);
+    decoder d = make_decoder(p, own ? p->model[DFX__VAE] : vae,
+                             own ? &p->vae_kept : &p->preview_kept, &latents->spec);
+    dfx_status status = prepare_decoder(&d);
+    if (status == DFX_ERROR_MEMORY && !p->running) {
+        dfx__forget(&p->unet_kept);
+        status = prepare_decoder(&d);
+    }
+    DFX__TRY(status);
+    dfx_result *r = calloc(1, sizeof *r);
+    if (!r)
+        return dfx__no_memory();
+    status = keep_latents(r, &latents->spec, latents->data);
     if (status == DFX_OK)
-        return dfx__result_images(r->result, image, r->pictures, r->o->height, r->o->width);
-    free(image);
+        status = decode(&d, latents->data, r);
+    if (status == DFX_OK)
+        *out = r;
+    else
+        dfx_result_free(r);
     return status;
 }

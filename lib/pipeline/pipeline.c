@@ -255,6 +255,8 @@ void dfx_pipeline_free(dfx_pipeline *p)
         return;
     dfx__forget(&p->unet_kept);
     dfx__forget(&p->vae_kept);
+    dfx__forget(&p->preview_kept);
+    dfx_model_free(p->preview);
     for (int i = 0; i < DFX__TOWERS; i++)
         dfx_tokenizer_free(p->tokenizer[i]);
     for (int i = 0; i < DFX__COMPONENTS; i++)
@@ -385,7 +387,9 @@ dfx_status dfx_pipeline_generate(dfx_result **out, dfx_pipeline *p,
     dfx_result *r = calloc(1, sizeof *r);
     if (!r)
         return dfx__no_memory();
+    p->running++;
     dfx_status status = p->class->generate(r, p, &all);
+    p->running--;
     if (status != DFX_OK) {
         dfx_result_free(r);
         return status;

@@ -61,9 +61,13 @@ struct dfx_pipeline {
     const dfx__model_class *const *model_classes[DFX__COMPONENTS];
     /* of SDXL's model_index.json */
     int force_zeros_for_empty_prompt, requires_aesthetics_score;
+    int denormalises; /* latents are in latents_std about latents_mean where the VAE has them */
     dfx_scheduler *scheduler; /* the caller's; NULL: each run opens its own */
     unsigned repairs;         /* of its config by the settings' pipeline: DFX__REPAIR_... */
     dfx__kept unet_kept, vae_kept;
+    dfx__kept preview_kept; /* of an autoencoder that dfx_pipeline_decode was given ... */
+    dfx_model *preview;     /* ... and that is shared as long */
+    int running;
 };
 
 struct dfx_result {

@@ -29,7 +29,7 @@ struct dfx__run {
     int branches;    /* predictions for each picture: 1, with guidance 2, without the text first */
     dfx_spec latent; /* [pictures, C, h, w] */
     size_t n;        /* its elements */
-    int normalises;  /* encoded images have latents_mean taken away and are in latents_std */
+    int normalises;  /* encoded images become latents as p->denormalises has them */
     float *x;        /* the latents */
     float *input;    /* what the scheduler makes of them for the UNet */
     float *noise_pred;

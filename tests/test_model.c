@@ -35,6 +35,8 @@ static const char *const runs[] = {
     "models/unet2d_plain",
     "models/unet2d_resnets",
     /* autoencoders.py */
+    "models/vae_attending.encode",
+    "models/vae_attending.decode",
     "models/vae_old.encode",
     "models/vae_old.decode",
     "models/vae_one.encode",
@@ -45,6 +47,10 @@ static const char *const runs[] = {
     "models/vae_tiny.decode",
     "models/vae_tiny_mish.encode",
     "models/vae_tiny_mish.decode",
+    "models/vq_embed.encode",
+    "models/vq_embed.decode",
+    "models/vq_plain.encode",
+    "models/vq_plain.decode",
     /* embedders.py */
     "models/redux",
 };
@@ -123,6 +129,7 @@ static void test_device(const char *name)
 #define UNET "models/unet_cross"
 #define VAE "models/vae_one"
 #define TINY "models/vae_tiny"
+#define VQ "models/vq_embed"
 #define TEXT "models/text_gelu"
 #define PROJECTION "models/text_projection"
 
@@ -154,6 +161,18 @@ static const struct wrong_config wrong[] = {
     { TINY, "\"scaling_factor\": 1.0", "\"scaling_factor\": -1", DFX_ERROR_UNSUPPORTED,
       "scaling_factor" },
     { TINY, "{", "{ \"latents_mean\": [0, 0, 0, 0],", DFX_ERROR_UNSUPPORTED, "latents_mean" },
+    { VQ, "\"norm_type\": \"group\"", "\"norm_type\": \"spatial\"", DFX_ERROR_UNSUPPORTED,
+      "norm_type" },
+    { VQ, "\"act_fn\": \"silu\"", "\"act_fn\": \"mish\"", DFX_ERROR_UNSUPPORTED, "act_fn" },
+    { VQ, "\"vq_embed_dim\": 4", "\"vq_embed_dim\": 257", DFX_ERROR_UNSUPPORTED, "vq_embed_dim" },
+    { VQ, "\"vq_embed_dim\": 4", "\"vq_embed_dim\": 0", DFX_ERROR_FORMAT, "vq_embed_dim" },
+    { VQ, "\"vq_embed_dim\": 4", "\"vq_embed_dim\": null", DFX_ERROR_FORMAT, "quant_conv.weight" },
+    { VQ, "\"num_vq_embeddings\": 61", "\"num_vq_embeddings\": 62", DFX_ERROR_FORMAT,
+      "quantize.embedding.weight" },
+    { VQ, "\"num_vq_embeddings\": 61", "\"num_vq_embeddings\": 2000000000", DFX_ERROR_FORMAT,
+      "num_vq_embeddings" },
+    { VQ, "\"scaling_factor\": 0.18215", "\"scaling_factor\": NaN", DFX_ERROR_UNSUPPORTED,
+      "scaling_factor" },
     { TEXT, "\"CLIPTextModel\"", "\"CLIPVisionModel\"", DFX_ERROR_UNSUPPORTED, "CLIPVisionModel" },
     { TEXT, "\"hidden_act\": \"gelu\"", "\"hidden_act\": \"relu\"", DFX_ERROR_UNSUPPORTED,
       "hidden_act" },

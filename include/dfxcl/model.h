@@ -37,6 +37,9 @@ DFX_API int64_t dfx_model_parameters(const dfx_model *m);
  *                         or latent [B, C, h, w] -> sample (no scaling factor is applied)
  *   AutoencoderTiny       likewise, without latent_logvar
  *
+ *   VQModel               sample [B, 3, H, W] in -1..1 -> latent_mean, not quantised
+ *                         or latent [B, C, h, w], which becomes rows of the codebook -> sample
+ *
  *   ReduxImageEncoder     x [B, T, D] -> image_embeds [B, T, E]
  *
  * Errors: DFX_ERROR_ARGUMENT (a tensor is missing or has a wrong shape), and those of running. */

@@ -10,12 +10,9 @@ typedef struct {
 
 static const dfx__config_rule rules[] = {
     { "act_fn", "\"silu\"", "only silu: the activation" },
-    { "block_out_channels", NULL, "channels of each level" },
     { "force_upcast", NULL, "f32 in place of f16; bf16 stays" },
     { "latents_mean", NULL, "taken from latents before they are scaled, where a pipeline does so" },
     { "latents_std", NULL, "divides latents, likewise" },
-    { "layers_per_block", NULL, "resnets of each level" },
-    { "mid_block_add_attention", NULL, "attention in the middle" },
     { "sample_size", "*", "the pipeline chooses the size" },
     { "shift_factor", "*", "pipelines of Stable Diffusion have no use for it" },
     { "use_post_quant_conv", NULL, "a convolution before the decoder" },
@@ -44,12 +41,9 @@ static void read_config(autoencoder_kl *m, dfx__config *c, dfx__loader *l)
 {
     dfx__autoencoder_facts *f = &m->facts;
     dfx__vae_read_common(f, &m->encoder, &m->decoder, c, 4);
-    dfx__vae_read_side(&m->encoder, c, 0, "block_out_channels", "layers_per_block");
-    dfx__vae_read_side(&m->decoder, c, 1, "block_out_channels", "layers_per_block");
+    dfx__vae_read_sides(&m->encoder, &m->decoder, c);
     dfx__vae_read_scaling(f, c);
     m->encoder.out_channels = 2 * f->latent_channels;
-    m->encoder.attends_middle = m->decoder.attends_middle =
-        dfx__config_bool(c, "mid_block_add_attention", 1);
     m->use_quant = dfx__config_bool(c, "use_quant_conv", 1);
     m->use_post_quant = dfx__config_bool(c, "use_post_quant_conv", 1);
     f->factor = 1 << (m->decoder.levels - 1);

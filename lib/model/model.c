@@ -19,6 +19,7 @@ static const dfx__model_class *const classes[] = {
     &dfx__redux_image_encoder_class,
     &dfx__unet2d_class,
     &dfx__unet_class,
+    &dfx__vq_model_class,
 };
 
 static dfx_status find_class(const dfx__model_class **out, const dfx__config *c,

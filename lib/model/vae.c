@@ -27,6 +27,13 @@ static const dfx__config_rule decoder_rules[] = {
     { NULL, NULL, NULL },
 };
 
+static const dfx__config_rule sides_rules[] = {
+    { "block_out_channels", NULL, "channels of each level" },
+    { "layers_per_block", NULL, "resnets of each level" },
+    { "mid_block_add_attention", NULL, "attention in the middle" },
+    { NULL, NULL, NULL },
+};
+
 static const dfx__config_rule scaling_rules[] = {
     { "scaling_factor", NULL, "multiplies latents; decoding divides by it" },
     { NULL, NULL, NULL },
@@ -85,6 +92,15 @@ void dfx__vae_read_side(dfx__vae_coder *d, dfx__config *c, int decodes, const ch
     for (int i = 0; i < d->levels; i++)
         if (d->channels[i] % d->groups)
             dfx__config_refuse(c, "norm_num_groups", "it must divide the channels of each level");
+}
+
+void dfx__vae_read_sides(dfx__vae_coder *encoder, dfx__vae_coder *decoder, dfx__config *c)
+{
+    dfx__config_add_rules(c, sides_rules);
+    dfx__vae_read_side(encoder, c, 0, "block_out_channels", "layers_per_block");
+    dfx__vae_read_side(decoder, c, 1, "block_out_channels", "layers_per_block");
+    encoder->attends_middle = decoder->attends_middle =
+        dfx__config_bool(c, "mid_block_add_attention", 1);
 }
 
 /* ---- loading ---- */

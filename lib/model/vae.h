@@ -38,6 +38,9 @@ void dfx__vae_read_common(dfx__autoencoder_facts *f, dfx__vae_coder *encoder,
 void dfx__vae_read_side(dfx__vae_coder *d, dfx__config *c, int decodes, const char *channels_key,
                         const char *layers_key);
 
+/* Reads both sides of a class whose sides are alike. */
+void dfx__vae_read_sides(dfx__vae_coder *encoder, dfx__vae_coder *decoder, dfx__config *c);
+
 /* Reads scaling_factor, 0.18215 where it is missing. */
 void dfx__vae_read_scaling(dfx__autoencoder_facts *f, dfx__config *c);
 

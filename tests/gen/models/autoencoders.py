@@ -3,6 +3,7 @@
 import json
 
 import diffusers
+import torch
 from safetensors.torch import load_file, save_file
 
 from common import MODELS, add_run, check_effect, fill, noise
@@ -14,10 +15,10 @@ def vae(levels, **more):
         "up_block_types": ["UpDecoderBlock2D"] * levels, **more})
 
 
-def run_vae(name, model, height, width):
+def run_vae(name, model, height, width, batch=2):
     config = model.config
-    image = {"sample": noise(2, config.in_channels, height, width, seed=4) / 2}
-    latent = {"latent": noise(2, config.latent_channels, 5, 7, seed=5)}
+    image = {"sample": noise(batch, config.in_channels, height, width, seed=4) / 2}
+    latent = {"latent": noise(batch, config.latent_channels, 5, 7, seed=5)}
 
     def encode(m):
         posterior = m.encode(image["sample"]).latent_dist
@@ -65,10 +66,9 @@ def tiny_vae(levels, channels=8, **more):
                                      decoder_block_out_channels=(channels,) * levels, **more)
 
 
-def run_tiny_vae(name, model, height, width, latent_size):
-    config = model.config
-    image = {"sample": noise(3, config.in_channels, height, width, seed=4) / 2}
-    latent = {"latent": noise(3, config.latent_channels, *latent_size, seed=5) * 2}
+def run_exact(name, model, image, latent):
+    """A class whose encoder gives latents and no distribution."""
+    image, latent = {"sample": image}, {"latent": latent}
 
     def encode(m):
         return {"latent_mean": m.encode(image["sample"]).latents}
@@ -79,6 +79,12 @@ def run_tiny_vae(name, model, height, width, latent_size):
     check_effect(model, [encode, decode])
     add_run(f"{name}.encode", image, encode(model))
     add_run(f"{name}.decode", latent, decode(model))
+
+
+def run_tiny_vae(name, model, height, width, latent_size):
+    config = model.config
+    run_exact(name, model, noise(3, config.in_channels, height, width, seed=4) / 2,
+              noise(3, config.latent_channels, *latent_size, seed=5) * 2)
 
 
 def make_tiny_vaes():
@@ -97,7 +103,37 @@ def make_tiny_vaes():
     model.half().save_pretrained(MODELS / "vae_tiny_mish")
 
 
+def make_attending_vae():
+    model = fill(vae(3, block_out_channels=(8, 8, 12), layers_per_block=3, latent_channels=4,
+                     down_block_types=["DownEncoderBlock2D", "AttnDownEncoderBlock2D",
+                                       "AttnDownEncoderBlock2D"],
+                     up_block_types=["UpDecoderBlock2D", "AttnUpDecoderBlock2D",
+                                     "UpDecoderBlock2D"]), 33)
+    run_vae("vae_attending", model, 27, 20, 3)
+    model.half().save_pretrained(MODELS / "vae_attending")
+
+
+def make_vq(name, seed, height, width, **config):
+    """The latents are rows of the codebook, each moved a little, so that f16 finds them too."""
+    model = fill(diffusers.VQModel(norm_num_groups=4, **config), seed)
+    book = model.quantize.embedding.weight
+    rows = torch.arange(3 * 7 * 5).reshape(3, 7, 5) * 11 % len(book)
+    latent = book[rows].permute(0, 3, 1, 2) + noise(3, book.shape[1], 7, 5, seed=7) / 16
+    run_exact(name, model, noise(3, model.config.in_channels, height, width, seed=6) / 2, latent)
+    model.half().save_pretrained(MODELS / name)
+
+
+def make_vqs():
+    make_vq("vq_embed", 34, 13, 22, block_out_channels=(8, 12), in_channels=1, out_channels=2,
+            latent_channels=5, vq_embed_dim=4, num_vq_embeddings=61, mid_block_add_attention=False,
+            down_block_types=["DownEncoderBlock2D", "AttnDownEncoderBlock2D"],
+            up_block_types=["AttnUpDecoderBlock2D", "UpDecoderBlock2D"])
+    make_vq("vq_plain", 35, 9, 14, block_out_channels=(12,), num_vq_embeddings=97)
+
+
 def make():
+    make_attending_vae()
+    make_vqs()
     make_tiny_vaes()
     make_sharded_vae()
     make_old_vae()

@@ -7,19 +7,34 @@
 
 enum { STEPS = 20 };
 
-static const char *const parts[] = { "model_index.json", "scheduler", "text_encoder",
-                                     "tokenizer",        "unet",      "vae",
-                                     "low_res_scheduler" };
+static const char *const parts[] = { "model_index.json", "scheduler",      "text_encoder",
+                                     "tokenizer",        "unet",           "vae",
+                                     "tokenizer_2",      "text_encoder_2", "low_res_scheduler" };
 enum { PARTS = sizeof parts / sizeof *parts };
 
-/* Links to a model's own components, and to the tiny model's for the others. */
+/* Folders that have what a model's own one does not. */
+static const struct {
+    const char *model, *next, *last;
+} chains[] = {
+    { "pix2pix", "tiny", "tiny" },
+    { "pix2pix_xl", "tiny_xl", "tiny_xl" },
+    { "pix2pix_cosxl", "picture_pipelines/pix2pix_xl", "tiny_xl" },
+    { "depth2img", "tiny", "tiny" },
+};
+
+/* Links to a model's components. */
 static void put_folder(const char *model)
 {
+    int row = 0;
+    while (strcmp(chains[row].model, model) != 0)
+        row++;
     for (int i = 0; i < PARTS; i++) {
         char path[256], absolute[PATH_MAX];
         snprintf(path, sizeof path, "picture_pipelines/%s/%s", model, parts[i]);
         if (access(data(path), F_OK) != 0)
-            snprintf(path, sizeof path, "tiny/%s", parts[i]);
+            snprintf(path, sizeof path, "%s/%s", chains[row].next, parts[i]);
+        if (access(data(path), F_OK) != 0)
+            snprintf(path, sizeof path, "%s/%s", chains[row].last, parts[i]);
         if (realpath(data(path), absolute) && symlink(absolute, in_folder(parts[i])) != 0)
             exit(99);
     }
@@ -50,17 +65,41 @@ static void close_pipeline(dfx_pipeline *p)
 /* ---- runs ---- */
 
 static const struct scenario {
-    const char *name, *model, *negative;
-    int calls;
-    float guidance;
-    int batch;
-    float image_guidance;
-    double strength;
-    int depth;
+    const char *name, *model;
+    int calls, depth;
+    dfx_generate_options o; /* with the defaults of DFX_GENERATE_DEFAULT where it has 0 */
 } scenarios[] = {
-    { "pix2pix", "pix2pix", "a cat", STEPS, 3, 2, 1.25f, -1, 0 },
-    { "pix2pix_text", "pix2pix", NULL, STEPS, 3, 1, 0.5f, -1, 0 },
-    { "depth2img", "depth2img", "a cat", 14, 3, 2, -1, 0.65, 1 },
+    { "pix2pix",
+      "pix2pix",
+      STEPS,
+      0,
+      { .negative_prompt = "a cat",
+        .guidance_scale = 3,
+        .batch = 2,
+        .image_guidance_scale = 1.25f } },
+    { "pix2pix_text", "pix2pix", STEPS, 0, { .guidance_scale = 3, .image_guidance_scale = 0.5f } },
+    { "depth2img",
+      "depth2img",
+      14,
+      1,
+      { .negative_prompt = "a cat", .guidance_scale = 3, .batch = 2, .strength = 0.65 } },
+    { "xl",
+      "pix2pix_xl",
+      STEPS,
+      0,
+      { .negative_prompt = "a cat",
+        .negative_prompt_2 = "red",
+        .prompt_2 = "blue",
+        .guidance_scale = 3,
+        .guidance_rescale = 0.6f,
+        .image_guidance_scale = 1.25f,
+        .batch = 2,
+        .width = 72,
+        .height = 40,
+        .size = { 120, 100, 5, 3, 60, 50 } } },
+    { "xl_given", "pix2pix_xl", 12, 0, { .image_guidance_scale = 1, .denoising_end = 0.6 } },
+    { "xl_text", "pix2pix_xl", STEPS, 0, { .image_guidance_scale = 0.5f } },
+    { "cosxl", "pix2pix_cosxl", STEPS, 0, { .guidance_scale = 3, .width = 72, .height = 40 } },
 };
 
 static dfx_image picture_of(const dfx_tensors *all)
@@ -72,18 +111,18 @@ static dfx_image picture_of(const dfx_tensors *all)
 static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct scenario *c)
 {
     struct watch w = { all, c->name, 0, 1, 0, -1, 0, 0 };
-    dfx_generate_options o = DFX_GENERATE_DEFAULT;
+    dfx_generate_options o = c->o;
     dfx_image picture = picture_of(all);
     dfx_result *r;
     o.prompt = "a red apple";
-    o.negative_prompt = c->negative;
     o.steps = STEPS;
-    o.guidance_scale = c->guidance;
     o.seed = 7;
-    o.batch = c->batch;
+    o.batch = o.batch ? o.batch : 1;
+    o.guidance_scale = o.guidance_scale > 0 ? o.guidance_scale : -1;
+    o.image_guidance_scale = o.image_guidance_scale > 0 ? o.image_guidance_scale : -1;
+    o.strength = o.strength > 0 ? o.strength : -1;
     o.image = &picture;
-    o.image_guidance_scale = c->image_guidance;
-    o.strength = c->strength;
+    o.latents = find(all, c->name, "latents");
     o.depth = c->depth ? dfx_tensors_find(all, "depth") : NULL;
     o.on_step = on_step;
     o.user = &w;
@@ -137,6 +176,24 @@ static void test_settings(const dfx_tensors *all)
     REFUSED(strength, 0.5, "strength: ");
     REFUSED(clip_skip, 1, "clip_skip: ");
     REFUSED(noise_level, 20, "noise_level: ");
+    close_pipeline(p);
+    p = open_pipeline("pix2pix_xl", "cpu");
+    o = base;
+    ok(dfx_pipeline_settings(p, &o) == DFX_OK && dfx_pipeline_settings(p, &o) == DFX_OK &&
+           o.width == 64 && o.height == 64 && o.steps == 2 && o.guidance_scale == 5 &&
+           o.image_guidance_scale == 1.5f,
+       "SDXL's class has the model's size, and its own settings");
+    REFUSED(image, NULL, "image: ");
+    REFUSED(mask, &picture, "mask: ");
+    REFUSED(strength, 0.5, "strength: ");
+    REFUSED(clip_skip, 1, "clip_skip: ");
+    REFUSED(init_latents, depth, "init_latents: ");
+    REFUSED(denoising_start, 0.5, "denoising_start: ");
+    REFUSED(aesthetic_score, 6, "aesthetic_score: ");
+    REFUSED(negative_aesthetic_score, 6, "negative_aesthetic_score: ");
+    REFUSED(negative_size.crop_top, 6, "negative_size: ");
+    REFUSED(size.original_width, 6, "original_size: ");
+    REFUSED(denoising_end, 0.001, "denoising_end: ");
     close_pipeline(p);
     p = open_pipeline("depth2img", "cpu");
     refused(p, &base, "--depth");

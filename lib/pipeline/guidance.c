@@ -41,8 +41,7 @@ static double standard_deviation(const float *x, size_t n)
     return sqrt(squares / (double)(n - 1));
 }
 
-/* Brings the guided prediction's standard deviation a part of the way back to the text's (Lin et
- * al. 2023, section 3.4). */
+/* Brings one picture's standard deviation a part of the way back to the text's. */
 static void rescale(float *guided, const float *text, size_t n, float part)
 {
     double factor = standard_deviation(text, n) / standard_deviation(guided, n);
@@ -50,12 +49,17 @@ static void rescale(float *guided, const float *text, size_t n, float part)
         guided[i] *= (float)(part * factor + 1 - part);
 }
 
-void dfx__guide(dfx__run *r, float *pred)
+void dfx__rescale_guided(const dfx__run *r, float *guided, const float *text)
 {
     size_t n = r->n / (size_t)r->pictures;
+    for (size_t i = 0; i < r->n && r->o->guidance_rescale > 0; i += n)
+        rescale(guided + i, text + i, n, r->o->guidance_rescale);
+}
+
+void dfx__guide(dfx__run *r, float *pred)
+{
     const float *text = pred + r->n;
     for (size_t i = 0; i < r->n; i++)
         pred[i] += r->o->guidance_scale * (text[i] - pred[i]);
-    for (size_t i = 0; i < r->n && r->o->guidance_rescale > 0; i += n)
-        rescale(pred + i, text + i, n, r->o->guidance_rescale);
+    dfx__rescale_guided(r, pred, text);
 }

@@ -27,7 +27,7 @@ typedef struct dfx__pipeline_class {
 } dfx__pipeline_class;
 
 extern const dfx__pipeline_class dfx__stable_diffusion_class, dfx__stable_diffusion_xl_class,
-    dfx__instruct_pix2pix_class, dfx__depth2img_class;
+    dfx__instruct_pix2pix_class, dfx__instruct_pix2pix_xl_class, dfx__depth2img_class;
 
 /* Settings that a model's folder recommends (dfx.json): 0 and -1 where it says nothing. */
 typedef struct {
@@ -60,7 +60,7 @@ struct dfx_pipeline {
     const char *model_name[DFX__COMPONENTS]; /* of their folders */
     const dfx__model_class *const *model_classes[DFX__COMPONENTS];
     /* of SDXL's model_index.json */
-    int force_zeros_for_empty_prompt, requires_aesthetics_score;
+    int force_zeros_for_empty_prompt, requires_aesthetics_score, is_cosxl_edit;
     int denormalises; /* latents are in latents_std about latents_mean where the VAE has them */
     dfx_scheduler *scheduler; /* the caller's; NULL: each run opens its own */
     unsigned repairs;         /* of its config by the settings' pipeline: DFX__REPAIR_... */

@@ -69,6 +69,9 @@ dfx_status dfx__set_extra(dfx__run *r, const float *planes, int channels);
 dfx_status dfx__start(dfx__run *r);
 dfx_status dfx__start_from_noise(dfx__run *r);
 
+/* Leaves out the calls after the settings' denoising_end, which dfx__start does itself. */
+dfx_status dfx__stop_early(dfx__run *r);
+
 /* The settings' image in the settings' size, [3, H, W] in -1..1, to be freed. */
 dfx_status dfx__read_image(const dfx__run *r, float **out);
 
@@ -178,6 +181,23 @@ dfx_status dfx__embed_guidance(dfx__run *r);
 
 /* Classifier-free guidance (Ho & Salimans 2022) of two branches, with guidance_rescale. */
 void dfx__guide(dfx__run *r, float *pred);
+
+/* Brings guided predictions nearer to the text's standard deviations, by guidance_rescale (Lin et
+ * al. 2023, section 3.4). */
+void dfx__rescale_guided(const dfx__run *r, float *guided, const float *text);
+
+/* ---- stable_diffusion_xl.c ---- */
+
+/* Opens the second text encoder and its tokenizer beside the rest, and takes the index's flags. */
+dfx_status dfx__open_xl(dfx_pipeline *p, json_object *index);
+int dfx__index_flag(json_object *index, const char *key, int missing);
+
+/* Whether the UNet takes both texts, the sizes, and `extra` channels beside the latents. */
+dfx_status dfx__check_xl(const dfx_pipeline *p, int extra);
+dfx_status dfx__check_sizes(const dfx_generate_options *o);
+
+/* Condition DFX__TIME_IDS; the same for all branches unless there are two. */
+dfx_status dfx__set_time_ids(dfx__run *r);
 
 /* ---- denoise.c ---- */
 

@@ -15,18 +15,18 @@ static dfx__unet_facts unet_facts(const dfx_pipeline *p)
 
 /* ---- opening ---- */
 
-static int flag(json_object *index, const char *key, int missing)
+int dfx__index_flag(json_object *index, const char *key, int missing)
 {
     json_object *v = dfx__json_get(index, key, json_type_boolean);
     return v ? json_object_get_boolean(v) : missing;
 }
 
-static dfx_status open_pipeline(dfx_pipeline *p, json_object *index)
+dfx_status dfx__open_xl(dfx_pipeline *p, json_object *index)
 {
     static const dfx__model_class *const text_2[] = { &dfx__clip_text_projection_class, NULL };
     p->denormalises = 1;
-    p->force_zeros_for_empty_prompt = flag(index, "force_zeros_for_empty_prompt", 1);
-    p->requires_aesthetics_score = flag(index, "requires_aesthetics_score", 0);
+    p->force_zeros_for_empty_prompt = dfx__index_flag(index, "force_zeros_for_empty_prompt", 1);
+    p->requires_aesthetics_score = dfx__index_flag(index, "requires_aesthetics_score", 0);
     DFX__TRY(dfx__open_tokenizer(p, index, 1, "tokenizer_2"));
     DFX__TRY(dfx__open_component(p, index, DFX__TEXT_ENCODER_2, "text_encoder_2", text_2));
     return dfx__open_components(p, index);
@@ -38,10 +38,9 @@ static int size_numbers(const dfx_pipeline *p)
     return p->requires_aesthetics_score ? SIZES_AND_SCORE : SIZES;
 }
 
-static dfx_status check(const dfx_pipeline *p)
+dfx_status dfx__check_xl(const dfx_pipeline *p, int extra)
 {
     dfx__unet_facts unet = unet_facts(p);
-    int latent = dfx__autoencoder_get_facts(p->model[DFX__VAE]).latent_channels;
     int pooled = dfx__tower_facts(p, 1).projection;
     if (!unet.added_width)
         return dfx__fail(DFX_ERROR_UNSUPPORTED,
@@ -54,7 +53,13 @@ static dfx_status check(const dfx_pipeline *p)
                          "%d sizes %d each (requires_aesthetics_score is %s)",
                          p->path, unet.added_width, pooled, size_numbers(p), unet.size_width,
                          p->requires_aesthetics_score ? "true" : "false");
-    return dfx__check_inputs(p, dfx__only_inpaints(p) ? latent + 1 : 0);
+    return dfx__check_inputs(p, extra);
+}
+
+static dfx_status check(const dfx_pipeline *p)
+{
+    int latent = dfx__autoencoder_get_facts(p->model[DFX__VAE]).latent_channels;
+    return dfx__check_xl(p, dfx__only_inpaints(p) ? latent + 1 : 0);
 }
 
 /* ---- settings ---- */
@@ -66,7 +71,7 @@ static dfx_status check_size(const char *name, int width, int height)
     return DFX_OK;
 }
 
-static dfx_status check_sizes(const dfx_generate_options *o)
+dfx_status dfx__check_sizes(const dfx_generate_options *o)
 {
     const dfx_size_condition *s = &o->size, *n = &o->negative_size;
     DFX__TRY(check_size("original_size", s->original_width, s->original_height));
@@ -91,7 +96,7 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
                         .strength = o->mask ? 0.9999 : 0.3 };
     DFX__TRY(dfx__refuse_unused(p, o, USES));
     DFX__TRY(dfx__check_clip_skip(p, o));
-    DFX__TRY(check_sizes(o));
+    DFX__TRY(dfx__check_sizes(o));
     if (o->mask && !starts)
         return dfx__fail(DFX_ERROR_ARGUMENT, "mask: an image is needed too, which it selects from");
     if (dfx__only_inpaints(p) && !(o->mask && o->image))
@@ -152,12 +157,12 @@ static dfx_size_condition negative_size(const dfx__run *r)
     return n;
 }
 
-static dfx_status set_time_ids(dfx__run *r)
+dfx_status dfx__set_time_ids(dfx__run *r)
 {
     int numbers = size_numbers(r->p);
     float ids[2 * SIZES], *at = ids;
     dfx_size_condition negative = negative_size(r);
-    dfx_spec spec = { DFX_F32, 2, { r->branches, numbers } };
+    dfx_spec spec = { DFX_F32, 2, { r->branches == 2 ? 2 : 1, numbers } };
     if (r->branches == 2) {
         write_sizes(r, at, &negative, r->o->negative_aesthetic_score);
         at += numbers;
@@ -172,7 +177,7 @@ static dfx_status draw(dfx__run *r)
 {
     r->normalises = 1;
     DFX__TRY(dfx__encode_prompts(r));
-    DFX__TRY(set_time_ids(r));
+    DFX__TRY(dfx__set_time_ids(r));
     DFX__TRY(dfx__embed_guidance(r));
     DFX__TRY(dfx__start(r));
     DFX__TRY(dfx__denoise(r));
@@ -187,5 +192,5 @@ static dfx_status generate(dfx_result *result, dfx_pipeline *p, const dfx_genera
 static const char *const names[] = { "StableDiffusionXLPipeline",
                                      "StableDiffusionXLImg2ImgPipeline",
                                      "StableDiffusionXLInpaintPipeline", NULL };
-const dfx__pipeline_class dfx__stable_diffusion_xl_class = { names, open_pipeline, check, settings,
+const dfx__pipeline_class dfx__stable_diffusion_xl_class = { names, dfx__open_xl, check, settings,
                                                              generate };

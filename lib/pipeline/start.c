@@ -226,8 +226,7 @@ static dfx_status start_from_mask(dfx__run *r)
 
 /* ---- all of it ---- */
 
-/* Leaves out the calls after the settings' denoising_end. */
-static dfx_status stop_early(dfx__run *r)
+dfx_status dfx__stop_early(dfx__run *r)
 {
     const float *t = dfx_scheduler_timesteps(r->scheduler);
     double limit = cutoff(r, r->o->denoising_end);
@@ -251,5 +250,5 @@ dfx_status dfx__start(dfx__run *r)
         DFX__TRY(start_from_image(r));
     else
         DFX__TRY(dfx__start_from_noise(r));
-    return stop_early(r);
+    return dfx__stop_early(r);
 }

@@ -1,12 +1,14 @@
 """Makes tests/data/picture_pipelines: tiny models of the pipelines that start from a picture, and what
 diffusers makes of them in float32.
 
-A folder has model_index.json and the components that differ from tests/data/tiny's.
+A folder has model_index.json and the components that differ from tests/data/tiny's, or tiny_xl's.
 runs.safetensors: "picture" [H, W, 3] and "depth" [h, w] are what the runs are given, "NAME/step.NN"
-the latents after that step, "NAME/image" the picture in bytes. Settings stand in
+the latents after that step, "NAME/latents" those that it was given, "NAME/image" the picture in
+bytes. Settings stand in
 test_picture_pipelines.c.
 """
 
+import json
 import pathlib
 import shutil
 import sys
@@ -69,6 +71,33 @@ def depth2img():
         **tiny, unet=small_unet(32, in_channels=5), depth_estimator=None, feature_extractor=None)
 
 
+def pix2pix_xl():
+    base = diffusers.StableDiffusionXLPipeline.from_pretrained(
+        common.DATA / "tiny_xl", torch_dtype=torch.float32, add_watermarker=False)
+    own = {name: part for name, part in base.components.items()
+           if name not in ("unet", "image_encoder", "feature_extractor")}
+    net = small_unet(33, in_channels=8, cross_attention_dim=20, addition_embed_type="text_time",
+                     addition_time_embed_dim=4, projection_class_embeddings_input_dim=36)
+    return diffusers.StableDiffusionXLInstructPix2PixPipeline(
+        **own, unet=net, add_watermarker=False)
+
+
+def make_cosxl(pipe):
+    """CosXL's scheduler and key, which diffusers reads from model_index.json but does not write."""
+    pipe.is_cosxl_edit = True
+    pipe.scheduler = diffusers.EDMEulerScheduler(sigma_max=80, prediction_type="v_prediction")
+    save("pix2pix_cosxl", pipe, ("scheduler",))
+    path = FOLDER / "pix2pix_cosxl" / "model_index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"is_cosxl_edit": True}, indent=2))
+
+
+def make_latents(tensors, name, *shape):
+    generator = torch.Generator("cpu").manual_seed(99)
+    given = torch.round(torch.randn(shape, generator=generator) * 8) / 8
+    tensors[f"{name}/latents"] = given
+    return given
+
+
 def keep_steps(latents):
     """For pipelines that call back at the end of a step, and for older ones."""
     def at_end(pipe, step, t, values):
@@ -111,6 +140,18 @@ def main():
     save("depth2img", pipe, ("unet",))
     run(tensors, "depth2img", pipe, image=image, depth_map=depth[None], strength=0.65,
         guidance_scale=3.0, negative_prompt="a cat", num_images_per_prompt=2)
+
+    pipe = pix2pix_xl()
+    save("pix2pix_xl", pipe, ("unet",))
+    run(tensors, "xl", pipe, image=image, guidance_scale=3.0, image_guidance_scale=1.25,
+        guidance_rescale=0.6, negative_prompt="a cat", negative_prompt_2="red", prompt_2="blue",
+        num_images_per_prompt=2, width=72, height=40, original_size=(100, 120),
+        crops_coords_top_left=(3, 5), target_size=(50, 60))
+    run(tensors, "xl_given", pipe, image=image, image_guidance_scale=1.0, denoising_end=0.6,
+        latents=make_latents(tensors, "xl_given", 1, 4, 8, 8))
+    run(tensors, "xl_text", pipe, image=image, image_guidance_scale=0.5)
+    make_cosxl(pipe)
+    run(tensors, "cosxl", pipe, image=image, guidance_scale=3.0, width=72, height=40)
 
     save_file(tensors, FOLDER / "runs.safetensors")
     for path in FOLDER.rglob("*.*"):

@@ -2,6 +2,7 @@
 #include "cmd.h"
 #include "depth.h"
 #include "output.h"
+#include "preview.h"
 #include "print.h"
 #include "progress.h"
 #include "record.h"
@@ -21,12 +22,13 @@ struct settings {
     const char *model, *variant, *device, *dtype, *scheduler;
     const char *latents, *trace, *output, *init_image, *mask, *depth;
     const char *prompt_2, *negative_prompt_2, *init_latents, *save_latents, *refiner;
+    const char *preview, *preview_model;
     int original_size[2], crop[2], target_size[2]; /* width, height; left, top */
     int negative_original_size[2], negative_crop[2], negative_target_size[2];
     float aesthetic_score, negative_aesthetic_score;
     double denoising_start, denoising_end;
-    int clip_skip, long_prompts, max_multiples, no_boseos_middle, steps, width, height, batch,
-        quiet, json;
+    int preview_every, clip_skip, long_prompts, max_multiples, no_boseos_middle, steps, width,
+        height, batch, quiet, json;
     float guidance, guidance_rescale, image_guidance;
     double strength;
     struct option_uint64 seed;
@@ -117,6 +119,14 @@ static const struct option options[] = {
       "the noise to start from: \"latents\" [B,C,H,W] f32", 0, 0 },
     { "trace", OPTION_STRING, AT(trace), "F.safetensors",
       "write latents.0000 ... after each step,\nprompt_embeds and image", 0, 0 },
+    { "preview", OPTION_STRING, AT(preview), "F.png",
+      "show the run: replaced by its picture after each step", 0, 0 },
+    { "preview-every", OPTION_INT, AT(preview_every), "N", "only after every Nth one and the last",
+      1, STEPS_MAX },
+    { "preview-model", OPTION_STRING, AT(preview_model), "MODEL",
+      "what decodes previews, best an AutoencoderTiny such as\n"
+      "madebyollin/taesd: a folder, or ORG/NAME (the model's\nown VAE, which takes long)",
+      0, 0 },
     { "device", OPTION_STRING, AT(device), "D", "cpu, opencl, opencl:N or auto (DFX_DEVICE)", 0,
       0 },
     { "dtype", OPTION_STRING, AT(dtype), "T", "f32, f16, bf16 or auto (DFX_DTYPE)", 0, 0 },
@@ -130,7 +140,6 @@ static const struct option options[] = {
     { "json", OPTION_FLAG, AT(json), NULL, "print the files and settings as JSON", 0, 0 },
     { "tile", OPTION_STRING, AT(later), "auto|on|off", NULL, 0, 0 },
     { "memory-limit", OPTION_SIZE, AT(later_size), "SIZE", NULL, 0, 0 },
-    { "preview", OPTION_STRING, AT(later), "F.png", NULL, 0, 0 },
     { .name = NULL },
 };
 
@@ -148,6 +157,7 @@ struct job {
     dfx_tensors *latents, *init_latents, *trace;
     dfx_image *image, *mask;
     struct depth depth;
+    struct preview preview;
     dfx_pipeline *pipeline, *refiner;
     dfx_result *result;
     char *name[BATCH_MAX]; /* of the pictures */
@@ -204,6 +214,11 @@ static int check_settings(const struct settings *s)
         return cmd_fail_with(EXIT_USAGE, "--json: standard output is taken by --output -");
     if (s->trace && strcmp(s->trace, "-") == 0)
         return cmd_fail_with(EXIT_USAGE, "--trace: needs a file's name");
+    if (s->preview && strcmp(s->preview, "-") == 0)
+        return cmd_fail_with(EXIT_USAGE, "--preview: needs a file's name");
+    if (!s->preview && (s->preview_every || s->preview_model))
+        return cmd_fail_with(EXIT_USAGE, "%s: needs --preview",
+                             s->preview_every ? "--preview-every" : "--preview-model");
     int code = check_dtype(s->dtype);
     return code == EXIT_DONE ? check_scheduler(s->scheduler) : code;
 }
@@ -263,6 +278,8 @@ static int check_outputs(struct job *job)
 {
     const struct settings *s = job->s;
     int code = s->save_latents ? output_check(s->save_latents) : EXIT_DONE;
+    if (code == EXIT_DONE && s->preview)
+        code = output_check(s->preview);
     if (code != EXIT_DONE)
         return code;
     if (job->g.only_latents)
@@ -293,6 +310,9 @@ static int on_step(void *user, int step, int steps, const float *latents, const 
     if (step == 0)
         job->first = job->last - taken;
     progress_step(&job->progress, step, steps);
+    if (preview_step(&job->preview, job->refiner ? job->refiner : job->pipeline, &job->progress,
+                     step, steps, latents, spec))
+        return 1;
     if (!job->trace || step == 0)
         return 0;
     snprintf(name, sizeof name, "latents.%04d", job->traced++);
@@ -353,6 +373,10 @@ static int prepare(struct job *job)
         code = read_latents(job, s->init_latents, 1, &job->init_latents, &job->g.init_latents);
     if (code == EXIT_DONE)
         code = read_images(job);
+    job->preview.path = s->preview;
+    job->preview.every = s->preview_every;
+    if (code == EXIT_DONE)
+        code = preview_open(&job->preview, s->preview_model);
     return code == EXIT_DONE ? check_outputs(job) : code;
 }
 
@@ -519,6 +543,8 @@ static int generate(struct job *job)
     progress_start(&job->progress, job->s->quiet);
     dfx_status status = draw(job);
     progress_end(&job->progress);
+    if (job->preview.failure[0])
+        return cmd_fail_with(EXIT_FAILED, "%s", job->preview.failure);
     if (job->trace_failed)
         return cmd_fail_with(EXIT_FAILED, "%s: out of memory for the latents of every step",
                              job->s->trace);
@@ -553,6 +579,7 @@ static int run(void *settings)
     dfx_image_free(job.image);
     dfx_image_free(job.mask);
     depth_free(&job.depth);
+    preview_close(&job.preview);
     return code;
 }
 

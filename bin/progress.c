@@ -29,13 +29,17 @@ static void clear_bar(struct progress *p)
     p->shown = 0;
 }
 
-static void log_line(void *user, const char *line)
+void progress_say(struct progress *p, const char *line)
 {
-    struct progress *p = user;
     if (p->quiet)
         return;
     clear_bar(p);
     fprintf(stderr, "dfx: %s\n", line);
+}
+
+static void log_line(void *user, const char *line)
+{
+    progress_say(user, line);
 }
 
 void progress_start(struct progress *p, int quiet)

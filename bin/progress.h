@@ -14,6 +14,9 @@ void progress_start(struct progress *p, int quiet);
 /* `step` of `steps` are done; the clock starts at step 0. */
 void progress_step(struct progress *p, int step, int steps);
 
+/* A line for the user, around the bar; nothing when quiet. */
+void progress_say(struct progress *p, const char *line);
+
 /* Clears the bar and gives stderr back. */
 void progress_end(struct progress *p);
 

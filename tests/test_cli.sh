@@ -65,7 +65,7 @@ test_usage()
         generate a --strength 0.5
     ok "a strength over 1" fails 2 "--strength: 2" generate a --strength 2
     ok "no such picture" fails 1 "none.png" generate a --init-image none.png
-    for option in tile memory-limit preview; do
+    for option in tile memory-limit; do
         ok "--$option is refused" fails 2 "--$option: this version" generate a --$option 1
     done
 }
@@ -84,6 +84,11 @@ test_wrong_settings()
     ok "missing depth map" fails 1 "no.png: " generate a --depth no.png
     ok "a setting of other pipelines" fails 2 "image_guidance_scale: StableDiffusionPipeline does" \
         generate a --image-guidance 2
+    ok "a preview on stdout" fails 2 "--preview: " generate a --preview -
+    ok "a preview that cannot be" fails 1 "no/p.png: cannot" generate a --preview no/p.png
+    ok "a preview's model alone" fails 2 "--preview-model: needs" generate a --preview-model no
+    ok "a preview by no autoencoder" fails 1 "--preview: UNet2D" \
+        generate a --quiet --preview p.png --preview-model "$DFX_MODEL/unet"
     ok "missing latents" fails 1 "no.safetensors" generate a --latents no.safetensors
     ok "folder that is not there" fails 1 "no/o.png: cannot" generate a --output no/o.png
     ok "folder as output" fails 1 ".*folder" generate a --output .
@@ -176,6 +181,23 @@ test_tensors()
     ok "forward without its inputs" fails 1 "" forward --model "$DFX_MODEL/unet" \
         --in l.safetensors --out f.safetensors
     ok "writes nothing" test ! -e f.safetensors
+}
+
+
+# Pictures of the same pixels, which stand behind the texts.
+same_end()
+{
+    is_png "$1" && tail -c 2000 "$1" >end && tail -c 2000 "$2" | cmp - end
+}
+
+test_preview()
+{
+    ok "a preview" draws a2.png --preview p.png --output a2.png
+    ok "changes nothing" cmp a.png a2.png
+    ok "the last one is the result" same_end p.png a.png
+    ok "of two pictures" draws b-1.png --preview q.png --preview-every 2 --batch 2 \
+        --preview-model "$DFX_MODEL/vae" --output b.png
+    ok "are two" same_end q-2.png b-2.png
 }
 
 # The refiner's folder with the parts that it shares with the base
@@ -395,6 +417,7 @@ test_wrong_settings
 test_information
 test_generate
 test_tensors
+test_preview
 test_sdxl
 test_rng
 test_schedule

@@ -253,8 +253,10 @@ static dfx_status check_latents(const dfx_tensor *t, const dfx_model *vae)
         fits = dim[i] >= 1 && dim[i] <= MOST;
     if (fits && t->bytes == dfx__spec_bytes(&t->spec))
         return DFX_OK;
-    return dfx__fail(DFX_ERROR_ARGUMENT, "latents: %s needs [B, %d, h, w] in f32", vae->folder,
-                     channels);
+    char has[DFX__SHAPE_TEXT];
+    return dfx__fail(DFX_ERROR_ARGUMENT, "%s: latents %s in %s do not fit [B, %d, h, w] in f32",
+                     vae->folder, dfx__shape_text(has, t->spec.rank, dim),
+                     dfx_dtype_name(t->spec.dtype), channels);
 }
 
 /* An autoencoder that is given is shared, so that what is prepared for it stays right. */

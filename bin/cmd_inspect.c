@@ -1,7 +1,7 @@
-/* cmd_inspect.c - dfx inspect: the settings in a picture, the components of a model, the keys of a
- * scheduler. */
+/* cmd_inspect.c - dfx inspect: the settings in a picture, the components of a model, the keys of
+ * their configs. */
 #include "cmd.h"
-#include "inspect_scheduler.h"
+#include "inspect_keys.h"
 #include "print.h"
 
 #include <errno.h>
@@ -31,7 +31,6 @@ static const struct positional positionals[] = {
     { .name = NULL },
 };
 
-#define CONFIG "scheduler_config.json"
 enum { INDEX_BYTES = 1 << 20, JSON_DEPTH = 32, NAME_WIDTH = 16 };
 
 static int inspect_picture(const struct settings *s)
@@ -64,8 +63,10 @@ static int inspect_picture(const struct settings *s)
 struct component {
     const char *name, *class;
     const dfx_checkpoint *files;
-    int64_t parameters;     /* -1 for what has none */
-    json_object *scheduler; /* the config of one */
+    int64_t parameters;    /* -1 for what has none */
+    char dtypes[64];       /* of its files */
+    dfx_config_keys *keys; /* NULL for what has none */
+    const char *ignored;   /* why it has no use; NULL: it has */
     char *problem;
 };
 
@@ -98,40 +99,40 @@ static json_object *read_object(const dfx_checkpoint *files, const char *name, c
     return object;
 }
 
-/* A component without weights: a scheduler has its config, others have nothing to tell. */
-static int open_scheduler(struct component *c)
-{
-    int code = EXIT_DONE;
-    if (!dfx_checkpoint_has(c->files, CONFIG))
-        return EXIT_DONE;
-    c->problem = scheduler_problem(dfx_checkpoint_path(c->files), &code);
-    if (!c->problem && !(c->scheduler = read_object(c->files, CONFIG, "scheduler")))
-        code = EXIT_FAILED;
-    return code;
-}
-
 static void close_component(struct component *c)
 {
-    json_object_put(c->scheduler);
+    dfx_config_keys_free(c->keys);
     free(c->problem);
 }
 
-/* Opens the component: a model, which has a config.json, or a scheduler. Returns EXIT_FAILED for a
- * broken one; a class that is not supported is no failure here. */
-static int open_component(struct component *c)
+static dfx_status open_model(struct component *c)
 {
     dfx_model *model;
-    c->parameters = -1;
-    if (!dfx_checkpoint_has(c->files, "config.json"))
-        return open_scheduler(c);
     dfx_status status = dfx_model_open(&model, dfx_checkpoint_path(c->files));
-    if (status != DFX_OK) {
-        c->problem = strdup(dfx_error());
-        return status == DFX_ERROR_UNSUPPORTED ? EXIT_DONE : EXIT_FAILED;
-    }
+    if (status != DFX_OK)
+        return status;
     c->parameters = dfx_model_parameters(model);
+    c->class = dfx_model_class(model);
+    snprintf(c->dtypes, sizeof c->dtypes, "%s", dfx_model_dtypes(model));
+    status = dfx_model_keys(&c->keys, model);
     dfx_model_free(model);
-    return EXIT_DONE;
+    return status;
+}
+
+/* Opens the component: a model, which has a config.json, or what has keys only. Returns EXIT_FAILED
+ * for a broken one; a class that is not supported is no failure here. */
+static int open_component(struct component *c)
+{
+    c->parameters = -1;
+    if (c->ignored && !dfx_checkpoint_has(c->files, "preprocessor_config.json"))
+        return EXIT_DONE;
+    dfx_status status = dfx_checkpoint_has(c->files, "config.json")
+                            ? open_model(c)
+                            : dfx_config_keys_open(&c->keys, dfx_checkpoint_path(c->files));
+    if (status == DFX_OK)
+        return EXIT_DONE;
+    c->problem = strdup(dfx_error());
+    return status == DFX_ERROR_UNSUPPORTED ? EXIT_DONE : EXIT_FAILED;
 }
 
 static void print_component(const struct component *c)
@@ -143,10 +144,12 @@ static void print_component(const struct component *c)
         print_text(c->problem, 0);
     }
     if (c->parameters >= 0)
-        printf("  %" PRId64 " parameters", c->parameters);
+        printf("  %" PRId64 " parameters, %s", c->parameters, c->dtypes);
+    if (c->ignored)
+        printf("  ignored: %s", c->ignored);
     putchar('\n');
-    if (c->scheduler)
-        print_scheduler_keys(c->scheduler);
+    if (c->keys)
+        print_keys(c->keys, NULL, NULL);
 }
 
 static json_object *component_json(const struct component *c)
@@ -156,10 +159,14 @@ static json_object *component_json(const struct component *c)
     json_object_object_add(o, "class", json_object_new_string(c->class));
     if (c->parameters >= 0)
         json_object_object_add(o, "parameters", json_object_new_int64(c->parameters));
+    if (c->parameters >= 0)
+        json_object_object_add(o, "dtypes", json_object_new_string(c->dtypes));
     if (c->problem)
         json_object_object_add(o, "problem", json_object_new_string(c->problem));
-    if (c->scheduler)
-        json_object_object_add(o, "keys", scheduler_keys_json(c->scheduler));
+    if (c->ignored)
+        json_object_object_add(o, "ignored", json_object_new_string(c->ignored));
+    if (c->keys)
+        json_object_object_add(o, "keys", keys_json(c->keys, NULL, NULL));
     return o;
 }
 
@@ -177,6 +184,8 @@ static const char *class_of(const char *key, json_object *value)
 struct inspection {
     const struct settings *settings;
     const dfx_checkpoint *files;
+    json_object *index;    /* of a pipeline */
+    dfx_config_keys *keys; /* likewise */
 };
 
 static int list_component(const struct inspection *i, const char *name, const char *class,
@@ -191,6 +200,9 @@ static int list_component(const struct inspection *i, const char *name, const ch
     if (status != DFX_OK)
         return cmd_fail(status);
     struct component c = { .name = name, .class = class, .files = files };
+    const dfx_config_key *key = find_key(i->keys, name);
+    if (key && key->state == DFX_KEY_IGNORED)
+        c.ignored = key->does;
     int code = open_component(&c);
     if (array)
         json_object_array_add(array, component_json(&c));
@@ -201,11 +213,11 @@ static int list_component(const struct inspection *i, const char *name, const ch
     return code;
 }
 
-static int list_components(const struct inspection *i, json_object *index, json_object *array)
+static int list_components(const struct inspection *i, json_object *array)
 {
     int code = EXIT_DONE;
-    struct json_object_iterator at = json_object_iter_begin(index);
-    struct json_object_iterator end = json_object_iter_end(index);
+    struct json_object_iterator at = json_object_iter_begin(i->index);
+    struct json_object_iterator end = json_object_iter_end(i->index);
     for (; !json_object_iter_equal(&at, &end); json_object_iter_next(&at)) {
         const char *name = json_object_iter_peek_name(&at);
         const char *class = class_of(name, json_object_iter_peek_value(&at));
@@ -215,70 +227,72 @@ static int list_components(const struct inspection *i, json_object *index, json_
     return code;
 }
 
-static int inspect_pipeline(const struct inspection *i)
+/* Components have lines of their own. */
+static int is_no_component(void *index, const dfx_config_key *key)
 {
-    json_object *index = read_object(i->files, "model_index.json", "model's components");
-    if (!index)
-        return EXIT_FAILED;
-    json_object *class = json_object_object_get(index, "_class_name");
+    return !class_of(key->name, json_object_object_get(index, key->name));
+}
+
+static int list_pipeline(const struct inspection *i)
+{
+    json_object *class = json_object_object_get(i->index, "_class_name");
     const char *name = class ? json_object_get_string(class) : "(no _class_name)";
     const char *form = dfx_checkpoint_form(i->files);
-    json_object *array = i->settings->json ? json_object_new_array() : NULL;
-    if (!array) {
+    if (!i->settings->json) {
         print_text(name, 0);
         printf("%s%s\n", form ? ", one file: " : "", form ? form : "");
+        print_keys(i->keys, is_no_component, i->index);
+        return list_components(i, NULL);
     }
-    int code = list_components(i, index, array);
-    if (array) {
-        json_object *top = json_object_new_object();
-        json_object_object_add(top, "class", json_object_new_string(name));
-        if (form)
-            json_object_object_add(top, "form", json_object_new_string(form));
-        json_object_object_add(top, "components", array);
-        if (print_json(top) != EXIT_DONE)
-            code = EXIT_FAILED;
-    }
-    json_object_put(index);
+    json_object *top = json_object_new_object(), *array = json_object_new_array();
+    int code = list_components(i, array);
+    json_object_object_add(top, "class", json_object_new_string(name));
+    if (form)
+        json_object_object_add(top, "form", json_object_new_string(form));
+    json_object_object_add(top, "keys", keys_json(i->keys, is_no_component, i->index));
+    json_object_object_add(top, "components", array);
+    return print_json(top) == EXIT_DONE ? code : EXIT_FAILED;
+}
+
+static int inspect_pipeline(struct inspection *i)
+{
+    i->index = read_object(i->files, "model_index.json", "model's components");
+    if (!i->index)
+        return EXIT_FAILED;
+    dfx_status status = dfx_config_keys_open(&i->keys, dfx_checkpoint_path(i->files));
+    int code = status == DFX_OK ? list_pipeline(i) : cmd_fail(status);
+    dfx_config_keys_free(i->keys);
+    json_object_put(i->index);
     return code;
 }
 
-/* Its config has that name; "" is the path itself. */
-static int inspect_scheduler(const struct inspection *i, const char *name)
+/* The class that a config names. */
+static const char *class_of_keys(const dfx_config_keys *keys)
 {
-    int code;
-    struct component c = { .name = i->settings->path, .parameters = -1 };
-    char *problem = scheduler_problem(dfx_checkpoint_path(i->files), &code);
-    if (problem)
-        code = cmd_fail_with(EXIT_FAILED, "%s", problem);
-    else if (!(c.scheduler = read_object(i->files, name, "scheduler")))
-        code = EXIT_FAILED;
-    free(problem);
-    if (code != EXIT_DONE)
-        return code;
-    c.class = json_object_get_string(json_object_object_get(c.scheduler, "_class_name"));
-    if (i->settings->json)
+    static const char *const names[] = { "_class_name", "tokenizer_class", "image_processor_type",
+                                         "feature_extractor_type" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const dfx_config_key *key = find_key(keys, names[i]);
+        if (key)
+            return key->value;
+    }
+    return "";
+}
+
+/* A component on its own. */
+static int inspect_component(const struct inspection *i)
+{
+    struct component c = { .name = i->settings->path, .files = i->files };
+    int code = open_component(&c);
+    if (!c.class && c.keys)
+        c.class = class_of_keys(c.keys);
+    if (c.problem)
+        code = cmd_fail_with(EXIT_FAILED, "%s", c.problem);
+    else if (i->settings->json)
         code = print_json(component_json(&c));
     else
         print_component(&c);
     close_component(&c);
-    return code;
-}
-
-static int inspect_model(const struct inspection *i)
-{
-    dfx_model *model;
-    dfx_status status = dfx_model_open(&model, dfx_checkpoint_path(i->files));
-    if (status != DFX_OK)
-        return cmd_fail(status);
-    const struct component c = { .name = i->settings->path,
-                                 .class = dfx_model_class(model),
-                                 .parameters = dfx_model_parameters(model) };
-    int code = EXIT_DONE;
-    if (i->settings->json)
-        code = print_json(component_json(&c));
-    else
-        print_component(&c);
-    dfx_model_free(model);
     return code;
 }
 
@@ -288,21 +302,18 @@ static int ends_with(const char *text, const char *end)
     return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
 }
 
-static int inspect_files(const struct inspection *i)
+static int inspect_files(struct inspection *i)
 {
     struct stat status;
     const char *path = dfx_checkpoint_path(i->files);
     if (dfx_checkpoint_has(i->files, "model_index.json"))
         return inspect_pipeline(i);
-    if (dfx_checkpoint_has(i->files, CONFIG))
-        return inspect_scheduler(i, CONFIG);
-    if (ends_with(path, ".json") && dfx_checkpoint_has(i->files, ""))
-        return inspect_scheduler(i, "");
     if (dfx_checkpoint_form(i->files))
-        return inspect_model(i);
+        return inspect_component(i);
     if (stat(path, &status) != 0)
         return cmd_fail_with(EXIT_FAILED, "%s: %s", path, strerror(errno));
-    return S_ISDIR(status.st_mode) ? inspect_model(i) : inspect_picture(i->settings);
+    return S_ISDIR(status.st_mode) || ends_with(path, ".json") ? inspect_component(i)
+                                                               : inspect_picture(i->settings);
 }
 
 static int run(void *settings)
@@ -314,14 +325,14 @@ static int run(void *settings)
     dfx_status status = dfx_checkpoint_open(&files, s->path);
     if (status != DFX_OK)
         return cmd_fail(status);
-    int code = inspect_files(&(struct inspection){ s, files });
+    int code = inspect_files(&(struct inspection){ .settings = s, .files = files });
     dfx_checkpoint_free(files);
     return code;
 }
 
 const struct command cmd_inspect = {
     .name = "inspect",
-    .summary = "print a picture's settings, a model's components, a scheduler's keys",
+    .summary = "print a picture's settings, a model's components, their configs' keys",
     .example = "  dfx inspect red-apple-42.png\n"
                "  dfx inspect share/models/emoji\n",
     .options = options,

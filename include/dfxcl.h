@@ -4,6 +4,7 @@
 
 #include "dfxcl/base.h"
 #include "dfxcl/checkpoint.h"
+#include "dfxcl/config.h"
 #include "dfxcl/convert.h"
 #include "dfxcl/device.h"
 #include "dfxcl/image.h"

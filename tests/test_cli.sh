@@ -372,6 +372,23 @@ test_schedule()
     ok "nothing is left of what failed" test ! -e no.safetensors
 }
 
+test_inspect_model()
+{
+    ok "dtypes" prints 'AutoencoderKL.* parameters, f16$' inspect "$DFX_MODEL/vae"
+    ok "a model's key" prints 'act_fn  *silu  *only silu' inspect "$DFX_MODEL/vae"
+    ok "a key without effect" prints 'sample_size  *64  *ignored: .' inspect "$DFX_MODEL/vae"
+    ok "a long list" prints 'down_block_types  *\[3 values\]  *blocks' inspect "$DFX_MODEL/vae"
+    ok "model_index.json" prints '^  requires_safety_checker  *false  *ignored: ' \
+        inspect "$DFX_MODEL"
+    ok "keys of a component" prints '^  hidden_act  *quick_gelu  *the act' inspect "$DFX_MODEL"
+    ok "a tokenizer" prints '^  model_max_length  *32  *ids' inspect "$DFX_MODEL/tokenizer"
+    ok "keys as JSON" prints '"key": "hidden_act"' inspect --json "$DFX_MODEL"
+    mkdir e p
+    echo '{"image_processor_type":"CLIPImageProcessor","size":224}' >p/preprocessor_config.json
+    ok "an image processor" prints 'size  *224  *ignored: ' inspect p
+    ok "a folder without a config" fails 1 ".*e: there is no config" inspect e
+}
+
 test_inspect_scheduler()
 {
     cat >keys.json <<END
@@ -380,7 +397,7 @@ test_inspect_scheduler()
 END
     ok "a key's purpose" prints 'beta_end  *0.012  *beta of the last timestep$' inspect keys.json
     ok "a key that is ignored" prints 'skip_prk_steps  *true  *ignored$' inspect keys.json
-    ok "a list that is ignored" prints 'odd  *\[2 values\]  *ignored$' inspect keys.json
+    ok "a list that is ignored" prints 'odd  *\[1,2\]  *ignored$' inspect keys.json
     ok "infinity" prints 'lambda_min_clipped  *-Infinity  *ignored$' inspect keys.json
     ok "a key's default" prints 'steps_offset  *0 .*(default)$' inspect keys.json
     ok "keys as JSON" prints '"ignored": true' inspect --json keys.json
@@ -421,6 +438,7 @@ test_preview
 test_sdxl
 test_rng
 test_schedule
+test_inspect_model
 test_inspect_scheduler
 ok "Ctrl-C ends a run with 130" interrupt
 ok "and leaves no file, whole or not" empty i

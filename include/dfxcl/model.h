@@ -3,6 +3,7 @@
 #ifndef DFXCL_MODEL_H
 #define DFXCL_MODEL_H
 
+#include "dfxcl/config.h"
 #include "dfxcl/sequence.h"
 #include "dfxcl/tensors.h"
 
@@ -21,6 +22,10 @@ DFX_API void dfx_model_free(dfx_model *m);
 
 DFX_API const char *dfx_model_class(const dfx_model *m); /* "UNet2DConditionModel" */
 DFX_API int64_t dfx_model_parameters(const dfx_model *m);
+DFX_API const char *dfx_model_dtypes(const dfx_model *m); /* of its files: "f16", "f16 i64" */
+
+/* Lists the keys of its config.json, as dfx_config_keys_open. Errors: DFX_ERROR_MEMORY. */
+DFX_API dfx_status dfx_model_keys(dfx_config_keys **out, const dfx_model *m);
 
 /* Runs the component once on given tensors and adds its results to `out`. Names, in and out:
  *   CLIPTextModel         input_ids i64 or i32 [B, T] -> last_hidden_state, hidden_states.-2

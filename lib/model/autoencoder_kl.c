@@ -11,8 +11,8 @@ typedef struct {
 static const dfx__config_rule rules[] = {
     { "act_fn", "\"silu\"", "only silu: the activation" },
     { "force_upcast", NULL, "f32 in place of f16; bf16 stays" },
-    { "latents_mean", NULL, "taken from latents before they are scaled, where a pipeline does so" },
-    { "latents_std", NULL, "divides latents, likewise" },
+    { "latents_mean", NULL, "taken from latents of pictures (SDXL)" },
+    { "latents_std", NULL, "divides latents of pictures (SDXL)" },
     { "sample_size", "*", "the pipeline chooses the size" },
     { "shift_factor", "*", "pipelines of Stable Diffusion have no use for it" },
     { "use_post_quant_conv", NULL, "a convolution before the decoder" },

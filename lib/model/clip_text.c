@@ -42,7 +42,7 @@ static const dfx__config_rule rules[] = {
     { "num_attention_heads", NULL, "heads of attention" },
     { "num_hidden_layers", NULL, "layers" },
     { "pad_token_id", "*", "the tokenizer puts it" },
-    { "projection_dim", NULL, "the width of text_embeds, which CLIPTextModel has not" },
+    { "projection_dim", NULL, "the width of text_embeds (CLIPTextModelWithProjection)" },
     { "vocab_size", NULL, "how many tokens there are" },
     { NULL, NULL, NULL },
 };

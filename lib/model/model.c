@@ -56,9 +56,25 @@ static void name_unused(const dfx_model *m)
                  n > NAMES ? " ..." : "");
 }
 
-static dfx_status build(dfx_model *m, dfx__config *c, const dfx__model_class *wanted,
-                        const char *variant)
+/* The names of the weights' types, in the order of dfx_dtype. */
+static char *list_dtypes(dfx_model *m)
 {
+    int has[DFX_BOOL + 1] = { 0 };
+    char text[128] = "";
+    for (int i = 0; i < dfx__weights_count(m->weights); i++)
+        has[dfx__weights_at(m->weights, i)->spec.dtype] = 1;
+    for (int dtype = DFX_F32; dtype <= DFX_BOOL; dtype++) {
+        size_t used = strlen(text);
+        if (has[dtype])
+            snprintf(text + used, sizeof text - used, "%s%s", used ? " " : "",
+                     dfx_dtype_name(dtype));
+    }
+    return dfx__pool_copy(&m->pool, text);
+}
+
+static dfx_status build(dfx_model *m, const dfx__model_class *wanted, const char *variant)
+{
+    dfx__config *c = &m->config;
     DFX__TRY(find_class(&m->class, c, wanted));
     DFX__TRY(dfx__weights_open(&m->weights, m->folder, m->class->basename, variant));
     dfx__loader l = { .weights = m->weights, .pool = &m->pool, .status = DFX_OK };
@@ -66,25 +82,31 @@ static dfx_status build(dfx_model *m, dfx__config *c, const dfx__model_class *wa
     DFX__TRY(c->status);
     if (l.status != DFX_OK)
         return dfx__fail_in(l.status, "%s", m->folder);
-    if (!m->net)
+    m->dtypes = list_dtypes(m);
+    if (!m->net || !m->dtypes)
         return dfx__no_memory();
     name_unused(m);
     return DFX_OK;
 }
 
+static dfx_status open_model(dfx_model *m, const char *folder, const dfx__model_class *class,
+                             const char *variant)
+{
+    if (!dfx__folder_exists(folder))
+        return dfx__fail(DFX_ERROR_FILE, "%s: there is no such folder", folder);
+    m->folder = dfx__pool_copy(&m->pool, folder);
+    if (!m->folder)
+        return dfx__no_memory();
+    DFX__TRY(dfx__config_open(&m->config, folder));
+    return build(m, class, variant);
+}
+
 dfx_status dfx__model_open(dfx_model **out, const char *folder, const dfx__model_class *class,
                            const char *variant)
 {
-    dfx__config config;
     *out = NULL;
-    if (!dfx__folder_exists(folder))
-        return dfx__fail(DFX_ERROR_FILE, "%s: there is no such folder", folder);
-    DFX__TRY(dfx__config_open(&config, folder));
     dfx_model *m = calloc(1, sizeof *m);
-    dfx_status status = m && (m->folder = dfx__pool_copy(&m->pool, folder))
-                            ? build(m, &config, class, variant)
-                            : dfx__no_memory();
-    dfx__config_close(&config);
+    dfx_status status = m ? open_model(m, folder, class, variant) : dfx__no_memory();
     if (status != DFX_OK) {
         dfx_model_free(m);
         return status;
@@ -113,6 +135,7 @@ void dfx_model_free(dfx_model *m)
 {
     if (!m || m->users-- > 0)
         return;
+    dfx__config_close(&m->config);
     dfx__weights_free(m->weights);
     dfx__pool_free(&m->pool);
     free(m);
@@ -126,6 +149,22 @@ const char *dfx_model_class(const dfx_model *m)
 int64_t dfx_model_parameters(const dfx_model *m)
 {
     return dfx__weights_parameters(m->weights);
+}
+
+const char *dfx_model_dtypes(const dfx_model *m)
+{
+    return m->dtypes;
+}
+
+dfx_status dfx_model_keys(dfx_config_keys **out, const dfx_model *m)
+{
+    *out = calloc(1, sizeof **out);
+    dfx_status status = *out ? dfx__config_list(&m->config, *out) : dfx__no_memory();
+    if (status != DFX_OK) {
+        dfx_config_keys_free(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 dfx_status dfx_model_forward(dfx_model *m, dfx_device *device, dfx_dtype dtype,

@@ -25,9 +25,10 @@ extern const dfx__model_class dfx__unet_class, dfx__autoencoder_kl_class,
 
 struct dfx_model {
     const dfx__model_class *class;
+    dfx__config config;
     dfx__weights *weights;
     dfx__pool pool;
-    char *folder;
+    char *folder, *dtypes;
     void *net; /* what the class built: a dfx__unet, a dfx__clip_text */
     int users; /* beside the first one */
 };

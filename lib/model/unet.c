@@ -2,7 +2,7 @@
 #include "model/unet.h"
 
 static const dfx__config_rule rules[] = {
-    { "act_fn", NULL, "the activation of the time embedding" },
+    { "act_fn", NULL, "the activation of resnets and of the time embedding" },
     { "addition_embed_type", NULL, "what is added to the time: text_time (SDXL), text, null" },
     { "addition_embed_type_num_heads", NULL, "heads of addition_embed_type text" },
     { "addition_time_embed_dim", NULL, "the width of a size of addition_embed_type text_time" },
@@ -40,7 +40,7 @@ static const dfx__config_rule rules[] = {
     { "resnet_out_scale_factor", NULL, "divides the results of resnets" },
     { "resnet_skip_time_act", NULL, "resnets take the time without an activation" },
     { "resnet_time_scale_shift", NULL, "whether the time scales and shifts or is added" },
-    { "reverse_transformer_layers_per_block", NULL, "the same on the way up, where it differs" },
+    { "reverse_transformer_layers_per_block", NULL, "transformer_layers_per_block of the way up" },
     { "sample_size", NULL, "the size of latents where none is asked for" },
     { "time_cond_proj_dim", NULL, "the width of timestep_cond (the guidance of LCM)" },
     { "time_embedding_act_fn", NULL, "an activation at the end of the time embedding" },

@@ -51,6 +51,9 @@ static const dfx__unet2d_type types[] = {
 
 /* ---- config ---- */
 
+#define DEFAULT_DOWN "[\"DownBlock2D\",\"AttnDownBlock2D\",\"AttnDownBlock2D\",\"AttnDownBlock2D\"]"
+#define DEFAULT_UP "[\"AttnUpBlock2D\",\"AttnUpBlock2D\",\"AttnUpBlock2D\",\"UpBlock2D\"]"
+
 /* Which of two words a key has: the first (0) or the second (1). */
 static int choice(dfx__config *c, const char *key, const char *first, const char *second)
 {
@@ -78,6 +81,7 @@ static const dfx__unet2d_type *find_type(dfx__config *c, const char *key, int i,
 static void read_types(dfx__unet2d *m, dfx__config *c, const char *key, int up)
 {
     int n = dfx__config_length(c, key, DFX__UNET2D_LEVELS), last = m->levels - 1;
+    dfx__config_default(c, key, up ? DEFAULT_UP : DEFAULT_DOWN);
     if (n ? n != m->levels : m->levels != 4)
         dfx__config_refuse(c, key, "it must have an entry for each of block_out_channels");
     for (int i = 0; i < m->levels; i++) {
@@ -109,10 +113,9 @@ static void read_levels(dfx__unet2d *m, dfx__config *c)
     int n = dfx__config_length(c, "block_out_channels", DFX__UNET2D_LEVELS);
     m->levels = n ? n : 4;
     dfx__config_ints(c, "block_out_channels", m->channels, m->levels, 0, 1, MAX_CHANNELS);
-    if (!n) {
+    if (!n)
         memcpy(m->channels, (int[]){ 224, 448, 672, 896 }, 4 * sizeof *m->channels);
-        dfx__config_default(c, "block_out_channels", "[224,448,672,896]");
-    }
+    dfx__config_default(c, "block_out_channels", "[224,448,672,896]");
     m->layers = dfx__config_int(c, "layers_per_block", 2, 1, DFX__UNET2D_LAYERS);
     m->facts.multiple = 1 << (m->levels - 1);
     read_types(m, c, "down_block_types", 0);

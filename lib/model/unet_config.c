@@ -21,12 +21,19 @@ static const struct {
     { { "KCrossAttnDownBlock2D", "KCrossAttnUpBlock2D" }, BLOCK_K_CROSS },
 };
 
+static const char *const default_types[] = {
+    "[\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\","
+    "\"DownBlock2D\"]",
+    "[\"UpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\"]",
+};
+
 /* Entry i of down_block_types or up_block_types; `missing` where the key is. */
 static enum block_type read_type(dfx__config *c, int way, int i, int levels,
                                  enum block_type missing)
 {
     const char *key = way == DOWN ? "down_block_types" : "up_block_types";
     int n = dfx__config_length(c, key, DFX__UNET_LEVELS);
+    dfx__config_default(c, key, default_types[way]);
     if (n == 0)
         return missing;
     if (n != levels) {
@@ -99,10 +106,9 @@ static void read_levels(struct levels *v, dfx__unet *m, dfx__config *c)
     int n = dfx__config_length(c, "block_out_channels", DFX__UNET_LEVELS);
     m->levels = n ? n : 4;
     dfx__config_ints(c, "block_out_channels", m->channels, m->levels, 0, 1, MAX_CHANNELS);
-    if (!n) {
+    if (!n)
         memcpy(m->channels, (int[]){ 320, 640, 1280, 1280 }, 4 * sizeof *m->channels);
-        dfx__config_default(c, "block_out_channels", "[320,640,1280,1280]");
-    }
+    dfx__config_default(c, "block_out_channels", "[320,640,1280,1280]");
     dfx__config_ints(c, "layers_per_block", v->layers, m->levels, 2, 1, DFX__UNET_LAYERS);
     /* of transformers the number of heads, whatever the key says (diffusers issue 2011) */
     dfx__config_ints(c, "attention_head_dim", v->heads, m->levels, 8, 1, MAX_CHANNELS);

@@ -66,7 +66,9 @@ static void read_types(dfx__vae_coder *d, dfx__config *c, const char *key, const
 {
     int n = dfx__config_length(c, key, DFX__VAE_LEVELS);
     int wrong = n ? n != d->levels : d->levels != 1;
-    char attends[32];
+    char attends[32], usual[32];
+    snprintf(usual, sizeof usual, "[\"%s\"]", plain);
+    dfx__config_default(c, key, usual);
     snprintf(attends, sizeof attends, "Attn%s", plain);
     for (int i = 0; i < n && i < d->levels; i++) {
         const char *type = dfx__config_string_at(c, key, i);
@@ -84,6 +86,7 @@ void dfx__vae_read_side(dfx__vae_coder *d, dfx__config *c, int decodes, const ch
     dfx__config_add_rules(c, decodes ? decoder_rules : encoder_rules);
     d->levels = n ? n : 1;
     dfx__config_ints(c, channels_key, d->channels, d->levels, 64, 1, DFX__VAE_MAX_CHANNELS);
+    dfx__config_default(c, channels_key, "[64]");
     d->layers = dfx__config_int(c, layers_key, 1, 1, MAX_LAYERS) + decodes;
     if (decodes)
         read_types(d, c, "up_block_types", "UpDecoderBlock2D");

@@ -8,16 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What diffusers writes into every file, and what transformers does. */
-static const dfx__config_rule common_rules[] = {
-    { "_class_name", "*", "the class" },
-    { "_diffusers_version", "*", "which version wrote the file" },
-    { "_name_or_path", "*", "where it was loaded from" },
-    { NULL, NULL, NULL },
-};
-
+/* What transformers writes into every file. */
 static const dfx__config_rule transformers_rules[] = {
-    { "architectures", "*", "the class" },
+    { "architectures", NULL, "the class" },
     { "chunk_size_feed_forward", "*", "layers run in one piece" },
     { "dtype", "*", "weights have the dtype of their file" },
     { "id2label", "*", "of classifiers" },
@@ -50,9 +43,11 @@ dfx_status dfx__config_open(dfx__config *c, const char *folder)
     DFX__TRY(dfx__json_read(&c->json, c->path));
     c->read = json_object_new_object();
     if (c->read && json_object_is_type(c->json, json_type_object)) {
-        dfx__config_add_rules(c, common_rules);
-        if (json_object_object_get_ex(c->json, "architectures", NULL))
+        int of_diffusers = json_object_object_get_ex(c->json, "_class_name", NULL);
+        dfx__config_add_rules(c, dfx__common_rules);
+        if (!of_diffusers)
             dfx__config_add_rules(c, transformers_rules);
+        json_object_object_add(c->read, of_diffusers ? "_class_name" : "architectures", NULL);
         return DFX_OK;
     }
     dfx__config_close(c);
@@ -113,7 +108,8 @@ static json_object *float_text(float value)
 
 void dfx__config_default(dfx__config *c, const char *key, const char *text)
 {
-    json_object_object_add(c->read, key, json_tokener_parse(text));
+    json_object *value = json_tokener_parse(text);
+    json_object_object_add(c->read, key, value ? value : json_object_new_string(text));
 }
 
 static int as_int(dfx__config *c, const char *key, json_object *v, int min, int max)
@@ -260,15 +256,6 @@ const char *dfx__config_string_at(dfx__config *c, const char *key, int i)
     return "";
 }
 
-static const dfx__config_rule *find_rule(const dfx__config *c, const char *key)
-{
-    for (int i = 0; i < c->lists; i++)
-        for (const dfx__config_rule *r = c->rules[i]; r->key; r++)
-            if (strcmp(r->key, key) == 0)
-                return r;
-    return NULL;
-}
-
 static void check_rule(dfx__config *c, const dfx__config_rule *rule)
 {
     json_object *v = json_object_object_get(c->json, rule->key);
@@ -288,15 +275,20 @@ dfx_status dfx__config_finish(dfx__config *c, const dfx__config_rule *rules)
             check_rule(c, r);
     json_object_object_foreach (c->read, key, missing) {
         (void)missing;
-        if (!find_rule(c, key))
+        if (!dfx__find_rule(c->rules, c->lists, key))
             dfx__config_refuse(c, key, "the class reads it without a rule");
     }
     if (c->status != DFX_OK)
         return c->status;
     json_object_object_foreach (c->json, name, v) {
         (void)v;
-        if (name[0] != '_' && !find_rule(c, name))
+        if (name[0] != '_' && !dfx__find_rule(c->rules, c->lists, name))
             dfx__log("%s: the key %s is unknown and ignored", c->path, name);
     }
     return DFX_OK;
+}
+
+dfx_status dfx__config_list(const dfx__config *c, dfx_config_keys *keys)
+{
+    return dfx__config_keys_add_file(keys, c->json, c->read, c->rules, c->lists);
 }

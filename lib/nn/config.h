@@ -2,15 +2,7 @@
 #ifndef DFX_NN_CONFIG_H
 #define DFX_NN_CONFIG_H
 
-#include "core/json.h"
-
-/* A key of a class. What its value may be: NULL where the class reads it; the one value that is
- * right, as JSON text ("null", "false", "\"silu\""); "*" for any, because it changes nothing at
- * inference. An absent key is right. What it does stands in a few words for dfx inspect; of "*",
- * why it does nothing. */
-typedef struct {
-    const char *key, *value, *does;
-} dfx__config_rule;
+#include "core/config_keys.h"
 
 enum { DFX__CONFIG_RULES = 8 };
 
@@ -20,7 +12,7 @@ typedef struct {
     char path[1024]; /* of the file, for messages */
     dfx_status status;
     json_object *read; /* the keys that were asked for, each with what stands for a missing one */
-    const dfx__config_rule *rules[DFX__CONFIG_RULES]; /* lists, each ended by one without a key */
+    const dfx__config_rule *rules[DFX__CONFIG_RULES];
     int lists;
 } dfx__config;
 
@@ -60,7 +52,7 @@ int dfx__config_length(dfx__config *c, const char *key, int most);
 /* Entry i of a list of strings. */
 const char *dfx__config_string_at(dfx__config *c, const char *key, int i);
 
-/* Says what was taken for an absent list, as JSON text, where that is no value for all entries. */
+/* Tells what an absent key stands for, as JSON or in words, where no reader's `missing` says so. */
 void dfx__config_default(dfx__config *c, const char *key, const char *text);
 
 /* A key whose value cannot be used, and why, as printf has it. */
@@ -69,5 +61,8 @@ void dfx__config_refuse(dfx__config *c, const char *key, const char *why, ...) D
 /* Adds the class's own rules and checks all: refuses by name what breaks one, and logs keys of the
  * file that have none. A key that was read must have a rule. Returns the config's status. */
 dfx_status dfx__config_finish(dfx__config *c, const dfx__config_rule *rules);
+
+/* Adds what became of each key, once the config is finished. */
+dfx_status dfx__config_list(const dfx__config *c, dfx_config_keys *keys);
 
 #endif

@@ -28,7 +28,7 @@ static dfx_status read_config(json_object **out, const char *path)
     return DFX_OK;
 }
 
-static dfx_status find_config(json_object **out, const char *path)
+dfx_status dfx__scheduler_read(json_object **out, const char *path)
 {
     dfx_checkpoint *c;
     DFX__TRY(dfx_checkpoint_open(&c, path));
@@ -98,7 +98,7 @@ dfx_status dfx__scheduler_open(dfx_scheduler **out, const char *config, const ch
     *out = NULL;
     json_object *file = NULL;
     if (config)
-        DFX__TRY(find_config(&file, config));
+        DFX__TRY(dfx__scheduler_read(&file, config));
     dfx_scheduler *s = dfx__alloc(1, sizeof *s);
     dfx_status status = s ? build(s, file, config, choice, repairs) : dfx__no_memory();
     json_object_put(file);

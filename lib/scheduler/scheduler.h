@@ -3,9 +3,8 @@
 #ifndef DFX_SCHEDULER_SCHEDULER_H
 #define DFX_SCHEDULER_SCHEDULER_H
 
+#include "core/config_keys.h"
 #include "dfxcl/scheduler.h"
-
-#include <json-c/json.h>
 
 enum {
     DFX__MAX_TRAIN_TIMESTEPS = 100000, /* what a file may ask for; diffusers' models have 1000 */
@@ -202,6 +201,12 @@ struct dfx_scheduler {
     dfx_rng *rng;    /* the caller's; NULL: none */
     void *own;       /* of a scheduler of the caller's, own.c */
 };
+
+/* Reads a config: a file, or a folder with a scheduler_config.json. */
+dfx_status dfx__scheduler_read(json_object **out, const char *path);
+
+/* keys.c: adds what becomes of each of its keys. */
+dfx_status dfx__scheduler_keys(dfx_config_keys *keys, const char *config);
 
 /* config.c */
 

@@ -2,7 +2,7 @@
 #ifndef DFX_TOKENIZER_CLIP_FILES_H
 #define DFX_TOKENIZER_CLIP_FILES_H
 
-#include "core/json.h"
+#include "core/config_keys.h"
 #include "tokenizer/added.h"
 #include "tokenizer/bpe.h"
 
@@ -31,5 +31,8 @@ enum { DFX__BOS, DFX__EOS, DFX__UNK, DFX__SEP, DFX__PAD, DFX__CLS, DFX__MASK, DF
 /* Puts all added tokens, and gives the content of the named ones (NULL: there is none). */
 dfx_status dfx__clip_tokens(const dfx__clip_files *f, dfx__added *added,
                             const char *named[DFX__NAMED_TOKENS]);
+
+/* clip_keys.c: adds what becomes of each key of a folder's tokenizer_config.json. */
+dfx_status dfx__clip_keys(dfx_config_keys *keys, const char *folder);
 
 #endif

@@ -35,6 +35,12 @@ static const char *const runs[] = {
     "models/unet2d_plain",
     "models/unet2d_resnets",
     /* autoencoders.py */
+    "models/vae_asym.encode",
+    "models/vae_asym.decode",
+    "models/vae_asym.masked",
+    "models/vae_asym_even.encode",
+    "models/vae_asym_even.decode",
+    "models/vae_asym_even.masked",
     "models/vae_attending.encode",
     "models/vae_attending.decode",
     "models/vae_old.encode",
@@ -129,6 +135,7 @@ static void test_device(const char *name)
 #define UNET "models/unet_cross"
 #define VAE "models/vae_one"
 #define TINY "models/vae_tiny"
+#define ASYM "models/vae_asym"
 #define VQ "models/vq_embed"
 #define TEXT "models/text_gelu"
 #define PROJECTION "models/text_projection"
@@ -161,6 +168,18 @@ static const struct wrong_config wrong[] = {
     { TINY, "\"scaling_factor\": 1.0", "\"scaling_factor\": -1", DFX_ERROR_UNSUPPORTED,
       "scaling_factor" },
     { TINY, "{", "{ \"latents_mean\": [0, 0, 0, 0],", DFX_ERROR_UNSUPPORTED, "latents_mean" },
+    { ASYM, "\"layers_per_up_block\": 1", "\"layers_per_up_block\": 2", DFX_ERROR_FORMAT,
+      "decoder.up_blocks.0.resnets.2.norm1.weight" },
+    { ASYM, "\"layers_per_down_block\": 2", "\"layers_per_down_block\": 65", DFX_ERROR_FORMAT,
+      "layers_per_down_block" },
+    { ASYM, "\"down_block_out_channels\": [", "\"down_block_out_channels\": [4,",
+      DFX_ERROR_UNSUPPORTED, "down_block_types" },
+    { ASYM, "\"up_block_out_channels\": [", "\"up_block_out_channels\": [4,", DFX_ERROR_UNSUPPORTED,
+      "up_block_types" },
+    { ASYM, "\"norm_num_groups\": 2", "\"norm_num_groups\": 4", DFX_ERROR_UNSUPPORTED,
+      "norm_num_groups" },
+    { ASYM, "\"out_channels\": 3", "\"out_channels\": 2", DFX_ERROR_FORMAT,
+      "decoder.conv_out.weight" },
     { VQ, "\"norm_type\": \"group\"", "\"norm_type\": \"spatial\"", DFX_ERROR_UNSUPPORTED,
       "norm_type" },
     { VQ, "\"act_fn\": \"silu\"", "\"act_fn\": \"mish\"", DFX_ERROR_UNSUPPORTED, "act_fn" },
@@ -310,6 +329,44 @@ static void test_inputs(void)
     dfx_device_free(d);
 }
 
+/* Decodes with an image and a mask of given sizes; NULL: without. */
+static int mask_fails(const int64_t *image, const int64_t *mask, const char *word)
+{
+    static const float content[3 * 40 * 24];
+    dfx_tensors *in, *out;
+    dfx_model *m = open_model(ASYM);
+    dfx_device *d;
+    if (!m || dfx_device_open(&d, "cpu") || dfx_tensors_new(&in) || dfx_tensors_new(&out))
+        exit(99);
+    dfx_tensors_add(in, "latent", &(dfx_spec){ DFX_F32, 4, { 1, 4, 5, 3 } }, content);
+    if (image)
+        dfx_tensors_add(in, "image", &(dfx_spec){ DFX_F32, 4, { 1, image[0], image[1], image[2] } },
+                        content);
+    if (mask)
+        dfx_tensors_add(in, "mask", &(dfx_spec){ DFX_F32, 4, { 1, mask[0], mask[1], mask[2] } },
+                        content);
+    int fails = dfx_model_forward(m, d, DFX_F32, in, out) == DFX_ERROR_ARGUMENT &&
+                strstr(dfx_error(), word);
+    dfx_tensors_free(in);
+    dfx_tensors_free(out);
+    dfx_model_free(m);
+    dfx_device_free(d);
+    return fails;
+}
+
+static void test_masks(void)
+{
+    static const int64_t image[] = { 3, 40, 24 }, mask[] = { 1, 40, 24 }, wide[] = { 1, 40, 25 };
+    static const int64_t small[] = { 3, 20, 12 }, small_mask[] = { 1, 20, 12 };
+    ok(mask_fails(image, NULL, "mask is missing"), "a picture without a mask: %s", dfx_error());
+    ok(mask_fails(NULL, mask, "image is missing"), "a mask without a picture: %s", dfx_error());
+    ok(mask_fails(image, image, "mask has shape"), "a mask of colours: %s", dfx_error());
+    ok(mask_fails(image, wide, "mask must be [1, 1, 40, 24]"), "a mask of another size: %s",
+       dfx_error());
+    ok(mask_fails(small, small_mask, "image must be [1, 3, 40, 24]"),
+       "a picture of another size: %s", dfx_error());
+}
+
 int main(void)
 {
     make_folder("model");
@@ -322,6 +379,7 @@ int main(void)
     test_weights();
     test_files();
     test_inputs();
+    test_masks();
     ok(rmdir(folder) == 0, "no temporary file is left");
     return done();
 }

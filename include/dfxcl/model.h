@@ -42,6 +42,9 @@ DFX_API dfx_status dfx_model_keys(dfx_config_keys **out, const dfx_model *m);
  *                         or latent [B, C, h, w] -> sample (no scaling factor is applied)
  *   AutoencoderTiny       likewise, without latent_logvar
  *
+ *   AsymmetricAutoencoderKL  as AutoencoderKL; beside latent, image [B, 3, 8 h, 8 w] in -1..1 and
+ *                         mask [B, 1, 8 h, 8 w], 0 where the image is kept, may be given
+ *
  *   VQModel               sample [B, 3, H, W] in -1..1 -> latent_mean, not quantised
  *                         or latent [B, C, h, w], which becomes rows of the codebook -> sample
  *

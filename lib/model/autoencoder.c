@@ -24,6 +24,15 @@ dfx_value *dfx__autoencoder_decode(const dfx_model *m, dfx_value *latent)
     return x;
 }
 
+dfx_value *dfx__autoencoder_decode_masked(const dfx_model *m, dfx_value *latent, dfx_value *image,
+                                          dfx_value *mask)
+{
+    dfx__push_in(latent, "vae");
+    dfx_value *x = m->class->autoencoder->decode_masked(m->net, latent, image, mask);
+    dfx__pop_in(latent);
+    return x;
+}
+
 /* ---- forward ---- */
 
 /* Log-variances within what diffusers keeps. */
@@ -44,6 +53,35 @@ static dfx_status encode(const dfx_model *m, dfx__forward *f, dfx_value *image)
     return dfx__forward_run(f);
 }
 
+/* A picture or a mask in the size of what is decoded. */
+static dfx_status given_whole(dfx_value **out, dfx__forward *f, const char *name, int channels,
+                              const dfx_spec *latent, int factor)
+{
+    int64_t height = latent->dim[1] * factor, width = latent->dim[2] * factor;
+    DFX__TRY(dfx__given_image(out, f, name, channels));
+    const dfx_spec *s = dfx_value_spec(*out);
+    if (s->dim[0] == latent->dim[0] && s->dim[1] == height && s->dim[2] == width)
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_ARGUMENT, "the input tensor %s must be [%lld, %d, %lld, %lld]", name,
+                     (long long)latent->dim[0], channels, (long long)height, (long long)width);
+}
+
+static dfx_status decode(const dfx_model *m, dfx__forward *f, dfx_value *latent)
+{
+    dfx__autoencoder_facts facts = dfx__autoencoder_get_facts(m);
+    const dfx_spec *s = dfx_value_spec(latent);
+    int masked = dfx_tensors_find(f->in, "image") || dfx_tensors_find(f->in, "mask");
+    dfx_value *image, *mask;
+    if (masked && facts.takes_mask) {
+        DFX__TRY(given_whole(&image, f, "image", facts.out_channels, s, facts.factor));
+        DFX__TRY(given_whole(&mask, f, "mask", 1, s, facts.factor));
+        dfx__forward_result(f, "sample", dfx__autoencoder_decode_masked(m, latent, image, mask));
+    } else {
+        dfx__forward_result(f, "sample", dfx__autoencoder_decode(m, latent));
+    }
+    return dfx__forward_run(f);
+}
+
 dfx_status dfx__autoencoder_forward(const dfx_model *m, dfx__forward *f)
 {
     dfx__autoencoder_facts facts = dfx__autoencoder_get_facts(m);
@@ -53,6 +91,5 @@ dfx_status dfx__autoencoder_forward(const dfx_model *m, dfx__forward *f)
         return encode(m, f, x);
     }
     DFX__TRY(dfx__given_image(&x, f, "latent", facts.latent_channels));
-    dfx__forward_result(f, "sample", dfx__autoencoder_decode(m, x));
-    return dfx__forward_run(f);
+    return decode(m, f, x);
 }

@@ -11,6 +11,7 @@ typedef struct {
     float scaling_factor; /* latents of a diffusion are encoded ones times it, in most pipelines */
     const float *latents_mean, *latents_std; /* [latent_channels], for SDXL's pipelines; or NULL */
     int has_moments;                         /* encode gives a mean and a log-variance */
+    int takes_mask;                          /* there is decode_masked */
     int force_upcast; /* f16 does not hold its activations: it runs in f32 instead */
 } dfx__autoencoder_facts;
 
@@ -19,6 +20,8 @@ typedef struct dfx__autoencoder_functions {
     dfx__autoencoder_facts (*facts)(const void *net);
     dfx_value *(*encode)(const void *net, dfx_value *image);
     dfx_value *(*decode)(const void *net, dfx_value *latent);
+    dfx_value *(*decode_masked)(const void *net, dfx_value *latent, dfx_value *image,
+                                dfx_value *mask); /* or NULL */
 } dfx__autoencoder_functions;
 
 /* The functions below need an autoencoder. */
@@ -31,8 +34,13 @@ dfx_value *dfx__autoencoder_encode(const dfx_model *m, dfx_value *image);
 /* latent [N, h, w, C], without scaling -> image [N, H, W, out_channels] */
 dfx_value *dfx__autoencoder_decode(const dfx_model *m, dfx_value *latent);
 
+/* The same where mask [N, H, W, 1] is 1; where it is 0, image [N, H, W, out_channels] is kept, as
+ * it comes out of the decoder. For classes that take a mask. */
+dfx_value *dfx__autoencoder_decode_masked(const dfx_model *m, dfx_value *latent, dfx_value *image,
+                                          dfx_value *mask);
+
 /* `forward` of every class: sample -> latent_mean and, where has_moments, latent_logvar; or latent
- * -> sample. */
+ * -> sample, with an image and a mask too where the class takes them. */
 dfx_status dfx__autoencoder_forward(const dfx_model *m, dfx__forward *f);
 
 #endif

@@ -85,7 +85,7 @@ static dfx_value *decode(const void *net, dfx_value *latent)
     return dfx__vae_decode(&m->decoder, x);
 }
 
-static const dfx__autoencoder_functions functions = { get_facts, encode, decode };
+static const dfx__autoencoder_functions functions = { get_facts, encode, decode, NULL };
 
 const dfx__model_class dfx__autoencoder_kl_class = { "AutoencoderKL", "diffusion_pytorch_model",
                                                      build, dfx__autoencoder_forward, &functions };

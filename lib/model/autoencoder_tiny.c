@@ -234,7 +234,7 @@ static dfx_value *decode(const void *net, dfx_value *latent)
     return x;
 }
 
-static const dfx__autoencoder_functions functions = { get_facts, encode, decode };
+static const dfx__autoencoder_functions functions = { get_facts, encode, decode, NULL };
 
 const dfx__model_class dfx__autoencoder_tiny_class = { "AutoencoderTiny", "diffusion_pytorch_model",
                                                        build, dfx__autoencoder_forward,

@@ -12,6 +12,7 @@
 #include <string.h>
 
 static const dfx__model_class *const classes[] = {
+    &dfx__autoencoder_asym_kl_class,
     &dfx__autoencoder_kl_class,
     &dfx__autoencoder_tiny_class,
     &dfx__clip_text_class,

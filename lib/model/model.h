@@ -20,8 +20,8 @@ typedef struct dfx__model_class {
 } dfx__model_class;
 
 extern const dfx__model_class dfx__unet_class, dfx__autoencoder_kl_class,
-    dfx__autoencoder_tiny_class, dfx__clip_text_class, dfx__clip_text_projection_class,
-    dfx__redux_image_encoder_class, dfx__vq_model_class;
+    dfx__autoencoder_asym_kl_class, dfx__autoencoder_tiny_class, dfx__clip_text_class,
+    dfx__clip_text_projection_class, dfx__redux_image_encoder_class, dfx__vq_model_class;
 
 struct dfx_model {
     const dfx__model_class *class;

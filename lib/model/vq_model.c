@@ -78,7 +78,7 @@ static dfx_value *decode(const void *net, dfx_value *latent)
     return dfx__vae_decode(&m->decoder, dfx__conv_record(&m->post_quant, x));
 }
 
-static const dfx__autoencoder_functions functions = { get_facts, encode, decode };
+static const dfx__autoencoder_functions functions = { get_facts, encode, decode, NULL };
 
 const dfx__model_class dfx__vq_model_class = { "VQModel", "diffusion_pytorch_model", build,
                                                dfx__autoencoder_forward, &functions };

@@ -15,7 +15,7 @@ def vae(levels, **more):
         "up_block_types": ["UpDecoderBlock2D"] * levels, **more})
 
 
-def run_vae(name, model, height, width, batch=2):
+def run_vae(name, model, height, width, batch=2, more=()):
     config = model.config
     image = {"sample": noise(batch, config.in_channels, height, width, seed=4) / 2}
     latent = {"latent": noise(batch, config.latent_channels, 5, 7, seed=5)}
@@ -27,7 +27,7 @@ def run_vae(name, model, height, width, batch=2):
     def decode(m):
         return {"sample": m.decode(latent["latent"]).sample}
 
-    check_effect(model, [encode, decode])
+    check_effect(model, [encode, decode, *more])
     add_run(f"{name}.encode", image, encode(model))
     add_run(f"{name}.decode", latent, decode(model))
 
@@ -131,7 +131,36 @@ def make_vqs():
     make_vq("vq_plain", 35, 9, 14, block_out_channels=(12,), num_vq_embeddings=97)
 
 
+def run_asymmetric(name, seed, **config):
+    """Decodes without a picture, and with one that a mask leaves parts of."""
+    levels = 4
+    model = fill(diffusers.AsymmetricAutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * levels,
+        up_block_types=["UpDecoderBlock2D"] * levels, norm_num_groups=2, **config), seed)
+    latent = noise(3, model.config.latent_channels, 5, 3, seed=8)
+    channels = model.config.out_channels
+    inputs = {"latent": latent, "image": noise(3, channels, 40, 24, seed=9) / 2,
+              "mask": (noise(3, 1, 40, 24, seed=10) / 2 + 0.5).clamp(0, 1)}
+
+    def decode(m):
+        return {"sample": m.decode(latent, image=inputs["image"], mask=inputs["mask"]).sample}
+
+    run_vae(name, model, 21, 30, 3, [decode])
+    add_run(f"{name}.masked", inputs, decode(model))
+    model.half().save_pretrained(MODELS / name)
+
+
+def make_asymmetric():
+    """As published ones are, and one where layers of the masked picture have the same shape."""
+    run_asymmetric("vae_asym", 36, down_block_out_channels=(4, 6, 4, 8), layers_per_down_block=2,
+                   up_block_out_channels=(4, 8, 16, 16), layers_per_up_block=1)
+    run_asymmetric("vae_asym_even", 37, down_block_out_channels=(4, 4, 4, 4), in_channels=1,
+                   up_block_out_channels=(4, 4, 4, 4), layers_per_up_block=2, out_channels=2,
+                   latent_channels=3)
+
+
 def make():
+    make_asymmetric()
     make_attending_vae()
     make_vqs()
     make_tiny_vaes()

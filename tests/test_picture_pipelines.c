@@ -14,12 +14,13 @@ enum { PARTS = sizeof parts / sizeof *parts };
 
 /* Folders that have what a model's own one does not. */
 static const struct {
-    const char *model, *next, *last;
+    const char *model, *next, *last, *unet;
 } chains[] = {
-    { "pix2pix", "tiny", "tiny" },
-    { "pix2pix_xl", "tiny_xl", "tiny_xl" },
-    { "pix2pix_cosxl", "picture_pipelines/pix2pix_xl", "tiny_xl" },
-    { "depth2img", "tiny", "tiny" },
+    { "pix2pix", "tiny", "tiny", NULL },
+    { "pix2pix_xl", "tiny_xl", "tiny_xl", NULL },
+    { "pix2pix_cosxl", "picture_pipelines/pix2pix_xl", "tiny_xl", NULL },
+    { "depth2img", "tiny", "tiny", NULL },
+    { "lcm", "tiny", "tiny", "models/unet_lcm" },
 };
 
 /* Links to a model's components. */
@@ -30,7 +31,10 @@ static void put_folder(const char *model)
         row++;
     for (int i = 0; i < PARTS; i++) {
         char path[256], absolute[PATH_MAX];
-        snprintf(path, sizeof path, "picture_pipelines/%s/%s", model, parts[i]);
+        if (chains[row].unet && strcmp(parts[i], "unet") == 0)
+            snprintf(path, sizeof path, "%s", chains[row].unet);
+        else
+            snprintf(path, sizeof path, "picture_pipelines/%s/%s", model, parts[i]);
         if (access(data(path), F_OK) != 0)
             snprintf(path, sizeof path, "%s/%s", chains[row].next, parts[i]);
         if (access(data(path), F_OK) != 0)
@@ -100,6 +104,15 @@ static const struct scenario {
     { "xl_given", "pix2pix_xl", 12, 0, { .image_guidance_scale = 1, .denoising_end = 0.6 } },
     { "xl_text", "pix2pix_xl", STEPS, 0, { .image_guidance_scale = 0.5f } },
     { "cosxl", "pix2pix_cosxl", STEPS, 0, { .guidance_scale = 3, .width = 72, .height = 40 } },
+    { "lcm", "lcm", 4, 0, { .steps = 4, .batch = 2 } },
+    { "lcm_given",
+      "lcm",
+      7,
+      0,
+      { .steps = 7,
+        .strength = 0.43,
+        .guidance_scale = 3,
+        .scheduler = "lcm,original_inference_steps=30" } },
 };
 
 static dfx_image picture_of(const dfx_tensors *all)
@@ -115,7 +128,7 @@ static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct 
     dfx_image picture = picture_of(all);
     dfx_result *r;
     o.prompt = "a red apple";
-    o.steps = STEPS;
+    o.steps = o.steps ? o.steps : STEPS;
     o.seed = 7;
     o.batch = o.batch ? o.batch : 1;
     o.guidance_scale = o.guidance_scale > 0 ? o.guidance_scale : -1;
@@ -148,6 +161,31 @@ static void test_device(const char *name, const dfx_tensors *all)
             test_scenario(p, all, &scenarios[i]);
     }
     close_pipeline(p);
+}
+
+/* Latent consistency models from text alone, as in test_image_to_image.c by their own class */
+static void test_text(const char *name)
+{
+    const char *device = device_of_kind(name);
+    dfx_generate_options o = DFX_GENERATE_DEFAULT;
+    struct watch w = { NULL, "lcm", 0, 1, 0, -1, 0, 0 };
+    dfx_tensors *all;
+    dfx_result *r;
+    if (!device || dfx_tensors_open(&all, data("pipelines_image.safetensors")) != DFX_OK)
+        return;
+    dfx_pipeline *p = open_pipeline("lcm", device);
+    w.all = all;
+    o.prompt = "a red apple";
+    o.seed = 7;
+    o.batch = 2;
+    o.on_step = on_step;
+    o.user = &w;
+    if (p && ok(dfx_pipeline_generate(&r, p, &o) == DFX_OK, "lcm runs from text")) {
+        check_run(&w, 4, w.compared == 3, r);
+        dfx_result_free(r);
+    }
+    close_pipeline(p);
+    dfx_tensors_free(all);
 }
 
 /* ---- refusals ---- */
@@ -195,6 +233,27 @@ static void test_settings(const dfx_tensors *all)
     REFUSED(size.original_width, 6, "original_size: ");
     REFUSED(denoising_end, 0.001, "denoising_end: ");
     close_pipeline(p);
+    p = open_pipeline("lcm", "cpu");
+    o = base;
+    o.steps = 0;
+    ok(dfx_pipeline_settings(p, &o) == DFX_OK && o.steps == 4 && o.strength == 0.8 &&
+           o.guidance_scale == 8.5f && o.width == 72 && o.height == 40,
+       "settings of latent consistency models");
+    REFUSED(negative_prompt, "a cat", "negative_prompt: ");
+    REFUSED(guidance_rescale, 0.5f, "guidance_rescale: ");
+    REFUSED(strength, 0.02, "take fewer");
+    REFUSED(strength, 0.0, "take fewer");
+    REFUSED(scheduler, "ddim", "LCMScheduler");
+    REFUSED(scheduler, "tcd", "LCMScheduler");
+    REFUSED(scheduler, "lcm,timesteps=[999,499]", "strength: ");
+    dfx_model *plain;
+    if (dfx_model_open(&plain, data("tiny/unet")) != DFX_OK)
+        exit(99);
+    ok(dfx_pipeline_set_component(p, "unet", plain) == DFX_ERROR_UNSUPPORTED &&
+           strstr(dfx_error(), "time_cond_proj_dim"),
+       "a UNet that was not distilled: %s", dfx_error());
+    dfx_model_free(plain);
+    close_pipeline(p);
     p = open_pipeline("depth2img", "cpu");
     refused(p, &base, "--depth");
     base.depth = depth;
@@ -221,6 +280,8 @@ int main(void)
         return 99;
     test_device("cpu", all);
     test_device("opencl", all);
+    test_text("cpu");
+    test_text("opencl");
     test_settings(all);
     dfx_tensors_free(all);
     ok(rmdir(folder) == 0, "no temporary file is left");

@@ -42,12 +42,20 @@ static const dfx__config_rule xl_rules[] = {
     { NULL, NULL, NULL },
 };
 
+static const dfx__config_rule pix2pix_xl_rules[] = {
+    { "force_zeros_for_empty_prompt", NULL, "without a negative prompt its embeddings are zeros" },
+    { "is_cosxl_edit", NULL, "latents of the picture are scaled" },
+    { NULL, NULL, NULL },
+};
+
 /* The keys of classes whose name begins so; the first that fits counts. */
 static const struct {
     const char *class;
     const dfx__config_rule *rules;
     const char *defaults; /* JSON */
 } families[] = {
+    { "StableDiffusionXLInstructPix2Pix", pix2pix_xl_rules,
+      "{\"force_zeros_for_empty_prompt\":true,\"is_cosxl_edit\":false}" },
     { "StableDiffusionXL", xl_rules,
       "{\"force_zeros_for_empty_prompt\":true,\"requires_aesthetics_score\":false}" },
     { "", checker_rules, "{}" },

@@ -26,8 +26,9 @@ typedef struct dfx__pipeline_class {
     dfx_status (*generate)(dfx_result *r, dfx_pipeline *p, const dfx_generate_options *o);
 } dfx__pipeline_class;
 
-extern const dfx__pipeline_class dfx__stable_diffusion_class, dfx__stable_diffusion_xl_class,
-    dfx__instruct_pix2pix_class, dfx__instruct_pix2pix_xl_class, dfx__depth2img_class;
+extern const dfx__pipeline_class dfx__latent_consistency_class, dfx__stable_diffusion_class,
+    dfx__stable_diffusion_xl_class, dfx__instruct_pix2pix_class, dfx__instruct_pix2pix_xl_class,
+    dfx__depth2img_class;
 
 /* Settings that a model's folder recommends (dfx.json): 0 and -1 where it says nothing. */
 typedef struct {

@@ -69,6 +69,9 @@ dfx_status dfx__set_extra(dfx__run *r, const float *planes, int channels);
 dfx_status dfx__start(dfx__run *r);
 dfx_status dfx__start_from_noise(dfx__run *r);
 
+/* From the image or latents with the noise of call r->first. */
+dfx_status dfx__start_from_image(dfx__run *r);
+
 /* Leaves out the calls after the settings' denoising_end, which dfx__start does itself. */
 dfx_status dfx__stop_early(dfx__run *r);
 
@@ -91,6 +94,9 @@ dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__de
 
 /* Image to image keeps the image's size, cut to what the autoencoder can make, or its latents'. */
 void dfx__take_size(const dfx_pipeline *p, const dfx_generate_options *o, dfx__defaults *d);
+
+/* Whether a mask has an image to select from, and a UNet that only inpaints has both. */
+dfx_status dfx__check_mask(const dfx_pipeline *p, const dfx_generate_options *o);
 
 /* Fails where a setting is given that the pipeline does not use: the DFX__USES of those it does. */
 enum {

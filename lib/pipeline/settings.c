@@ -60,6 +60,16 @@ static dfx_status check_init_latents(const dfx_pipeline *p, const dfx_generate_o
     return DFX_OK;
 }
 
+dfx_status dfx__check_mask(const dfx_pipeline *p, const dfx_generate_options *o)
+{
+    if (o->mask && !o->image && !o->init_latents)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "mask: an image is needed too, which it selects from");
+    if (dfx__only_inpaints(p) && !(o->mask && o->image))
+        return dfx__fail(DFX_ERROR_ARGUMENT,
+                         "%s: its UNet only inpaints: an image and a mask are needed", p->path);
+    return DFX_OK;
+}
+
 /* Opens the scheduler to see that it takes the settings; without a choice it is the config's class.
  */
 static dfx_status check_scheduler(dfx_pipeline *p, dfx_generate_options *o)

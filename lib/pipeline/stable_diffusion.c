@@ -3,8 +3,6 @@
  */
 #include "pipeline/run.h"
 
-#include <string.h>
-
 static dfx_status check(const dfx_pipeline *p)
 {
     int latent = dfx__autoencoder_get_facts(p->model[DFX__VAE]).latent_channels;
@@ -26,17 +24,9 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
                         .height = unet.sample_height * factor,
                         .guidance_scale = 7.5f,
                         .strength = o->mask ? 1 : 0.8 };
-    if (strcmp(p->class_name, "LatentConsistencyModelPipeline") == 0) {
-        d.steps = 4;
-        d.guidance_scale = 8.5f;
-    }
     DFX__TRY(dfx__refuse_unused(p, o, USES));
     DFX__TRY(dfx__check_clip_skip(p, o));
-    if (o->mask && !o->image && !o->init_latents)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "mask: an image is needed too, which it selects from");
-    if (dfx__only_inpaints(p) && !o->mask)
-        return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "%s: its UNet only inpaints: an image and a mask are needed", p->path);
+    DFX__TRY(dfx__check_mask(p, o));
     if (!o->mask || o->init_latents)
         dfx__take_size(p, o, &d);
     /* as the three classes' constructors, of which each task has one */
@@ -60,7 +50,6 @@ static dfx_status generate(dfx_result *result, dfx_pipeline *p, const dfx_genera
 }
 
 static const char *const names[] = { "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline",
-                                     "StableDiffusionInpaintPipeline",
-                                     "LatentConsistencyModelPipeline", NULL };
+                                     "StableDiffusionInpaintPipeline", NULL };
 const dfx__pipeline_class dfx__stable_diffusion_class = { names, dfx__open_components, check,
                                                           settings, generate };

@@ -97,11 +97,7 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
     DFX__TRY(dfx__refuse_unused(p, o, USES));
     DFX__TRY(dfx__check_clip_skip(p, o));
     DFX__TRY(dfx__check_sizes(o));
-    if (o->mask && !starts)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "mask: an image is needed too, which it selects from");
-    if (dfx__only_inpaints(p) && !(o->mask && o->image))
-        return dfx__fail(DFX_ERROR_ARGUMENT,
-                         "%s: its UNet only inpaints: an image and a mask are needed", p->path);
+    DFX__TRY(dfx__check_mask(p, o));
     if (p->requires_aesthetics_score && !starts)
         return dfx__fail(DFX_ERROR_ARGUMENT,
                          "%s: it refines: an image or a base model's latents are needed", p->path);

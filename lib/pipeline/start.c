@@ -112,12 +112,10 @@ static void normalise(const dfx__run *r, float *latents)
     }
 }
 
-static dfx_status start_from_image(dfx__run *r)
+dfx_status dfx__start_from_image(dfx__run *r)
 {
     float *image = NULL, *latents = NULL;
-    dfx_status status = skip_calls(r);
-    if (status == DFX_OK)
-        status = dfx__read_image(r, &image);
+    dfx_status status = dfx__read_image(r, &image);
     if (status == DFX_OK)
         status = encode(r, image, &latents);
     if (status == DFX_OK) {
@@ -212,9 +210,7 @@ static dfx_status start_from_mask(dfx__run *r)
     int width = r->o->width, height = r->o->height;
     dfx__image_processor p = dfx__mask_processor(1);
     float *image = NULL, *mask = NULL;
-    dfx_status status = skip_calls(r);
-    if (status == DFX_OK)
-        status = dfx__read_image(r, &image);
+    dfx_status status = dfx__read_image(r, &image);
     if (status == DFX_OK)
         status = dfx__image_preprocess(&mask, &width, &height, r->o->mask, &p, "mask");
     if (status == DFX_OK)
@@ -244,10 +240,13 @@ dfx_status dfx__stop_early(dfx__run *r)
 
 dfx_status dfx__start(dfx__run *r)
 {
+    int starts = r->o->image || r->o->init_latents;
+    if (starts)
+        DFX__TRY(skip_calls(r));
     if (r->o->mask)
         DFX__TRY(start_from_mask(r));
-    else if (r->o->image || r->o->init_latents)
-        DFX__TRY(start_from_image(r));
+    else if (starts)
+        DFX__TRY(dfx__start_from_image(r));
     else
         DFX__TRY(dfx__start_from_noise(r));
     return dfx__stop_early(r);

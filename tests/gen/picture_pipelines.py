@@ -1,9 +1,10 @@
 """Makes tests/data/picture_pipelines: tiny models of the pipelines that start from a picture, and what
 diffusers makes of them in float32.
 
-A folder has model_index.json and the components that differ from tests/data/tiny's, or tiny_xl's.
+A folder has model_index.json and the components that differ from tests/data/tiny's, or tiny_xl's; "lcm"'s
+UNet is that of tests/data/models/unet_lcm, which pipelines_image.py makes.
 runs.safetensors: "picture" [H, W, 3] and "depth" [h, w] are what the runs are given, "NAME/step.NN"
-the latents after that step, "NAME/latents" those that it was given, "NAME/image" the picture in
+the latents after that step, "NAME/latents" those that it was given (the noise on a picture), "NAME/image" the picture in
 bytes. Settings stand in
 test_picture_pipelines.c.
 """
@@ -17,6 +18,7 @@ import diffusers
 import numpy as np
 import PIL.Image
 import torch
+from diffusers.pipelines.latent_consistency_models import pipeline_latent_consistency_img2img
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "models"))
@@ -91,6 +93,24 @@ def make_cosxl(pipe):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"is_cosxl_edit": True}, indent=2))
 
 
+def lcm():
+    tiny = parts("vae", "text_encoder", "tokenizer")
+    net = diffusers.UNet2DConditionModel.from_pretrained(
+        common.MODELS / "unet_lcm", torch_dtype=torch.float32)
+    return diffusers.LatentConsistencyModelImg2ImgPipeline(
+        **tiny, unet=net, scheduler=diffusers.LCMScheduler(), safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False)
+
+
+def run_with_noise(tensors, name, pipe, shape, **settings):
+    """The noise on a picture is given, which diffusers takes no argument for."""
+    given = make_latents(tensors, name, *shape)
+    draws = pipeline_latent_consistency_img2img.randn_tensor
+    pipeline_latent_consistency_img2img.randn_tensor = lambda *_, **__: given
+    run(tensors, name, pipe, **settings)
+    pipeline_latent_consistency_img2img.randn_tensor = draws
+
+
 def make_latents(tensors, name, *shape):
     generator = torch.Generator("cpu").manual_seed(99)
     given = torch.round(torch.randn(shape, generator=generator) * 8) / 8
@@ -113,8 +133,8 @@ def run(tensors, name, pipe, **settings):
     pipe.set_progress_bar_config(disable=True)
     calls_back = "callback_on_step_end" in type(pipe).__call__.__annotations__
     settings |= {"callback_on_step_end": at_end} if calls_back else {"callback": old}
-    image = pipe(PROMPT, num_inference_steps=STEPS, output_type="pt",
-                 generator=torch.Generator("cpu").manual_seed(7), **settings).images
+    image = pipe(PROMPT, output_type="pt", generator=torch.Generator("cpu").manual_seed(7),
+                 **({"num_inference_steps": STEPS} | settings)).images
     for i in (1, 2, len(latents)):
         tensors[f"{name}/step.{i:02d}"] = latents[i - 1].contiguous()
     tensors[f"{name}/image"] = torch.round(image * 255).to(torch.uint8).contiguous()
@@ -152,6 +172,12 @@ def main():
     run(tensors, "xl_text", pipe, image=image, image_guidance_scale=0.5)
     make_cosxl(pipe)
     run(tensors, "cosxl", pipe, image=image, guidance_scale=3.0, width=72, height=40)
+
+    pipe = lcm()
+    save("lcm", pipe, ("scheduler",))
+    run(tensors, "lcm", pipe, image=image, num_inference_steps=4, num_images_per_prompt=2)
+    run_with_noise(tensors, "lcm_given", pipe, (1, 4, 5, 9), image=image, num_inference_steps=7,
+                   strength=0.43, guidance_scale=3.0, original_inference_steps=30)
 
     save_file(tensors, FOLDER / "runs.safetensors")
     for path in FOLDER.rglob("*.*"):

@@ -226,6 +226,8 @@ dfx_status dfx__decode(dfx__run *r)
     DFX__TRY(keep_latents(r->result, &r->latent, r->x));
     if (r->o->last)
         dfx__forget(&p->preview_kept);
+    if (r->o->last && r->o->only_latents) /* there may have been previews */
+        dfx__forget(&p->vae_kept);
     if (r->o->only_latents)
         return DFX_OK;
     dfx_status status = prepare_decoder(&d);

@@ -1,12 +1,12 @@
-/* test_image_to_image.c - runs from pictures and masks, with other UNets than the folder's, and of
- * several prompts, against diffusers; components that are shared and replaced. */
+/* test_image_to_image.c - runs from pictures and masks, with other UNets and VAEs than the
+ * folder's, and of several prompts, against diffusers; components that are shared and replaced. */
 #include "pipeline_test.h"
 
 #define STEPS 20
 
 /* The runs of tests/gen/pipelines_image.py. */
 static const struct scenario {
-    const char *name, *unet, *scheduler;
+    const char *name, *other, *scheduler; /* other: what replaces a model of the folder */
     int image, mask, steps, calls;
     double strength;
     float guidance, rescale;
@@ -25,6 +25,8 @@ static const struct scenario {
     { "inpaint_kdpm2", NULL, "kdpm2", 1, 1, STEPS, 19, 0.5, 2.5f, 0, 1, 0, 0, 0 },
     { "nine", "unet_inpaint", "ddim", 1, 1, STEPS, 20, -1, 2.5f, 0, 1, 104, 72, 0 },
     { "nine_part", "unet_inpaint", "euler_a", 1, 1, STEPS, 14, 0.7, 2.5f, 0, 2, 0, 0, 0 },
+    { "asymmetric", "vae_asym", "ddim", 1, 1, STEPS, 12, 0.6, 2.5f, 0, 1, 104, 72, 0 },
+    { "asymmetric_image", "vae_asym", "euler", 1, 0, STEPS, 8, 0.4, 2.5f, 0, 1, 0, 0, 0 },
     { "rescaled", NULL, "ddim,clip_sample=false", 0, 0, STEPS, 20, -1, 7.5f, 0.7f, 2, 0, 0, 0 },
     { "skipped", NULL, "ddim,clip_sample=false", 0, 0, STEPS, 20, -1, 2.5f, 0, 1, 0, 0, 1 },
     { "lcm", "unet_lcm", "lcm", 0, 0, 4, 4, -1, 8.5f, 0, 2, 0, 0, 0 },
@@ -93,17 +95,21 @@ static void test_device(const char *name, const dfx_tensors *all)
     dfx_pipeline *p;
     if (!o.device || !ok(dfx_pipeline_open(&p, data("tiny"), &o) == DFX_OK, "opens on %s", name))
         return;
-    dfx_model *own = dfx_pipeline_component(p, "unet");
-    dfx_component kept = { "unet", own };
-    dfx_pipeline *keeper; /* of the folder's own UNet */
-    dfx_pipeline_options shares = { .components = &kept, .component_count = 1, .on = p };
+    dfx_component own[] = { { "unet", dfx_pipeline_component(p, "unet") },
+                            { "vae", dfx_pipeline_component(p, "vae") } };
+    dfx_pipeline *keeper; /* of the folder's own models */
+    dfx_pipeline_options shares = { .components = own, .component_count = 2, .on = p };
     if (dfx_pipeline_open(&keeper, data("tiny"), &shares) != DFX_OK)
         exit(99);
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
-        dfx_model *m = scenarios[i].unet ? open_model(scenarios[i].unet) : own;
-        ok(dfx_pipeline_set_component(p, "unet", m) == DFX_OK, "%s: its UNet", scenarios[i].name);
-        if (m != own)
-            dfx_model_free(m);
+        const char *other = scenarios[i].other;
+        dfx_model *m = other ? open_model(other) : NULL;
+        for (int k = 0; k < 2; k++) {
+            int replaced = m && strncmp(other, own[k].name, strlen(own[k].name)) == 0;
+            ok(dfx_pipeline_set_component(p, own[k].name, replaced ? m : own[k].model) == DFX_OK,
+               "%s: its %s", scenarios[i].name, own[k].name);
+        }
+        dfx_model_free(m);
         test_scenario(p, all, &scenarios[i]);
     }
     dfx_pipeline_free(keeper);
@@ -141,6 +147,41 @@ static void test_components(void)
     dfx_pipeline_free(p);
 }
 
+/* Each picture of a run is decoded with the picture and the mask, where diffusers decodes one. */
+static void test_masked_batch(void)
+{
+    enum { N = 4 * 8 * 8 };
+    dfx_model *vae = open_model("vae_asym");
+    dfx_component part = { "vae", vae };
+    dfx_pipeline_options open = {
+        .device = "cpu", .dtype = "f32", .components = &part, .component_count = 1
+    };
+    dfx_generate_options o = DFX_GENERATE_DEFAULT;
+    dfx_pipeline *p;
+    dfx_result *r;
+    float noise[2 * N];
+    dfx_tensor latents = { "latents", { DFX_F32, 4, { 2, 4, 8, 8 } }, noise, sizeof noise };
+    for (int i = 0; i < 2 * N; i++)
+        noise[i] = sinf((float)(i % N) * 1.7f);
+    o.image = image;
+    o.mask = mask;
+    o.prompt = "red";
+    o.latents = &latents;
+    o.batch = 2;
+    o.steps = 2;
+    o.scheduler = "ddim";
+    int done = dfx_pipeline_open(&p, data("tiny"), &open) == DFX_OK &&
+               dfx_pipeline_generate(&r, p, &o) == DFX_OK;
+    if (!ok(done, "two pictures by an asymmetric VAE: %s", done ? "run" : dfx_error()))
+        return;
+    const dfx_tensor *t = dfx_result_floats(r);
+    ok(t->spec.dim[0] == 2 && memcmp(t->data, (char *)t->data + t->bytes / 2, t->bytes / 2) == 0,
+       "of the same latents they are the same");
+    dfx_result_free(r);
+    dfx_pipeline_free(p);
+    dfx_model_free(vae);
+}
+
 /* ---- refusals ---- */
 
 static void test_refusals(void)
@@ -167,6 +208,13 @@ static void test_refusals(void)
     ok(dfx_pipeline_set_component(p, "unet", nine) == DFX_OK, "an inpainting UNet fits");
     dfx_model_free(nine);
     REFUSED(mask, NULL, "only inpaints");
+    dfx_model *asymmetric = open_model("vae_asym");
+    ok(dfx_pipeline_set_component(p, "vae", asymmetric) == DFX_OK, "an asymmetric VAE fits");
+    dfx_model_free(asymmetric);
+    static const float zeros[4 * 8 * 8];
+    dfx_tensor latents = { "latents", { DFX_F32, 4, { 1, 4, 8, 8 } }, (void *)zeros, sizeof zeros };
+    base.image = NULL;
+    REFUSED(init_latents, &latents, "the VAE decodes with the picture");
 #undef REFUSED
     dfx_pipeline_free(p);
 }
@@ -183,6 +231,7 @@ int main(void)
     test_device("opencl", all);
     dfx_tensors_free(all);
     test_components();
+    test_masked_batch();
     test_refusals();
     dfx_image_free(image);
     dfx_image_free(mask);

@@ -110,6 +110,7 @@ typedef struct {
     dfx__kept *kept;
     dfx__autoencoder_facts facts;
     dfx_spec latents, pictures;
+    const float *picture, *mask; /* [3, H, W] and [H, W], which it decodes with; or NULL */
 } decoder;
 
 static decoder make_decoder(dfx_pipeline *p, const dfx_model *vae, dfx__kept *kept,
@@ -118,7 +119,7 @@ static decoder make_decoder(dfx_pipeline *p, const dfx_model *vae, dfx__kept *ke
     dfx__autoencoder_facts facts = dfx__autoencoder_get_facts(vae);
     const int64_t *dim = latents->dim;
     dfx_spec pictures = { DFX_F32, 4, { dim[0], 3, dim[2] * facts.factor, dim[3] * facts.factor } };
-    return (decoder){ p, vae, kept, facts, *latents, pictures };
+    return (decoder){ p, vae, kept, facts, *latents, pictures, NULL, NULL };
 }
 
 static dfx_status check_pictures(const decoder *d, const dfx_spec *has)
@@ -132,18 +133,33 @@ static dfx_status check_pictures(const decoder *d, const dfx_spec *has)
                      (long long)has->dim[2], (long long)has->dim[1], (long long)has->dim[3]);
 }
 
+/* An input [1, height, width, channels] in the autoencoder's dtype. */
+static dfx_value *plane(const decoder *d, const char *name, int64_t height, int64_t width,
+                        int64_t channels)
+{
+    int64_t dim[] = { 1, height, width, channels };
+    return dfx_cast(dfx_input(d->kept->sequence, name, DFX_F32, 4, dim), vae_dtype(d->p, d->vae));
+}
+
+static dfx_value *record_decoder(const decoder *d)
+{
+    const int64_t *dim = d->latents.dim, *whole = d->pictures.dim;
+    dfx_value *x = plane(d, "latent", dim[2], dim[3], dim[1]);
+    if (!d->mask)
+        return dfx__autoencoder_decode(d->vae, x);
+    return dfx__autoencoder_decode_masked(d->vae, x, plane(d, "picture", whole[2], whole[3], 3),
+                                          plane(d, "mask", whole[2], whole[3], 1));
+}
+
 /* Pictures are decoded one by one: the decoder's activations are the largest of all. */
 static dfx_status prepare_decoder(const decoder *d)
 {
     dfx__kept *k = d->kept;
-    const int64_t *dim = d->latents.dim;
-    if (!dfx__needs_recording(k, d->vae, dim + 2, 2))
+    int64_t shape[] = { d->latents.dim[2], d->latents.dim[3], d->mask != NULL };
+    if (!dfx__needs_recording(k, d->vae, shape, 3))
         return DFX_OK;
-    dfx_dtype dtype = vae_dtype(d->p, d->vae);
-    DFX__TRY(dfx_sequence_new(&k->sequence, d->p->device, dtype));
-    dfx_value *x =
-        dfx_input(k->sequence, "latent", DFX_F32, 4, (int64_t[]){ 1, dim[2], dim[3], dim[1] });
-    x = dfx_cast(dfx__autoencoder_decode(d->vae, dfx_cast(x, dtype)), DFX_F32);
+    DFX__TRY(dfx_sequence_new(&k->sequence, d->p->device, vae_dtype(d->p, d->vae)));
+    dfx_value *x = dfx_cast(record_decoder(d), DFX_F32);
     dfx_output(x, "image");
     dfx_status status = dfx_sequence_prepare(k->sequence);
     if (status == DFX_OK)
@@ -184,12 +200,24 @@ static dfx_status decode_one(const decoder *d, const float *latents, float *imag
     return DFX_OK;
 }
 
+/* Gives the sequence the picture and the mask; `room` is for three planes. */
+static dfx_status write_mask(const decoder *d, float *room)
+{
+    dfx_spec rgb = d->pictures;
+    rgb.dim[0] = 1;
+    if (!d->mask)
+        return DFX_OK;
+    dfx__to_channels_last(room, d->picture, &rgb);
+    DFX__TRY(dfx_sequence_write(d->kept->sequence, "picture", room, dfx__spec_bytes(&rgb)));
+    return dfx_sequence_write(d->kept->sequence, "mask", d->mask, dfx__spec_bytes(&rgb) / 3);
+}
+
 static dfx_status decode_all(const decoder *d, const float *latents, float *image)
 {
     size_t count = (size_t)d->latents.dim[0], n = dfx__elements(&d->latents) / count;
     size_t pixels = dfx__elements(&d->pictures) / count;
     float *room = dfx__alloc(2 * (n > pixels ? n : pixels), sizeof *room);
-    dfx_status status = room ? DFX_OK : dfx__no_memory();
+    dfx_status status = room ? write_mask(d, room) : dfx__no_memory();
     for (size_t b = 0; b < count && status == DFX_OK; b++)
         status = decode_one(d, latents + b * n, image + b * pixels, room);
     free(room);
@@ -223,6 +251,8 @@ dfx_status dfx__decode(dfx__run *r)
 {
     dfx_pipeline *p = r->p;
     decoder d = make_decoder(p, p->model[DFX__VAE], &p->vae_kept, &r->latent);
+    d.picture = r->picture;
+    d.mask = r->hole;
     DFX__TRY(keep_latents(r->result, &r->latent, r->x));
     if (r->o->last)
         dfx__forget(&p->preview_kept);

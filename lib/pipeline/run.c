@@ -38,8 +38,8 @@ static dfx_status start(dfx__run *r, dfx_pipeline *p, const dfx_generate_options
 
 static void end(dfx__run *r)
 {
-    float *rooms[] = { r->x,    r->input, r->noise_pred, r->timestep, r->edge,
-                       r->kept, r->noise, r->mask,       r->extra };
+    float *rooms[] = { r->x,     r->input, r->noise_pred, r->timestep, r->edge, r->kept,
+                       r->noise, r->mask,  r->extra,      r->picture,  r->hole };
     dfx__release_scheduler(r->p, r->scheduler);
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
         free(rooms[i]);

@@ -41,6 +41,10 @@ struct dfx__run {
     /* The picture that inpainting keeps: its latents [pictures, C, h, w], the noise on them, and
      * the mask [h, w], 1 where it is painted anew. NULL: nothing is kept. */
     float *kept, *noise, *mask;
+    /* Whether an autoencoder that takes a mask decodes with it; then the picture [3, H, W] and the
+     * mask [H, W] in the settings' size. */
+    int decodes_mask;
+    float *picture, *hole;
     /* From the branches' predictions pred [branches][pictures][elements of a picture] to the
      * first one's place; dfx__guide, unless `draw` sets another one. */
     void (*guide)(dfx__run *r, float *pred);

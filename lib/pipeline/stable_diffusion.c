@@ -37,6 +37,7 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
 
 static dfx_status draw(dfx__run *r)
 {
+    r->decodes_mask = 1;
     DFX__TRY(dfx__encode_prompts(r));
     DFX__TRY(dfx__embed_guidance(r));
     DFX__TRY(dfx__start(r));

@@ -205,6 +205,29 @@ static dfx_status start_from(dfx__run *r, float *image, const float *mask)
     return take_masked(r, image, mask, plain);
 }
 
+/* Whether the autoencoder decodes with the picture and the mask. */
+static int decodes_mask(const dfx__run *r)
+{
+    return r->decodes_mask && !r->o->only_latents &&
+           dfx__autoencoder_get_facts(r->p->model[DFX__VAE]).takes_mask;
+}
+
+/* Copies, as start_from changes the picture. */
+static dfx_status keep_picture(dfx__run *r, const float *image, const float *mask)
+{
+    size_t pixels = (size_t)r->o->width * (size_t)r->o->height;
+    if (!image)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "init_latents: the VAE decodes with the picture; give "
+                                             "the image itself");
+    r->picture = dfx__alloc(3 * pixels, sizeof *image);
+    r->hole = dfx__alloc(pixels, sizeof *mask);
+    if (!r->picture || !r->hole)
+        return dfx__no_memory();
+    memcpy(r->picture, image, 3 * pixels * sizeof *image);
+    memcpy(r->hole, mask, pixels * sizeof *mask);
+    return DFX_OK;
+}
+
 static dfx_status start_from_mask(dfx__run *r)
 {
     int width = r->o->width, height = r->o->height;
@@ -213,6 +236,8 @@ static dfx_status start_from_mask(dfx__run *r)
     dfx_status status = dfx__read_image(r, &image);
     if (status == DFX_OK)
         status = dfx__image_preprocess(&mask, &width, &height, r->o->mask, &p, "mask");
+    if (status == DFX_OK && decodes_mask(r))
+        status = keep_picture(r, image, mask);
     if (status == DFX_OK)
         status = start_from(r, image, mask);
     free(mask);

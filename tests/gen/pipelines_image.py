@@ -32,7 +32,9 @@ LCM = diffusers.LatentConsistencyModelPipeline
 IMG2IMG = diffusers.StableDiffusionImg2ImgPipeline
 INPAINT = diffusers.StableDiffusionInpaintPipeline
 
-# name: pipeline, UNet (None: tiny's), scheduler, keys that replace its config's, the call's settings
+PARTS = {"unet": diffusers.UNet2DConditionModel, "vae": diffusers.AsymmetricAutoencoderKL}
+
+# name: pipeline, UNet or VAE (None: tiny's), scheduler, keys that replace its config's, the call's settings
 CASES = {
     "pndm": (IMG2IMG, None, "PNDMScheduler", {}, dict(strength=0.6)),
     "ddim": (IMG2IMG, None, "DDIMScheduler", {}, dict(strength=0.31, num_images_per_prompt=2)),
@@ -49,6 +51,9 @@ CASES = {
     "nine": (INPAINT, "unet_inpaint", "DDIMScheduler", {}, dict(height=72, width=104)),
     "nine_part": (INPAINT, "unet_inpaint", "EulerAncestralDiscreteScheduler", {}, dict(
         strength=0.7, num_images_per_prompt=2)),
+    "asymmetric": (INPAINT, "vae_asym", "DDIMScheduler", {}, dict(
+        strength=0.6, height=72, width=104)),
+    "asymmetric_image": (IMG2IMG, "vae_asym", "EulerDiscreteScheduler", {}, dict(strength=0.4)),
     "rescaled": (TEXT, None, "DDIMScheduler", {}, dict(
         guidance_scale=7.5, guidance_rescale=0.7, num_images_per_prompt=2)),
     "skipped": (TEXT, None, "DDIMScheduler", {}, dict(clip_skip=1)),
@@ -117,8 +122,9 @@ def main():
     for name, (cls, net, scheduler, keys, settings) in CASES.items():
         parts = dict(base.components)
         if net:
-            parts["unet"] = diffusers.UNet2DConditionModel.from_pretrained(
-                common.MODELS / net, torch_dtype=torch.float32)
+            part = "vae" if net.startswith("vae") else "unet"
+            parts[part] = PARTS[part].from_pretrained(common.MODELS / net,
+                                                      torch_dtype=torch.float32)
         parts["scheduler"] = getattr(diffusers, scheduler).from_config(config, **keys)
         pipe = cls(**parts, requires_safety_checker=False)
         pipe.set_progress_bar_config(disable=True)

@@ -15,10 +15,10 @@ def vae(levels, **more):
         "up_block_types": ["UpDecoderBlock2D"] * levels, **more})
 
 
-def run_vae(name, model, height, width, batch=2, more=()):
+def run_vae(name, model, height, width, batch=2, size=(5, 7), more=()):
     config = model.config
     image = {"sample": noise(batch, config.in_channels, height, width, seed=4) / 2}
-    latent = {"latent": noise(batch, config.latent_channels, 5, 7, seed=5)}
+    latent = {"latent": noise(batch, config.latent_channels, *size, seed=5)}
 
     def encode(m):
         posterior = m.encode(image["sample"]).latent_dist
@@ -109,7 +109,7 @@ def make_attending_vae():
                                        "AttnDownEncoderBlock2D"],
                      up_block_types=["UpDecoderBlock2D", "AttnUpDecoderBlock2D",
                                      "UpDecoderBlock2D"]), 33)
-    run_vae("vae_attending", model, 27, 20, 3)
+    run_vae("vae_attending", model, 27, 20, 3, (5, 3))
     model.half().save_pretrained(MODELS / "vae_attending")
 
 
@@ -137,15 +137,15 @@ def run_asymmetric(name, seed, **config):
     model = fill(diffusers.AsymmetricAutoencoderKL(
         down_block_types=["DownEncoderBlock2D"] * levels,
         up_block_types=["UpDecoderBlock2D"] * levels, norm_num_groups=2, **config), seed)
-    latent = noise(3, model.config.latent_channels, 5, 3, seed=8)
+    latent = noise(3, model.config.latent_channels, 3, 2, seed=8)
     channels = model.config.out_channels
-    inputs = {"latent": latent, "image": noise(3, channels, 40, 24, seed=9) / 2,
-              "mask": (noise(3, 1, 40, 24, seed=10) / 2 + 0.5).clamp(0, 1)}
+    inputs = {"latent": latent, "image": noise(3, channels, 24, 16, seed=9) / 2,
+              "mask": (noise(3, 1, 24, 16, seed=10) / 2 + 0.5).clamp(0, 1)}
 
     def decode(m):
         return {"sample": m.decode(latent, image=inputs["image"], mask=inputs["mask"]).sample}
 
-    run_vae(name, model, 21, 30, 3, [decode])
+    run_vae(name, model, 21, 30, 3, (2, 3), [decode])
     add_run(f"{name}.masked", inputs, decode(model))
     model.half().save_pretrained(MODELS / name)
 

@@ -204,10 +204,6 @@ static void test_refusals(void)
     REFUSED(guidance_rescale, 2, "guidance_rescale: 2");
     base.mask = mask;
     REFUSED(image, NULL, "mask: an image");
-    dfx_model *nine = open_model("unet_inpaint");
-    ok(dfx_pipeline_set_component(p, "unet", nine) == DFX_OK, "an inpainting UNet fits");
-    dfx_model_free(nine);
-    REFUSED(mask, NULL, "only inpaints");
     dfx_model *asymmetric = open_model("vae_asym");
     ok(dfx_pipeline_set_component(p, "vae", asymmetric) == DFX_OK, "an asymmetric VAE fits");
     dfx_model_free(asymmetric);
@@ -215,6 +211,11 @@ static void test_refusals(void)
     dfx_tensor latents = { "latents", { DFX_F32, 4, { 1, 4, 8, 8 } }, (void *)zeros, sizeof zeros };
     base.image = NULL;
     REFUSED(init_latents, &latents, "the VAE decodes with the picture");
+    base.image = image;
+    dfx_model *nine = open_model("unet_inpaint");
+    ok(dfx_pipeline_set_component(p, "unet", nine) == DFX_OK, "an inpainting UNet fits");
+    dfx_model_free(nine);
+    REFUSED(mask, NULL, "only inpaints");
 #undef REFUSED
     dfx_pipeline_free(p);
 }

@@ -94,6 +94,7 @@ static dfx_status start(dfx__run *r)
 
 static dfx_status draw(dfx__run *r)
 {
+    r->decodes_mask = 1;
     DFX__TRY(dfx__encode_prompts(r));
     DFX__TRY(dfx__embed_guidance(r));
     DFX__TRY(start(r));

@@ -13,15 +13,16 @@ static dfx_model *open_component(const char *path)
     return m;
 }
 
-/* The tiny model, with another vae unless that is NULL. */
-static dfx_pipeline *open_tiny(const char *device, const char *dtype, dfx_model *vae)
+/* A model, with another vae unless that is NULL. */
+static dfx_pipeline *open_model(const char *model, const char *device, const char *dtype,
+                                dfx_model *vae)
 {
     dfx_component other = { "vae", vae };
     dfx_pipeline_options o = {
         .device = device, .dtype = dtype, .components = &other, .component_count = vae != NULL
     };
     dfx_pipeline *p;
-    if (dfx_pipeline_open(&p, data("tiny"), &o) != DFX_OK)
+    if (dfx_pipeline_open(&p, data(model), &o) != DFX_OK)
         exit(99);
     return p;
 }
@@ -82,7 +83,8 @@ static dfx_result *draw(dfx_pipeline *p, dfx_model *vae, int *previews)
 static void test_decode(const char *device)
 {
     dfx_model *tiny = open_component(data("models/vae_tiny"));
-    dfx_pipeline *p = open_tiny(device, "f32", NULL), *q = open_tiny(device, "f32", tiny);
+    dfx_pipeline *p = open_model("tiny", device, "f32", NULL),
+                 *q = open_model("tiny", device, "f32", tiny);
     int made = 0;
     dfx_result *r = draw(p, NULL, NULL), *own, *other, *by_tiny = draw(q, NULL, NULL), *seen;
     ok(dfx_pipeline_decode(&own, p, dfx_result_latents(r), NULL) == DFX_OK &&
@@ -110,16 +112,17 @@ static void test_decode(const char *device)
 
 /* ---- types ---- */
 
-/* The tiny model's vae with a config that says that f16 holds its activations. */
-static dfx_model *open_in_f16(void)
+/* The vae of a folder with a config that says that f16 holds its activations. */
+static dfx_model *open_without_upcast(const char *model)
 {
-    char config[8192], path[PATH_MAX];
-    FILE *f = fopen(data("tiny/vae/config.json"), "rb");
-    size_t n = f ? fread(config, 1, sizeof config - 2, f) : 0;
+    char name[64], config[8192], path[PATH_MAX];
+    snprintf(name, sizeof name, "%s/vae/config.json", model);
+    FILE *f = fopen(data(name), "rb");
+    size_t n = f ? fread(config, 1, sizeof config - 1, f) : 0;
     config[n] = '\0';
     char *at = strstr(config, "\"force_upcast\": true");
-    if (!at || fclose(f) != 0 ||
-        !realpath(data("tiny/vae/diffusion_pytorch_model.safetensors"), path))
+    snprintf(name, sizeof name, "%s/vae/diffusion_pytorch_model.safetensors", model);
+    if (!at || fclose(f) != 0 || !realpath(data(name), path))
         exit(99);
     memcpy(at, "\"force_upcast\":false", 20);
     f = fopen(in_folder("config.json"), "wb");
@@ -147,7 +150,7 @@ static int decodes_in(dfx_model *vae, float scaling, const char *dtype, dfx_dtyp
     dfx_tensors *in, *out;
     dfx_device *device;
     dfx_result *r;
-    dfx_pipeline *p = open_tiny("cpu", dtype, vae);
+    dfx_pipeline *p = open_model("tiny", "cpu", dtype, vae);
     if (dfx_device_open(&device, "cpu") || dfx_tensors_new(&in) || dfx_tensors_new(&out) ||
         dfx_tensors_add(in, "latent", &spec, unscaled) ||
         dfx_model_forward(vae, device, runs_in, in, out) ||
@@ -167,16 +170,44 @@ static int decodes_in(dfx_model *vae, float scaling, const char *dtype, dfx_dtyp
     return same;
 }
 
+/* Whether a run from a picture in bf16 does not depend on force_upcast. */
+static int encodes_alike(const char *model)
+{
+    dfx_model *vae = open_without_upcast(model);
+    dfx_pipeline *p = open_model(model, "cpu", "bf16", NULL), *q;
+    dfx_generate_options o = two_pictures();
+    dfx_image *image;
+    dfx_result *r, *s;
+    q = open_model(model, "cpu", "bf16", vae);
+    if (dfx_image_read(&image, data("images/scene.png"), 3) != DFX_OK)
+        exit(99);
+    o.image = image;
+    o.strength = 0.7;
+    o.only_latents = 1;
+    if (dfx_pipeline_generate(&r, p, &o) || dfx_pipeline_generate(&s, q, &o))
+        exit(99);
+    int same = same_tensor(dfx_result_latents(r), dfx_result_latents(s));
+    dfx_result_free(r);
+    dfx_result_free(s);
+    dfx_image_free(image);
+    dfx_model_free(vae);
+    dfx_pipeline_free(p);
+    dfx_pipeline_free(q);
+    return same;
+}
+
 static void test_types(void)
 {
     dfx_model *kl = open_component(data("tiny/vae")), *tiny;
-    dfx_model *in_f16 = open_in_f16();
+    dfx_model *in_f16 = open_without_upcast("tiny");
     tiny = open_component(data("models/vae_tiny"));
     ok(decodes_in(kl, 0.18215f, "f16", DFX_F32), "force_upcast: f32 in place of f16");
     ok(!decodes_in(kl, 0.18215f, "f16", DFX_F16), "which differs");
     ok(decodes_in(kl, 0.18215f, "bf16", DFX_BF16), "but bf16 stays");
     ok(decodes_in(in_f16, 0.18215f, "f16", DFX_F16), "without it f16 stays too");
     ok(decodes_in(in_f16, 0.18215f, "f32", DFX_F32), "and f32 is f32");
+    ok(encodes_alike("tiny"), "pictures are encoded in bf16");
+    ok(!encodes_alike("tiny_xl"), "SDXL encodes them in f32 where force_upcast is set");
     ok(decodes_in(tiny, 1, "f16", DFX_F16), "AutoencoderTiny runs in f16");
     dfx_model_free(kl);
     dfx_model_free(in_f16);
@@ -197,7 +228,7 @@ static void fails(dfx_pipeline *p, const dfx_spec *spec, size_t bytes, dfx_model
 
 static void test_refusals(void)
 {
-    dfx_pipeline *p = open_tiny("cpu", "f32", NULL);
+    dfx_pipeline *p = open_model("tiny", "cpu", "f32", NULL);
     dfx_model *five = open_component(data("models/vae_tiny_mish"));
     const dfx_spec right = { DFX_F32, 4, { 1, 4, 2, 2 } }, wide = { DFX_F32, 4, { 1, 5, 2, 2 } };
     fails(p, &wide, 80, NULL, DFX_ERROR_ARGUMENT, "[B, 4, h, w]");

@@ -10,7 +10,7 @@ typedef struct {
 
 static const dfx__config_rule rules[] = {
     { "act_fn", "\"silu\"", "only silu: the activation" },
-    { "force_upcast", NULL, "f32 in place of f16; bf16 stays" },
+    { "force_upcast", NULL, "f32 in place of f16, and of bf16 where SDXL encodes" },
     { "latents_mean", NULL, "taken from latents of pictures (SDXL)" },
     { "latents_std", NULL, "divides latents of pictures (SDXL)" },
     { "sample_size", "*", "the pipeline chooses the size" },

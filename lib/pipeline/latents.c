@@ -14,13 +14,21 @@ static dfx_dtype vae_dtype(const dfx_pipeline *p, const dfx_model *vae)
 
 /* ---- encoding ---- */
 
+/* Image to image and inpainting of SDXL leave bf16 too where force_upcast says so. */
+static dfx_dtype encoder_dtype(const dfx__run *r)
+{
+    const dfx_model *vae = r->p->model[DFX__VAE];
+    int upcasts = r->normalises && dfx__autoencoder_get_facts(vae).force_upcast;
+    return upcasts ? DFX_F32 : vae_dtype(r->p, vae);
+}
+
 /* image [1, 3, H, W] -> the encoder's output [1, h, w, *channels], to be freed */
 static dfx_status run_encoder(dfx__run *r, const float *image, int width, int height, float **out,
                               dfx_spec *spec)
 {
     dfx_pipeline *p = r->p;
     dfx_sequence *s;
-    dfx_dtype dtype = vae_dtype(p, p->model[DFX__VAE]);
+    dfx_dtype dtype = encoder_dtype(r);
     dfx_spec rgb = { DFX_F32, 4, { 1, 3, height, width } };
     int64_t nhwc[] = { 1, height, width, 3 };
     float *pixels = dfx__alloc(dfx__elements(&rgb), sizeof *pixels);

@@ -6,6 +6,7 @@
 #include "print.h"
 #include "progress.h"
 #include "record.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -27,8 +28,8 @@ struct settings {
     int negative_original_size[2], negative_crop[2], negative_target_size[2];
     float aesthetic_score, negative_aesthetic_score;
     double denoising_start, denoising_end;
-    int preview_every, clip_skip, long_prompts, max_multiples, no_boseos_middle, steps, width,
-        height, batch, quiet, json;
+    int padding_mask_crop, preview_every, clip_skip, long_prompts, max_multiples, no_boseos_middle,
+        steps, width, height, batch, quiet, json;
     float guidance, guidance_rescale, image_guidance;
     double strength;
     struct option_uint64 seed;
@@ -36,7 +37,9 @@ struct settings {
     uint64_t later_size;
 };
 
-static const struct settings defaults = { .guidance = -1, .strength = -1, .image_guidance = -1 };
+static const struct settings defaults = {
+    .guidance = -1, .strength = -1, .image_guidance = -1, .padding_mask_crop = -1
+};
 
 #define AT(field) offsetof(struct settings, field)
 static const struct option options[] = {
@@ -69,6 +72,10 @@ static const struct option options[] = {
       0, 1 },
     { "mask", OPTION_STRING, AT(mask), "F.png", "inpainting: what is white in it is painted anew",
       0, 0 },
+    { "padding-mask-crop", OPTION_INT, AT(padding_mask_crop), "N",
+      "inpainting: paint only the part around what is white,\nN pixels wider, and lay it into the "
+      "picture",
+      0, SIDE_MAX },
     { "image-guidance", OPTION_FLOAT, AT(image_guidance), "G",
       "InstructPix2Pix: how much of the picture stays; both\nguidances act if it is 1 or more "
       "(1.5)",
@@ -154,7 +161,8 @@ struct job {
     const struct settings *s;
     dfx_generate_options g;
     struct progress progress;
-    dfx_tensors *latents, *init_latents, *trace;
+    dfx_tensors *latents, *init_latents;
+    struct trace trace;
     dfx_image *image, *mask;
     struct depth depth;
     struct preview preview;
@@ -162,7 +170,6 @@ struct job {
     dfx_result *result;
     char *name[BATCH_MAX]; /* of the pictures */
     int names;
-    int traced, trace_failed;          /* steps in the trace; whether one did not fit */
     double start, opened, first, last; /* clock: model ready, before step 1, after the last step */
 };
 
@@ -198,6 +205,8 @@ static int check_settings(const struct settings *s)
     const char *start = s->init_image ? s->init_image : s->init_latents;
     if (s->mask && !start)
         return cmd_fail_with(EXIT_USAGE, "--mask: needs --init-image, the picture it selects from");
+    if (s->padding_mask_crop >= 0 && !s->mask)
+        return cmd_fail_with(EXIT_USAGE, "--padding-mask-crop: needs --mask");
     if (s->strength >= 0 && !start)
         return cmd_fail_with(EXIT_USAGE, "--strength: needs --init-image");
     if (s->denoising_start > 0 && !start)
@@ -304,7 +313,6 @@ static int check_outputs(struct job *job)
 static int on_step(void *user, int step, int steps, const float *latents, const dfx_spec *spec)
 {
     struct job *job = user;
-    char name[32];
     double taken = job->last - job->first; /* by an earlier run */
     job->last = progress_clock();
     if (step == 0)
@@ -313,14 +321,7 @@ static int on_step(void *user, int step, int steps, const float *latents, const 
     if (preview_step(&job->preview, job->refiner ? job->refiner : job->pipeline, &job->progress,
                      step, steps, latents, spec))
         return 1;
-    if (!job->trace || step == 0)
-        return 0;
-    snprintf(name, sizeof name, "latents.%04d", job->traced++);
-    if (dfx_tensors_add(job->trace, name, spec, latents) != DFX_OK) {
-        job->trace_failed = 1;
-        return 1;
-    }
-    return 0;
+    return step ? trace_step(&job->trace, latents, spec) : 0;
 }
 
 static void prepare_xl(struct job *job)
@@ -351,6 +352,7 @@ static int prepare(struct job *job)
     job->g.steps = s->steps;
     job->g.guidance_scale = s->guidance;
     job->g.guidance_rescale = s->guidance_rescale;
+    job->g.padding_mask_crop = s->padding_mask_crop;
     job->g.clip_skip = s->clip_skip;
     job->g.long_prompts = s->long_prompts;
     job->g.max_embeddings_multiples = s->max_multiples;
@@ -425,7 +427,7 @@ static dfx_status draw(struct job *job)
     if (status == DFX_OK && !s->quiet && !s->seed.given)
         fprintf(stderr, "seed %llu\n", (unsigned long long)job->g.seed);
     if (status == DFX_OK && s->trace)
-        status = dfx_tensors_new(&job->trace);
+        status = dfx_tensors_new(&job->trace.file);
     if (status == DFX_OK)
         status = draw_base(job);
     if (status == DFX_OK && s->refiner)
@@ -461,21 +463,6 @@ static int write_pictures(struct job *job)
         record_free(&record);
     }
     return code;
-}
-
-static dfx_status write_trace(struct job *job)
-{
-    const dfx_tensor *embeds = dfx_result_prompt_embeds(job->result);
-    const dfx_tensor *pooled = dfx_result_pooled_prompt_embeds(job->result);
-    const dfx_tensor *image = dfx_result_floats(job->result);
-    dfx_status status = DFX_OK;
-    if (embeds)
-        status = dfx_tensors_add(job->trace, "prompt_embeds", &embeds->spec, embeds->data);
-    if (status == DFX_OK && pooled->data)
-        status = dfx_tensors_add(job->trace, "pooled_prompt_embeds", &pooled->spec, pooled->data);
-    if (status == DFX_OK && image->data)
-        status = dfx_tensors_add(job->trace, "image", &image->spec, image->data);
-    return status == DFX_OK ? dfx_tensors_save(job->trace, job->s->trace) : status;
 }
 
 static uint64_t host_peak(void)
@@ -538,24 +525,25 @@ static int report(struct job *job, double seconds)
 
 static int generate(struct job *job)
 {
+    const struct settings *s = job->s;
     job->start = progress_clock();
     cmd_catch_interrupt();
-    progress_start(&job->progress, job->s->quiet);
+    progress_start(&job->progress, s->quiet);
     dfx_status status = draw(job);
     progress_end(&job->progress);
     if (job->preview.failure[0])
         return cmd_fail_with(EXIT_FAILED, "%s", job->preview.failure);
-    if (job->trace_failed)
+    if (job->trace.failed)
         return cmd_fail_with(EXIT_FAILED, "%s: out of memory for the latents of every step",
-                             job->s->trace);
+                             s->trace);
     if (status != DFX_OK)
         return cmd_fail(status);
     int code = write_pictures(job);
     if (code != EXIT_DONE)
         return code;
-    if (job->trace && (status = write_trace(job)) != DFX_OK)
+    if (s->trace && (status = trace_save(&job->trace, job->result, s->trace)) != DFX_OK)
         return cmd_fail(status);
-    if (job->s->save_latents && (status = write_latents(job)) != DFX_OK)
+    if (s->save_latents && (status = write_latents(job)) != DFX_OK)
         return cmd_fail(status);
     return report(job, progress_clock() - job->start);
 }
@@ -571,7 +559,7 @@ static int run(void *settings)
     for (int i = 0; i < job.names; i++)
         free(job.name[i]);
     dfx_result_free(job.result);
-    dfx_tensors_free(job.trace);
+    dfx_tensors_free(job.trace.file);
     dfx_pipeline_free(job.refiner);
     dfx_pipeline_free(job.pipeline);
     dfx_tensors_free(job.latents);

@@ -171,6 +171,8 @@ void record_make(struct record *r, dfx_pipeline *p, dfx_pipeline *refiner,
         add(r, "strength", "%.9g", g->strength);
     if (g->mask)
         add(r, "mask", "given");
+    if (g->mask && g->padding_mask_crop >= 0)
+        add(r, "padding_mask_crop", "%d", g->padding_mask_crop);
     if (g->image_guidance_scale > 0)
         add(r, "image_guidance_scale", "%s", print_float(guidance, g->image_guidance_scale));
     if (g->depth)

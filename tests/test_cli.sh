@@ -60,6 +60,8 @@ test_usage()
     ok "no prompt" fails 2 "a prompt is missing" generate
     ok "no file to inspect" fails 2 "FILE.png|MODEL is missing" inspect
     ok "forward without a model" fails 2 "--model is missing" forward
+    ok "a crop without a mask" fails 2 "--padding-mask-crop: needs --mask" \
+        generate a --init-image i.png --padding-mask-crop 3
     ok "a mask without a picture" fails 2 "--mask: needs --init-image" generate a --mask m.png
     ok "a strength without a picture" fails 2 "--strength: needs --init-image" \
         generate a --strength 0.5
@@ -148,6 +150,9 @@ test_generate()
     ok "another scheduler" draws e.png --scheduler euler --output e.png
     ok "draws another picture" sh -c '! cmp -s a.png e.png'
     ok "its class is stored" stores e.png 'scheduler: [Ee]uler.*'
+    ok "a part of a picture anew" draws p.png --init-image a.png --mask e.png \
+        --padding-mask-crop 0 --output p.png
+    ok "its margin is stored" stores p.png 'padding_mask_crop: 0'
     ok "negative prompt" draws n.png --negative-prompt green --output n.png
     ok "is stored" stores n.png 'negative_prompt: green'
 }

@@ -168,6 +168,7 @@ static dfx_generate_options options_of(const struct scenario *c, const dfx_tenso
     o.steps = o.steps ? o.steps : STEPS;
     o.batch = o.batch ? o.batch : 1;
     o.strength = o.strength > 0 ? o.strength : -1;
+    o.padding_mask_crop = -1;
     o.seed = 7;
     o.scheduler = c->scheduler;
     o.latents = find(all, c->name, "latents");

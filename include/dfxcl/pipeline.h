@@ -135,12 +135,17 @@ typedef struct {
      * them. */
     const dfx_tensor *init_latents;
     int only_latents; /* 1: nothing is decoded, the result has latents alone */
+
+    /* Inpainting: 0 or more: only the part around what the mask selects is painted, so many pixels
+     * wider, in width x height, and laid into the image: the result's images are of its size (its
+     * floats are what was painted). The mask has the image's size. Negative: off. */
+    int padding_mask_crop;
 } dfx_generate_options;
 #define DFX_GENERATE_DEFAULT                                                                       \
     {                                                                                              \
         NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, -1.0f, 0, 0, 0, 0, NULL, 1, NULL, NULL, NULL,    \
             -1.0, -1.0f, -1, NULL, NULL, NULL, 0, NULL, NULL, { 0, 0, 0, 0, 0, 0 },                \
-            { 0, 0, 0, 0, 0, 0 }, 0, 0, 0, 0, NULL, 0                                              \
+            { 0, 0, 0, 0, 0, 0 }, 0, 0, 0, 0, NULL, 0, -1                                          \
     }
 
 /* Runs of p take the scheduler s in place of the model's, unless their options name another one;

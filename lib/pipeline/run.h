@@ -4,6 +4,7 @@
 #define DFX_PIPELINE_RUN_H
 
 #include "dfxcl/rng.h"
+#include "media/image.h"
 #include "model/autoencoder.h"
 #include "pipeline/pipeline.h"
 
@@ -45,6 +46,8 @@ struct dfx__run {
      * mask [H, W] in the settings' size. */
     int decodes_mask;
     float *picture, *hole;
+    int crops;        /* only a part of the picture is painted, */
+    dfx__region crop; /* this one, in the settings' size */
     /* From the branches' predictions pred [branches][pictures][elements of a picture] to the
      * first one's place; dfx__guide, unless `draw` sets another one. */
     void (*guide)(dfx__run *r, float *pred);
@@ -79,8 +82,20 @@ dfx_status dfx__start_from_image(dfx__run *r);
 /* Leaves out the calls after the settings' denoising_end, which dfx__start does itself. */
 dfx_status dfx__stop_early(dfx__run *r);
 
-/* The settings' image in the settings' size, [3, H, W] in -1..1, to be freed. */
+/* The settings' image, or the run's crop of it, in the settings' size, [3, H, W] in -1..1, to be
+ * freed. */
 dfx_status dfx__read_image(const dfx__run *r, float **out);
+
+/* ---- mask_crop.c ---- */
+
+/* Whether padding_mask_crop has what it needs. */
+dfx_status dfx__check_mask_crop(const dfx_generate_options *o);
+
+/* Sets r->crop where the settings ask for it. */
+dfx_status dfx__crop_to_mask(dfx__run *r);
+
+/* The result's pictures of r->crop become the settings' image with them in their place. */
+dfx_status dfx__lay_into_image(dfx__run *r);
 
 /* ---- settings.c ---- */
 

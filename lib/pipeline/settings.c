@@ -67,7 +67,7 @@ dfx_status dfx__check_mask(const dfx_pipeline *p, const dfx_generate_options *o)
     if (dfx__only_inpaints(p) && !(o->mask && o->image))
         return dfx__fail(DFX_ERROR_ARGUMENT,
                          "%s: its UNet only inpaints: an image and a mask are needed", p->path);
-    return DFX_OK;
+    return dfx__check_mask_crop(o);
 }
 
 /* Opens the scheduler to see that it takes the settings; without a choice it is the config's class.
@@ -198,6 +198,7 @@ dfx_status dfx__refuse_unused(const dfx_pipeline *p, const dfx_generate_options 
     } settings[] = {
         { DFX__USES_IMAGE, o->image != NULL, "image" },
         { DFX__USES_MASK, o->mask != NULL, "mask" },
+        { DFX__USES_MASK, o->padding_mask_crop > 0, "padding_mask_crop" },
         { DFX__USES_STRENGTH, o->strength > 0 && o->strength < 1, "strength" },
         { DFX__USES_CLIP_SKIP, o->clip_skip != 0, "clip_skip" },
         { DFX__USES_RESCALE, o->guidance_rescale != 0, "guidance_rescale" },

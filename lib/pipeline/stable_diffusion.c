@@ -42,7 +42,8 @@ static dfx_status draw(dfx__run *r)
     DFX__TRY(dfx__embed_guidance(r));
     DFX__TRY(dfx__start(r));
     DFX__TRY(dfx__denoise(r));
-    return dfx__decode(r);
+    DFX__TRY(dfx__decode(r));
+    return dfx__lay_into_image(r);
 }
 
 static dfx_status generate(dfx_result *result, dfx_pipeline *p, const dfx_generate_options *o)

@@ -78,6 +78,7 @@ dfx_status dfx__read_image(const dfx__run *r, float **out)
         return DFX_OK;
     int width = r->o->width, height = r->o->height;
     dfx__image_processor p = dfx__init_image_processor(1);
+    p.crop = r->crops ? &r->crop : NULL;
     return dfx__image_preprocess(out, &width, &height, r->o->image, &p, "image");
 }
 
@@ -233,6 +234,8 @@ static dfx_status start_from_mask(dfx__run *r)
     int width = r->o->width, height = r->o->height;
     dfx__image_processor p = dfx__mask_processor(1);
     float *image = NULL, *mask = NULL;
+    DFX__TRY(dfx__crop_to_mask(r));
+    p.crop = r->crops ? &r->crop : NULL;
     dfx_status status = dfx__read_image(r, &image);
     if (status == DFX_OK)
         status = dfx__image_preprocess(&mask, &width, &height, r->o->mask, &p, "mask");

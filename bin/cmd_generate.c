@@ -1,4 +1,4 @@
-/* cmd_generate.c - dfx generate: pictures from a prompt. */
+/* cmd_generate.c - dfx generate: pictures, from a prompt where the model takes one. */
 #include "cmd.h"
 #include "depth.h"
 #include "output.h"
@@ -9,6 +9,7 @@
 #include "trace.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@ struct settings {
     int padding_mask_crop, preview_every, clip_skip, long_prompts, max_multiples, no_boseos_middle,
         steps, width, height, batch, quiet, json;
     float guidance, guidance_rescale, image_guidance;
+    int class_label;
     double strength;
     struct option_uint64 seed;
     const char *later; /* where a later version's options go */
@@ -38,7 +40,7 @@ struct settings {
 };
 
 static const struct settings defaults = {
-    .guidance = -1, .strength = -1, .image_guidance = -1, .padding_mask_crop = -1
+    .guidance = -1, .strength = -1, .image_guidance = -1, .class_label = -1, .padding_mask_crop = -1
 };
 
 #define AT(field) offsetof(struct settings, field)
@@ -84,6 +86,8 @@ static const struct option options[] = {
       "depth to image: the picture's depth, near is light; a\nPNG, or \"depth\" [H,W] f32 in "
       "F.safetensors",
       0, 0 },
+    { "class-label", OPTION_INT, AT(class_label), "N",
+      "models trained with classes: which to draw, from 0 on\n(by the seed)", 0, INT_MAX },
     { "guidance-rescale", OPTION_FLOAT, AT(guidance_rescale), "X",
       "0 to 1, against overexposure by large guidance (0)", 0, 1 },
     { "clip-skip", OPTION_INT, AT(clip_skip), "N",
@@ -151,7 +155,8 @@ static const struct option options[] = {
 };
 
 static const struct positional positionals[] = {
-    { "PROMPT", AT(positional_prompt), 0, "what to draw, in quotes" },
+    { "PROMPT", AT(positional_prompt), 0,
+      "what to draw, in quotes; unconditional models take none" },
     { .name = NULL },
 };
 #undef AT
@@ -199,9 +204,6 @@ static int check_settings(const struct settings *s)
     if (s->prompt && s->positional_prompt)
         return cmd_fail_with(EXIT_USAGE, "--prompt: the prompt is already given as \"%s\"",
                              s->positional_prompt);
-    if (!s->prompt && !s->positional_prompt)
-        return cmd_fail_with(EXIT_USAGE,
-                             "a prompt is missing: dfx generate \"red apple\"; \"\" is allowed");
     const char *start = s->init_image ? s->init_image : s->init_latents;
     if (s->mask && !start)
         return cmd_fail_with(EXIT_USAGE, "--mask: needs --init-image, the picture it selects from");
@@ -297,7 +299,8 @@ static int check_outputs(struct job *job)
         return cmd_fail_with(EXIT_USAGE, "--output: one picture fits on standard output, not %d",
                              job->g.batch);
     for (; job->names < job->g.batch; job->names++) {
-        char *name = output_name(s->output, job->g.prompt, job->g.seed, job->names, job->g.batch);
+        char *name = output_name(s->output, job->g.prompt ? job->g.prompt : "", job->g.seed,
+                                 job->names, job->g.batch);
         if (!name)
             return cmd_fail_with(EXIT_FAILED, "out of memory");
         job->name[job->names] = name;
@@ -359,6 +362,10 @@ static int prepare(struct job *job)
     job->g.no_boseos_middle = s->no_boseos_middle;
     job->g.strength = s->strength;
     job->g.image_guidance_scale = s->image_guidance;
+    if (s->class_label >= 0) {
+        job->g.class_labels = &s->class_label;
+        job->g.class_label_count = 1;
+    }
     job->g.width = s->width;
     job->g.height = s->height;
     job->g.scheduler = s->scheduler;

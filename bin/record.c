@@ -50,16 +50,19 @@ static void add_parameters(struct record *r, dfx_pipeline *p, const dfx_generate
                            int index, int count)
 {
     const char *negative = g->negative_prompt ? g->negative_prompt : "";
-    char name[128], guidance[32], batch[64] = "";
+    char name[128], scale[32], guidance[48] = "", batch[64] = "";
     model_name(name, p);
     if (count > 1)
         snprintf(batch, sizeof batch, "Batch size: %d, Batch pos: %d, ", count, index);
+    if (g->prompt)
+        snprintf(guidance, sizeof guidance, "CFG scale: %s, ",
+                 print_float(scale, g->guidance_scale));
     add(r, "parameters",
-        "%s\n%s%s%sSteps: %d, Sampler: %s, CFG scale: %s, Seed: %" PRIu64 ", Size: %dx%d, "
+        "%s%s%s%s%sSteps: %d, Sampler: %s, %sSeed: %" PRIu64 ", Size: %dx%d, "
         "Model hash: %s, Model: %s, %sVersion: dfx %s",
-        g->prompt ? g->prompt : "", *negative ? "Negative prompt: " : "", negative,
-        *negative ? "\n" : "", g->steps, g->scheduler, print_float(guidance, g->guidance_scale),
-        g->seed, g->width, g->height, dfx_pipeline_hash(p), name, batch, dfx_version());
+        g->prompt ? g->prompt : "", g->prompt ? "\n" : "", *negative ? "Negative prompt: " : "",
+        negative, *negative ? "\n" : "", g->steps, g->scheduler, guidance, g->seed, g->width,
+        g->height, dfx_pipeline_hash(p), name, batch, dfx_version());
 }
 
 /* ---- settings that only pipelines of SDXL take ---- */
@@ -148,11 +151,15 @@ void record_make(struct record *r, dfx_pipeline *p, dfx_pipeline *refiner,
     memset(r, 0, sizeof *r);
     model_name(name, p);
     add_parameters(r, p, g, index, count);
-    add(r, "prompt", "%s", g->prompt ? g->prompt : "");
+    if (g->prompt)
+        add(r, "prompt", "%s", g->prompt);
     if (g->negative_prompt)
         add(r, "negative_prompt", "%s", g->negative_prompt);
     add(r, "steps", "%d", g->steps);
-    add(r, "guidance_scale", "%s", print_float(guidance, g->guidance_scale));
+    if (g->prompt)
+        add(r, "guidance_scale", "%s", print_float(guidance, g->guidance_scale));
+    if (g->class_labels)
+        add(r, "class_label", "%d", g->class_labels[0]);
     add(r, "seed", "%" PRIu64, g->seed);
     add(r, "width", "%d", g->width);
     add(r, "height", "%d", g->height);
@@ -229,11 +236,15 @@ json_object *record_json(dfx_pipeline *p, dfx_pipeline *refiner, const dfx_gener
     char name[128], guidance[32];
     model_name(name, p);
     print_float(guidance, g->guidance_scale);
-    add_string(o, "prompt", g->prompt ? g->prompt : "");
-    add_string(o, "negative_prompt", g->negative_prompt);
+    if (g->prompt) {
+        add_string(o, "prompt", g->prompt);
+        add_string(o, "negative_prompt", g->negative_prompt);
+        json_object_object_add(o, "guidance_scale",
+                               json_object_new_double_s((double)g->guidance_scale, guidance));
+    }
+    if (g->class_labels)
+        json_object_object_add(o, "class_label", json_object_new_int(g->class_labels[0]));
     json_object_object_add(o, "steps", json_object_new_int(g->steps));
-    json_object_object_add(o, "guidance_scale",
-                           json_object_new_double_s((double)g->guidance_scale, guidance));
     json_object_object_add(o, "seed", json_object_new_uint64(g->seed));
     json_object_object_add(o, "width", json_object_new_int(g->width));
     json_object_object_add(o, "height", json_object_new_int(g->height));

@@ -3,6 +3,7 @@
 srcdir=${srcdir:-.}
 . "$srcdir/tests/tap.sh"
 tiny=$(cd "$srcdir/tests/data" && pwd)/tiny_xl
+unconditional=$(cd "$srcdir/tests/data" && pwd)/unconditional
 dfx=${DFX:-./dfx}
 case $dfx in
     /*) ;;
@@ -57,7 +58,7 @@ test_usage()
     ok "seed too large" fails 2 "--seed: " generate a --seed 18446744073709551616
     ok "two prompts" fails 2 "--prompt: " generate a --prompt b
     ok "prompt without quotes" fails 2 "apple: " generate red apple
-    ok "no prompt" fails 2 "a prompt is missing" generate
+    ok "no prompt" fails 2 "prompt: StableDiffusionPipeline needs one" generate
     ok "no file to inspect" fails 2 "FILE.png|MODEL is missing" inspect
     ok "forward without a model" fails 2 "--model is missing" forward
     ok "a crop without a mask" fails 2 "--padding-mask-crop: needs --mask" \
@@ -192,7 +193,7 @@ test_tensors()
 # Pictures of the same pixels, which stand behind the texts.
 same_end()
 {
-    is_png "$1" && tail -c 2000 "$1" >end && tail -c 2000 "$2" | cmp - end
+    is_png "$1" && tail -c "${3:-2000}" "$1" >end && tail -c "${3:-2000}" "$2" | cmp - end
 }
 
 test_preview()
@@ -248,6 +249,37 @@ test_sdxl()
         generate a --refiner refiner --init-image z.png --mask z.png
     ok "a start without a picture" fails 2 "--denoising-start: " generate a --denoising-start 0.5
     ok "SD with SDXL's settings" fails 2 "prompt_2: " generate a --prompt-2 b
+}
+
+# draws_without_prompt MODEL FILE ARGUMENT...
+draws_without_prompt()
+{
+    model=$1
+    file=$2
+    shift 2
+    "$dfx" generate --model "$unconditional/$model" --seed 42 --quiet "$@" && is_png "$file"
+}
+
+test_unconditional()
+{
+    ok "a picture without a prompt" draws_without_prompt ddim dfx-42.png --steps 2
+    ok "stores its settings" stores dfx-42.png 'steps: 2'
+    "$dfx" inspect dfx-42.png >c.txt
+    ok "no prompt and no guidance" sh -c '! grep -qi "prompt\|guidance\|CFG" c.txt'
+    ok "gray ones and previews" draws_without_prompt gray gray-2.png --steps 2 --batch 2 \
+        --output gray.png --preview grays.png --trace gray.safetensors
+    ok "are gray PNGs" test "$(od -An -tu1 -j25 -N1 gray-2.png)" -eq 0
+    ok "the last preview is the picture" same_end gray-2.png grays-2.png 40
+    ok "a class" draws_without_prompt cm c1.png --class-label 1 --output c1.png
+    ok "is stored" stores c1.png 'class_label: 1'
+    ok "another one" draws_without_prompt cm c2.png --class-label 2 --output c2.png
+    ok "is another picture" sh -c '! cmp -s c1.png c2.png'
+    ok "no such class" fails 2 "class_labels: 9 " \
+        generate --model "$unconditional/cm" --class-label 9
+    ok "a class of a model without" fails 2 "class_labels: DDPMPipeline" \
+        generate --model "$unconditional/ddpm" --class-label 1
+    ok "a prompt for a model without" fails 2 "prompt: DDPMPipeline" \
+        generate red --model "$unconditional/ddpm"
 }
 
 # drawn SEED SHAPE DTYPE FILE: the noise is written to FILE, with nothing on stdout or stderr.
@@ -441,6 +473,7 @@ test_generate
 test_tensors
 test_preview
 test_sdxl
+test_unconditional
 test_rng
 test_schedule
 test_inspect_model

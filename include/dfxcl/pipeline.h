@@ -84,7 +84,7 @@ typedef struct {
 /* Settings of one run; start from DFX_GENERATE_DEFAULT. What is 0 or NULL there comes from the
  * model: its own best settings (dfx.json in its folder) or the pipeline class's default. */
 typedef struct {
-    const char *prompt;          /* "" is allowed */
+    const char *prompt;          /* "" is allowed; NULL where the pipeline takes none */
     const char *negative_prompt; /* NULL: none */
     /* Several prompts in one run instead, prompt_count of them; negative_prompts are as many, or
      * NULL for the same negative_prompt with each. */
@@ -140,12 +140,17 @@ typedef struct {
      * wider, in width x height, and laid into the image: the result's images are of its size (its
      * floats are what was painted). The mask has the image's size. Negative: off. */
     int padding_mask_crop;
+
+    /* What is drawn, of models that were trained with classes: one for all pictures, or as many as
+     * there are pictures. NULL: drawn from the seed, as diffusers does after manual_seed(seed). */
+    const int *class_labels;
+    int class_label_count;
 } dfx_generate_options;
 #define DFX_GENERATE_DEFAULT                                                                       \
     {                                                                                              \
         NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, -1.0f, 0, 0, 0, 0, NULL, 1, NULL, NULL, NULL,    \
             -1.0, -1.0f, -1, NULL, NULL, NULL, 0, NULL, NULL, { 0, 0, 0, 0, 0, 0 },                \
-            { 0, 0, 0, 0, 0, 0 }, 0, 0, 0, 0, NULL, 0, -1                                          \
+            { 0, 0, 0, 0, 0, 0 }, 0, 0, 0, 0, NULL, 0, -1, NULL, 0                                 \
     }
 
 /* Runs of p take the scheduler s in place of the model's, unless their options name another one;
@@ -161,8 +166,9 @@ DFX_API dfx_status dfx_pipeline_generate(dfx_result **out, dfx_pipeline *p,
  * Errors: DFX_ERROR_ARGUMENT, as dfx_pipeline_generate. */
 DFX_API dfx_status dfx_pipeline_settings(dfx_pipeline *p, dfx_generate_options *options);
 
-/* Pictures of latents [B, C, h, w] in f32, as dfx_result_latents and on_step give them; the result
- * has no prompts. It may be called from on_step, for a preview.
+/* Pictures of latents [B, C, h, w] in f32, as dfx_result_latents and on_step give them, which are
+ * pictures already where the pipeline has no autoencoder; the result has no prompts. It may be
+ * called from on_step, for a preview.
  *   vae  decodes them: an autoencoder of as many latent channels, such as an
  *        AutoencoderTiny, which is fast; NULL: the pipeline's own
  * Errors: DFX_ERROR_ARGUMENT (the latents' shape or type, a model that decodes none),
@@ -174,9 +180,11 @@ DFX_API dfx_status dfx_pipeline_decode(dfx_result **out, dfx_pipeline *p, const 
 DFX_API void dfx_result_free(dfx_result *r);
 DFX_API int dfx_result_count(const dfx_result *r);
 DFX_API const dfx_image *dfx_result_image(const dfx_result *r, int index);
-DFX_API const dfx_tensor *dfx_result_floats(const dfx_result *r);        /* [B, 3, H, W] in 0..1 */
-DFX_API const dfx_tensor *dfx_result_latents(const dfx_result *r);       /* [B, C, h, w] */
-DFX_API const dfx_tensor *dfx_result_prompt_embeds(const dfx_result *r); /* [negative; positive] */
+/* [B, 3, H, W] in 0..1; of models of gray pictures [B, 1, H, W] */
+DFX_API const dfx_tensor *dfx_result_floats(const dfx_result *r);
+DFX_API const dfx_tensor *dfx_result_latents(const dfx_result *r); /* [B, C, h, w] */
+/* [negative; positive] of pipelines that take a prompt, else data NULL */
+DFX_API const dfx_tensor *dfx_result_prompt_embeds(const dfx_result *r);
 /* The pooled text of pipelines that use one, as [negative; positive]; data NULL: none */
 DFX_API const dfx_tensor *dfx_result_pooled_prompt_embeds(const dfx_result *r);
 

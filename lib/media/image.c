@@ -68,14 +68,20 @@ static uint8_t to_byte(float value)
     return value < 1 ? (uint8_t)rintf(value * 255.0f) : 255;
 }
 
-dfx_status dfx_image_from_floats(dfx_image **out, const float *data, int width, int height)
+dfx_status dfx__image_from_planes(dfx_image **out, const float *data, int channels, int width,
+                                  int height)
 {
     dfx_image *image;
-    DFX__TRY(dfx__image_new(&image, width, height, 3, "picture"));
-    size_t plane = (size_t)width * (size_t)height;
+    DFX__TRY(dfx__image_new(&image, width, height, channels, "picture"));
+    size_t plane = (size_t)width * (size_t)height, n = (size_t)channels;
     for (size_t i = 0; i < plane; i++)
-        for (size_t c = 0; c < 3; c++)
-            image->pixels[3 * i + c] = to_byte(data[c * plane + i]);
+        for (size_t c = 0; c < n; c++)
+            image->pixels[n * i + c] = to_byte(data[c * plane + i]);
     *out = image;
     return DFX_OK;
+}
+
+dfx_status dfx_image_from_floats(dfx_image **out, const float *data, int width, int height)
+{
+    return dfx__image_from_planes(out, data, 3, width, height);
 }

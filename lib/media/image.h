@@ -10,6 +10,10 @@ enum { DFX__IMAGE_SIDE = 32768, DFX__IMAGE_PIXELS = 1 << 27 };
 /* A black picture. `path` or another word for its source stands in errors. */
 dfx_status dfx__image_new(dfx_image **out, int width, int height, int channels, const char *where);
 
+/* dfx_image_from_floats of 1 or 3 channels. */
+dfx_status dfx__image_from_planes(dfx_image **out, const float *data, int channels, int width,
+                                  int height);
+
 /* Whole pixels of a picture: left, top, right (behind the last), bottom. */
 typedef struct {
     int x0, y0, x1, y1;

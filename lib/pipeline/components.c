@@ -1,5 +1,6 @@
 /* components.c - the models of a pipeline: what its text encoders are, and whether all of them fit.
  */
+#include "model/unet2d.h"
 #include "pipeline/run.h"
 
 dfx_status dfx__open_components(dfx_pipeline *p, json_object *index)
@@ -81,6 +82,15 @@ dfx_status dfx__check_clip_skip(const dfx_pipeline *p, const dfx_generate_option
 }
 
 /* ---- the UNet ---- */
+
+int dfx__output_parts(const dfx_pipeline *p)
+{
+    const dfx_model *unet = p->model[DFX__UNET];
+    return unet->class == &dfx__unet2d_class &&
+                   dfx__unet2d_get_facts(unet).out_channels == 2 * dfx__get_latent_form(p).channels
+               ? 2
+               : 1;
+}
 
 int dfx__only_inpaints(const dfx_pipeline *p)
 {

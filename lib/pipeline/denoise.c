@@ -1,9 +1,11 @@
 /* denoise.c - the denoising loop: the UNet's sequence, guidance, the scheduler's steps. */
 #include "core/dtype.h"
+#include "model/unet2d.h"
 #include "pipeline/run.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- the UNet ---- */
 
@@ -18,21 +20,40 @@ static dfx_value *cast(dfx_value *v, dfx_dtype dtype)
     return v ? dfx_cast(v, dtype) : NULL;
 }
 
-static void record(const dfx__run *r, dfx_sequence *s)
+/* Whether the UNet looks timesteps up, by whole numbers. */
+static int takes_ids(const dfx__run *r)
 {
-    const int64_t *dim = r->latent.dim, rows = r->pictures * r->branches;
-    int64_t nhwc[] = { rows, dim[2], dim[3], dim[1] + r->extra_channels };
+    const dfx_model *unet = r->p->model[DFX__UNET];
+    return unet->class == &dfx__unet2d_class && dfx__unet2d_get_facts(unet).timestep_count > 0;
+}
+
+static dfx_value *record_unet(const dfx__run *r, dfx_sequence *s, dfx_value *sample,
+                              dfx_value *timestep)
+{
+    const dfx_model *unet = r->p->model[DFX__UNET];
     dfx_dtype dtype = r->p->dtype;
+    if (unet->class == &dfx__unet2d_class)
+        return dfx__unet2d_record(
+            unet, &(dfx__unet2d_inputs){ sample, timestep, condition(r, s, DFX__CLASS_LABELS) });
     dfx__unet_inputs in = {
-        .sample = dfx_cast(dfx_input(s, "sample", DFX_F32, 4, nhwc), dtype),
-        .timestep = dfx_input(s, "timestep", DFX_F32, 1, (int64_t[]){ rows }),
+        .sample = sample,
+        .timestep = timestep,
         .text = cast(condition(r, s, DFX__ENCODER_HIDDEN_STATES), dtype),
         .text_embeds = cast(condition(r, s, DFX__TEXT_EMBEDS), dtype),
         .time_ids = condition(r, s, DFX__TIME_IDS),
         .timestep_cond = cast(condition(r, s, DFX__TIMESTEP_COND), dtype),
     };
-    dfx_value *y = dfx__unet_record(r->p->model[DFX__UNET]->net, &in);
-    dfx_output(dfx_cast(y, DFX_F32), "noise_pred");
+    return dfx__unet_record(unet->net, &in);
+}
+
+static void record(const dfx__run *r, dfx_sequence *s)
+{
+    const int64_t *dim = r->latent.dim, rows = r->pictures * r->branches;
+    int64_t nhwc[] = { rows, dim[2], dim[3], dim[1] + r->extra_channels };
+    dfx_dtype time = takes_ids(r) ? DFX_I32 : DFX_F32;
+    dfx_value *x = dfx_cast(dfx_input(s, "sample", DFX_F32, 4, nhwc), r->p->dtype);
+    dfx_value *t = dfx_input(s, "timestep", time, 1, (int64_t[]){ rows });
+    dfx_output(dfx_cast(record_unet(r, s, x, t), DFX_F32), "noise_pred");
 }
 
 static dfx_status prepare(dfx__run *r)
@@ -81,18 +102,22 @@ static dfx_status predict(dfx__run *r, float t)
     dfx_sequence *s = r->p->unet_kept.sequence;
     size_t rows = (size_t)(r->pictures * r->branches), n = r->n / (size_t)r->pictures;
     size_t pixels = n / (size_t)r->latent.dim[1], extra = pixels * (size_t)r->extra_channels;
+    int parts = dfx__output_parts(r->p);
+    dfx_spec output = r->latent;
+    int32_t id = (int32_t)t;
+    output.dim[1] *= parts;
     for (size_t i = 0; i < rows; i++) {
-        r->timestep[i] = t;
+        memcpy(r->timestep + i, takes_ids(r) ? (void *)&id : (void *)&t, sizeof t);
         lay_out(r, r->edge + i * (n + extra), r->input + i % (size_t)r->pictures * n,
                 r->extra + i * extra);
     }
     DFX__TRY(dfx_sequence_write(s, "sample", r->edge, rows * (n + extra) * sizeof(float)));
     DFX__TRY(dfx_sequence_write(s, "timestep", r->timestep, rows * sizeof(float)));
     DFX__TRY(dfx_sequence_run(s));
-    DFX__TRY(dfx_sequence_read(s, "noise_pred", r->edge, rows * n * sizeof(float)));
+    DFX__TRY(dfx_sequence_read(s, "noise_pred", r->edge, rows * n * (size_t)parts * sizeof(float)));
     if (r->branches > 1)
         r->guide(r, r->edge);
-    dfx__to_channels_first(r->noise_pred, r->edge, &r->latent);
+    dfx__to_channels_first(r->noise_pred, r->edge, &output);
     return DFX_OK;
 }
 
@@ -130,16 +155,20 @@ static dfx_status report(const dfx__run *r, int step)
 dfx_status dfx__denoise(dfx__run *r)
 {
     dfx_scheduler *s = r->scheduler;
+    int sigmas;
+    const float *t =
+        r->p->takes_sigmas ? dfx_scheduler_sigmas(s, &sigmas) : dfx_scheduler_timesteps(s);
     size_t batch = (size_t)r->pictures, n = r->n / batch, rows = batch * (size_t)r->branches;
     size_t extra = (size_t)(r->latent.dim[2] * r->latent.dim[3] * r->extra_channels);
-    if (!(r->edge = dfx__alloc(rows * (n + extra), sizeof(float))))
+    if (!(r->edge =
+              dfx__alloc(rows * (n * (size_t)dfx__output_parts(r->p) + extra), sizeof(float))))
         return dfx__no_memory();
     DFX__TRY(prepare(r));
     DFX__TRY(write_conditions(r));
     DFX__TRY(report(r, 0));
     for (int i = r->first; i < r->end; i++) {
         dfx_scheduler_scale_model_input(s, i, r->x, r->input, batch, n);
-        DFX__TRY(predict(r, dfx_scheduler_timesteps(s)[i]));
+        DFX__TRY(predict(r, t[i]));
         DFX__TRY(dfx_scheduler_step(s, i, r->noise_pred, r->x, batch, n, draw, &r->rng));
         if (r->kept)
             keep(r, i);

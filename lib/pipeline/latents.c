@@ -237,11 +237,23 @@ static dfx_status decode(const decoder *d, const float *latents, dfx_result *res
 {
     float *image = dfx__alloc(dfx__elements(&d->pictures), sizeof *image);
     dfx_status status = image ? decode_all(d, latents, image) : dfx__no_memory();
-    const int64_t *dim = d->pictures.dim;
     if (status == DFX_OK)
-        return dfx__result_images(result, image, (int)dim[0], (int)dim[2], (int)dim[3]);
+        return dfx__result_images(result, image, &d->pictures);
     free(image);
     return status;
+}
+
+/* Without an autoencoder latents are pictures, of score models in 0..1 and of others in -1..1. */
+static dfx_status take_pictures(dfx_result *result, const dfx_pipeline *p, const dfx_spec *spec,
+                                const float *latents)
+{
+    size_t n = dfx__elements(spec);
+    float *image = dfx__alloc(n, sizeof *image);
+    if (!image)
+        return dfx__no_memory();
+    for (size_t i = 0; i < n; i++)
+        image[i] = fminf(fmaxf(p->takes_sigmas ? latents[i] : latents[i] / 2 + 0.5f, 0), 1);
+    return dfx__result_images(result, image, spec);
 }
 
 static dfx_status keep_latents(dfx_result *result, const dfx_spec *spec, const float *latents)
@@ -258,9 +270,6 @@ static dfx_status keep_latents(dfx_result *result, const dfx_spec *spec, const f
 dfx_status dfx__decode(dfx__run *r)
 {
     dfx_pipeline *p = r->p;
-    decoder d = make_decoder(p, p->model[DFX__VAE], &p->vae_kept, &r->latent);
-    d.picture = r->picture;
-    d.mask = r->hole;
     DFX__TRY(keep_latents(r->result, &r->latent, r->x));
     if (r->o->last)
         dfx__forget(&p->preview_kept);
@@ -268,6 +277,11 @@ dfx_status dfx__decode(dfx__run *r)
         dfx__forget(&p->vae_kept);
     if (r->o->only_latents)
         return DFX_OK;
+    if (!p->model[DFX__VAE])
+        return take_pictures(r->result, p, &r->latent, r->x);
+    decoder d = make_decoder(p, p->model[DFX__VAE], &p->vae_kept, &r->latent);
+    d.picture = r->picture;
+    d.mask = r->hole;
     dfx_status status = prepare_decoder(&d);
     if (status == DFX_ERROR_MEMORY) { /* others may make room */
         dfx__forget(&p->unet_kept);
@@ -280,13 +294,14 @@ dfx_status dfx__decode(dfx__run *r)
 
 /* ---- given latents ---- */
 
-static dfx_status check_latents(const dfx_tensor *t, const dfx_model *vae)
+/* `vae` NULL: the pipeline has no autoencoder. */
+static dfx_status check_latents(const dfx_pipeline *p, const dfx_tensor *t, const dfx_model *vae)
 {
     enum { MOST = 1 << 15 };
-    if (!vae || !vae->class->autoencoder)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "%s decodes no latents",
-                         vae ? vae->class->name : "a pipeline without an autoencoder");
-    int channels = dfx__autoencoder_get_facts(vae).latent_channels;
+    if (vae && !vae->class->autoencoder)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "%s decodes no latents", vae->class->name);
+    int channels =
+        vae ? dfx__autoencoder_get_facts(vae).latent_channels : dfx__get_latent_form(p).channels;
     const int64_t *dim = t->spec.dim;
     int fits = t->spec.rank == 4 && t->spec.dtype == DFX_F32 && dim[1] == channels;
     for (int i = 0; fits && i < 4; i++)
@@ -295,7 +310,7 @@ static dfx_status check_latents(const dfx_tensor *t, const dfx_model *vae)
         return DFX_OK;
     char has[DFX__SHAPE_TEXT];
     return dfx__fail(DFX_ERROR_ARGUMENT, "%s: latents %s in %s do not fit [B, %d, h, w] in f32",
-                     vae->folder, dfx__shape_text(has, t->spec.rank, dim),
+                     vae ? vae->folder : p->path, dfx__shape_text(has, t->spec.rank, dim),
                      dfx_dtype_name(t->spec.dtype), channels);
 }
 
@@ -309,28 +324,36 @@ static void take_preview(dfx_pipeline *p, dfx_model *vae)
     p->preview = dfx__model_share(vae);
 }
 
-dfx_status dfx_pipeline_decode(dfx_result **out, dfx_pipeline *p, const dfx_tensor *latents,
+static dfx_status decode_given(dfx_result *r, dfx_pipeline *p, const dfx_tensor *latents,
                                dfx_model *vae)
 {
-    int own = !vae || vae == p->model[DFX__VAE];
-    *out = NULL;
-    DFX__TRY(check_latents(latents, own ? p->model[DFX__VAE] : vae));
+    int own = vae == p->model[DFX__VAE];
     if (!own)
         take_preview(p, vae);
-    decoder d = make_decoder(p, own ? p->model[DFX__VAE] : vae,
-                             own ? &p->vae_kept : &p->preview_kept, &latents->spec);
+    decoder d = make_decoder(p, vae, own ? &p->vae_kept : &p->preview_kept, &latents->spec);
     dfx_status status = prepare_decoder(&d);
     if (status == DFX_ERROR_MEMORY && !p->running) {
         dfx__forget(&p->unet_kept);
         status = prepare_decoder(&d);
     }
     DFX__TRY(status);
+    return decode(&d, latents->data, r);
+}
+
+dfx_status dfx_pipeline_decode(dfx_result **out, dfx_pipeline *p, const dfx_tensor *latents,
+                               dfx_model *vae)
+{
+    *out = NULL;
+    if (!vae)
+        vae = p->model[DFX__VAE];
+    DFX__TRY(check_latents(p, latents, vae));
     dfx_result *r = calloc(1, sizeof *r);
     if (!r)
         return dfx__no_memory();
-    status = keep_latents(r, &latents->spec, latents->data);
+    dfx_status status = keep_latents(r, &latents->spec, latents->data);
     if (status == DFX_OK)
-        status = decode(&d, latents->data, r);
+        status = vae ? decode_given(r, p, latents, vae)
+                     : take_pictures(r, p, &latents->spec, latents->data);
     if (status == DFX_OK)
         *out = r;
     else

@@ -11,6 +11,7 @@
 static const dfx__pipeline_class *const families[] = {
     &dfx__stable_diffusion_class, &dfx__latent_consistency_class,  &dfx__stable_diffusion_xl_class,
     &dfx__instruct_pix2pix_class, &dfx__instruct_pix2pix_xl_class, &dfx__depth2img_class,
+    &dfx__unconditional_class,
 };
 
 /* The model of that name, else the user's, else the one that ships with the library; of the pool.
@@ -336,11 +337,16 @@ void dfx_pipeline_set_scheduler(dfx_pipeline *p, dfx_scheduler *s)
     p->scheduler = s;
 }
 
-/* The models of pipelines have no learned variance behind their mean. */
-static dfx_status check_output(const dfx_scheduler *s)
+/* A variance behind the model's mean is there where the scheduler takes one, and only there. */
+static dfx_status check_output(const dfx_pipeline *p, const dfx_scheduler *s)
 {
-    if (dfx_scheduler_output_parts(s) == 1)
+    if (dfx_scheduler_output_parts(s) == dfx__output_parts(p))
         return DFX_OK;
+    if (dfx__output_parts(p) == 2)
+        return dfx__fail(DFX_ERROR_ARGUMENT,
+                         "scheduler %s: it does not take the variance that the pipeline's model "
+                         "learned: choose ddpm,variance_type=learned_range",
+                         dfx_scheduler_class(s));
     return dfx__fail(DFX_ERROR_ARGUMENT,
                      "scheduler %s: the pipeline's model learned no variance: choose "
                      "variance_type=fixed_small",
@@ -351,11 +357,11 @@ dfx_status dfx__take_scheduler(dfx_scheduler **out, dfx_pipeline *p, const char 
 {
     if (p->scheduler && (!choice || strcmp(choice, dfx_scheduler_class(p->scheduler)) == 0)) {
         *out = p->scheduler;
-        return check_output(*out);
+        return check_output(p, *out);
     }
     const char *config = dfx__component_path(p, "scheduler");
     DFX__TRY(config ? dfx__scheduler_open(out, config, choice, p->repairs) : dfx__no_memory());
-    dfx_status status = check_output(*out);
+    dfx_status status = check_output(p, *out);
     if (status != DFX_OK) {
         dfx_scheduler_free(*out);
         *out = NULL;

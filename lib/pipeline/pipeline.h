@@ -28,7 +28,7 @@ typedef struct dfx__pipeline_class {
 
 extern const dfx__pipeline_class dfx__latent_consistency_class, dfx__stable_diffusion_class,
     dfx__stable_diffusion_xl_class, dfx__instruct_pix2pix_class, dfx__instruct_pix2pix_xl_class,
-    dfx__depth2img_class;
+    dfx__depth2img_class, dfx__unconditional_class;
 
 /* Settings that a model's folder recommends (dfx.json): 0 and -1 where it says nothing. */
 typedef struct {
@@ -62,6 +62,8 @@ struct dfx_pipeline {
     const dfx__model_class *const *model_classes[DFX__COMPONENTS];
     /* of SDXL's model_index.json */
     int force_zeros_for_empty_prompt, requires_aesthetics_score, is_cosxl_edit;
+    int takes_sigmas; /* score models: the UNet takes calls' sigmas in the place of timesteps, and
+                       * pictures lie in 0..1 */
     int denormalises; /* latents are in latents_std about latents_mean where the VAE has them */
     dfx_scheduler *scheduler; /* the caller's; NULL: each run opens its own */
     unsigned repairs;         /* of its config by the settings' pipeline: DFX__REPAIR_... */
@@ -82,6 +84,9 @@ struct dfx_result {
 dfx_status dfx__take_scheduler(dfx_scheduler **out, dfx_pipeline *p, const char *choice);
 void dfx__release_scheduler(dfx_pipeline *p, dfx_scheduler *s);
 
+/* 2 where the UNet has learned a variance, which stands behind its mean, else 1. */
+int dfx__output_parts(const dfx_pipeline *p);
+
 /* "PATH/NAME" in the pipeline's pool. */
 const char *dfx__component_path(dfx_pipeline *p, const char *name);
 
@@ -101,9 +106,9 @@ const char *dfx__component_class(json_object *index, const char *name);
 int dfx__needs_recording(dfx__kept *k, const dfx_model *model, const int64_t *shape, int count);
 void dfx__forget(dfx__kept *k);
 
-/* Takes the floats [count, 3, height, width] of a result, 0..1, which become its, and makes its
- * images. */
-dfx_status dfx__result_images(dfx_result *r, float *floats, int count, int height, int width);
+/* Takes the floats of a result, 0..1, of shape [count, 1 or 3, height, width], which become its,
+ * and makes its images. */
+dfx_status dfx__result_images(dfx_result *r, float *floats, const dfx_spec *shape);
 
 /* Fills p->hash. */
 void dfx__pipeline_hash(dfx_pipeline *p);

@@ -1,5 +1,6 @@
 /* result.c - the pictures of a run. */
 #include "core/dtype.h"
+#include "media/image.h"
 #include "pipeline/pipeline.h"
 
 #include <stdlib.h>
@@ -48,16 +49,17 @@ const dfx_tensor *dfx_result_pooled_prompt_embeds(const dfx_result *r)
     return &r->pooled_prompt_embeds;
 }
 
-dfx_status dfx__result_images(dfx_result *r, float *floats, int count, int height, int width)
+dfx_status dfx__result_images(dfx_result *r, float *floats, const dfx_spec *shape)
 {
-    dfx_spec spec = { DFX_F32, 4, { count, 3, height, width } };
+    dfx_spec spec = *shape;
+    int count = (int)spec.dim[0], channels = (int)spec.dim[1];
+    size_t n = dfx__elements(&spec) / (size_t)count;
     r->floats = (dfx_tensor){ "image", spec, floats, dfx__spec_bytes(&spec) };
     r->image = dfx__alloc((size_t)count, sizeof *r->image);
     if (!r->image)
         return dfx__no_memory();
     for (; r->count < count; r->count++)
-        DFX__TRY(dfx_image_from_floats(&r->image[r->count],
-                                       floats + (size_t)r->count * 3 * (size_t)(height * width),
-                                       width, height));
+        DFX__TRY(dfx__image_from_planes(&r->image[r->count], floats + (size_t)r->count * n,
+                                        channels, (int)spec.dim[3], (int)spec.dim[2]));
     return DFX_OK;
 }

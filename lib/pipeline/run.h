@@ -15,6 +15,7 @@ enum {
     DFX__TEXT_EMBEDS,           /* [.., P] */
     DFX__TIME_IDS,              /* [.., K] */
     DFX__TIMESTEP_COND,         /* [.., D] */
+    DFX__CLASS_LABELS,          /* [..] i32 */
     DFX__CONDITIONS
 };
 
@@ -33,7 +34,7 @@ struct dfx__run {
     int normalises;  /* encoded images become latents as p->denormalises has them */
     float *x;        /* the latents */
     float *input;    /* what the scheduler makes of them for the UNet */
-    float *noise_pred;
+    float *noise_pred;                     /* [pictures, C, h, w], or 2 C with a learned variance */
     dfx_tensor condition[DFX__CONDITIONS]; /* data NULL: none; the data is the run's */
     /* Channels behind the latents in the UNet's input [branches * pictures, h, w, extra_channels];
      * the run's. */
@@ -56,13 +57,19 @@ struct dfx__run {
 
 /* ---- run.c ---- */
 
+/* What a pipeline's latents are: the autoencoder's or, where it has none, pictures. */
+typedef struct {
+    int channels, factor; /* factor: pixels of a latent's side */
+} dfx__latent_form;
+dfx__latent_form dfx__get_latent_form(const dfx_pipeline *p);
+
 /* A whole run: takes the scheduler, sets sizes, draws, and frees what the run has. */
 dfx_status dfx__generate(dfx_result *result, dfx_pipeline *p, const dfx_generate_options *o,
                          int branches, dfx_status (*draw)(dfx__run *r));
 
 /* Makes condition `which` of `rows` different rows, each of them for so many pictures that stand
  * together: rows [branches][prompts] become [branches][pictures]. */
-dfx_status dfx__set_condition(dfx__run *r, int which, const dfx_spec *spec, const float *rows);
+dfx_status dfx__set_condition(dfx__run *r, int which, const dfx_spec *spec, const void *rows);
 
 /* Makes r->extra of planes [channels, h, w], which every row takes. */
 dfx_status dfx__set_extra(dfx__run *r, const float *planes, int channels);
@@ -106,6 +113,7 @@ int dfx__pictures(const dfx_generate_options *o);
  * `width` x `height`), and the scheduler's name. */
 typedef struct {
     int steps, width, height; /* where nothing says otherwise */
+    int multiple;             /* of sides; 0: 8, or the autoencoder's factor where it is more */
     float guidance_scale;
     double strength;
 } dfx__defaults;
@@ -129,7 +137,8 @@ enum {
     DFX__USES_DEPTH = 128,
     DFX__USES_LONG_PROMPTS = 256,
     DFX__USES_INIT_LATENTS = 512,
-    DFX__USES_XL = 1024 /* what only pipelines of SDXL take */
+    DFX__USES_XL = 1024, /* what only pipelines of SDXL take */
+    DFX__USES_CLASS_LABELS = 2048
 };
 dfx_status dfx__refuse_unused(const dfx_pipeline *p, const dfx_generate_options *o, int uses);
 

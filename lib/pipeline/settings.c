@@ -16,19 +16,18 @@ int dfx__pictures(const dfx_generate_options *o)
 static dfx_status take_latents(const dfx_pipeline *p, dfx_generate_options *o)
 {
     const dfx_spec *s = &o->latents->spec;
-    dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(p->model[DFX__VAE]);
+    dfx__latent_form form = dfx__get_latent_form(p);
     int prompts = o->prompts ? o->prompt_count : 1;
     char shape[DFX__SHAPE_TEXT];
     dfx__shape_text(shape, s->rank, s->dim);
-    if (s->rank != 4 || s->dtype != DFX_F32 || s->dim[1] != vae.latent_channels || s->dim[0] < 1 ||
+    if (s->rank != 4 || s->dtype != DFX_F32 || s->dim[1] != form.channels || s->dim[0] < 1 ||
         s->dim[0] > MAX_BATCH || s->dim[2] < 1 || s->dim[3] < 1 ||
-        s->dim[2] > MAX_SIDE / vae.factor || s->dim[3] > MAX_SIDE / vae.factor ||
+        s->dim[2] > MAX_SIDE / form.factor || s->dim[3] > MAX_SIDE / form.factor ||
         o->latents->bytes != dfx__spec_bytes(s))
         return dfx__fail(DFX_ERROR_ARGUMENT,
                          "latents: %s of %s are not [batch, %d, height / %d, width / %d] of f32",
-                         shape, dfx_dtype_name(s->dtype), vae.latent_channels, vae.factor,
-                         vae.factor);
-    int height = (int)s->dim[2] * vae.factor, width = (int)s->dim[3] * vae.factor;
+                         shape, dfx_dtype_name(s->dtype), form.channels, form.factor, form.factor);
+    int height = (int)s->dim[2] * form.factor, width = (int)s->dim[3] * form.factor;
     if (s->dim[0] % prompts || (o->batch != 1 && o->batch * prompts != s->dim[0]) ||
         (o->height && o->height != height) || (o->width && o->width != width))
         return dfx__fail(DFX_ERROR_ARGUMENT,
@@ -83,10 +82,11 @@ static dfx_status check_scheduler(dfx_pipeline *p, dfx_generate_options *o)
     return status;
 }
 
-static dfx_status check_sides(const dfx_pipeline *p, const dfx_generate_options *o)
+static dfx_status check_sides(const dfx_pipeline *p, const dfx_generate_options *o, int multiple)
 {
-    int factor = dfx__autoencoder_get_facts(p->model[DFX__VAE]).factor;
-    int multiple = factor > 8 ? factor : 8;
+    int factor = dfx__get_latent_form(p).factor;
+    if (!multiple)
+        multiple = factor > 8 ? factor : 8;
     const struct {
         const char *name;
         int value;
@@ -168,8 +168,10 @@ static dfx_status refuse_xl(const dfx_pipeline *p, const dfx_generate_options *o
 
 dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__defaults *d)
 {
-    if (!o->prompt && !o->prompts)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "prompt: %s needs one", p->class_name);
+    int needs_prompt = p->tokenizer[0] || p->tokenizer[1];
+    if (needs_prompt && !o->prompt && !o->prompts)
+        return dfx__fail(DFX_ERROR_ARGUMENT, "prompt: %s needs one; \"\" is allowed",
+                         p->class_name);
     if (o->latents)
         DFX__TRY(take_latents(p, o));
     if (!o->steps)
@@ -184,7 +186,7 @@ dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__de
     if (!o->width)
         o->width = d->width;
     DFX__TRY(check_numbers(o));
-    DFX__TRY(check_sides(p, o));
+    DFX__TRY(check_sides(p, o, d->multiple));
     if (o->init_latents)
         DFX__TRY(check_init_latents(p, o));
     return check_scheduler(p, o);
@@ -207,6 +209,7 @@ dfx_status dfx__refuse_unused(const dfx_pipeline *p, const dfx_generate_options 
         { DFX__USES_DEPTH, o->depth != NULL, "depth" },
         { DFX__USES_LONG_PROMPTS, o->long_prompts, "long_prompts" },
         { DFX__USES_INIT_LATENTS, o->init_latents != NULL, "init_latents" },
+        { DFX__USES_CLASS_LABELS, o->class_labels != NULL, "class_labels" },
     };
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         if (settings[i].given && !(uses & settings[i].use))

@@ -69,7 +69,7 @@ static void write_text(const char *name, const char *text, size_t bytes)
 
 static const char *weights_name(const char *component)
 {
-    return strstr(component, "text") ? "model.safetensors" : "diffusion_pytorch_model.safetensors";
+    return strstr(component, "text") || strstr(component, "dpt") ? "model.safetensors" : "diffusion_pytorch_model.safetensors";
 }
 
 /* The component's config in the folder, where `from` became `to`. */

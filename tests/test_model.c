@@ -59,6 +59,9 @@ static const char *const runs[] = {
     "models/vq_plain.decode",
     /* embedders.py */
     "models/redux",
+    /* depth.py */
+    "models/dpt_hybrid",
+    "models/dpt_plain",
 };
 
 /* Allowed error by dtype, as a part of the result's norm. */

@@ -231,6 +231,32 @@ static dfx_value *upsample_odd(void)
     return dfx_upsample_nearest(in("x"), 13, 11);
 }
 
+static dfx_value *bilinear_double(void)
+{
+    return dfx_upsample_bilinear(in("x"), 10, 12, 1);
+}
+
+static dfx_value *bilinear_odd(void)
+{
+    return dfx_upsample_bilinear(in("x"), 9, 5, 0);
+}
+
+static dfx_value *bilinear_one(void)
+{
+    return dfx_upsample_bilinear(in("x"), 1, 1, 1);
+}
+
+static dfx_value *max_pool2d(void)
+{
+    return dfx_max_pool2d(in("x"), &(dfx_max_pool2d_options){ 3, 2, 1, 0, 2, 1 });
+}
+
+static dfx_value *max_pool2d_default(void)
+{
+    dfx_max_pool2d_options o = DFX_MAX_POOL2D_DEFAULT;
+    return dfx_max_pool2d(in("x"), &o);
+}
+
 static dfx_value *tanh_of(void)
 {
     return dfx_tanh(in("x"));
@@ -376,6 +402,11 @@ static const struct test {
     { "slice_last", NULL, slice_last, 0 },
     { "upsample_double", NULL, upsample_double, 0 },
     { "upsample_odd", NULL, upsample_odd, 0 },
+    { "bilinear_double", NULL, bilinear_double, 1e-6 },
+    { "bilinear_odd", NULL, bilinear_odd, 1e-6 },
+    { "bilinear_one", NULL, bilinear_one, 1e-6 },
+    { "max_pool2d", NULL, max_pool2d, 0 },
+    { "max_pool2d_default", NULL, max_pool2d_default, 0 },
     { "tanh", NULL, tanh_of, 1e-6 },
     { "blend", NULL, blend, 1e-6 },
     { "blend_zero", NULL, blend_zero, 1e-6 },

@@ -139,6 +139,21 @@ static dfx_value *resample_small(void)
     return dfx_resample(line, &(dfx_resample_options){ DFX_BOX, 1, 2, 0, 0, 0 });
 }
 
+static dfx_value *bilinear_no_size(void)
+{
+    return dfx_upsample_bilinear(in("x"), 4, 0, 1);
+}
+
+static dfx_value *pool_no_stride(void)
+{
+    return dfx_max_pool2d(in("x"), &(dfx_max_pool2d_options){ 3, 0, 0, 0, 0, 0 });
+}
+
+static dfx_value *pool_too_large(void)
+{
+    return dfx_max_pool2d(in("x"), &(dfx_max_pool2d_options){ 7, 1, 0, 0, 1, 1 });
+}
+
 int main(void)
 {
     dfx_device *device;
@@ -170,6 +185,9 @@ int main(void)
     test_refusal(device, "resample_up", resample_no_factor, "factors above 0");
     test_refusal(device, "resample_up", resample_reflect, "x [2, 1, 8, 7] is too small");
     test_refusal(device, "resample_up", resample_small, "x [2, 1, 8, 7] is too small");
+    test_refusal(device, "bilinear_odd", bilinear_no_size, "cannot be resized to 4 x 0");
+    test_refusal(device, "max_pool2d", pool_no_stride, "a kernel and a stride");
+    test_refusal(device, "max_pool2d", pool_too_large, "[2, 5, 6, 5] is smaller than the kernel");
     dfx_device_free(device);
     dfx_tensors_free(file);
     return done();

@@ -48,6 +48,7 @@ DFX_API dfx_status dfx_model_keys(dfx_config_keys **out, const dfx_model *m);
  *   VQModel               sample [B, 3, H, W] in -1..1 -> latent_mean, not quantised
  *                         or latent [B, C, h, w], which becomes rows of the codebook -> sample
  *
+ *   DPTForDepthEstimation pixel_values [B, 3, H, W] -> predicted_depth [B, H', W']
  *   ReduxImageEncoder     x [B, T, D] -> image_embeds [B, T, E]
  *
  * Errors: DFX_ERROR_ARGUMENT (a tensor is missing or has a wrong shape), and those of running. */

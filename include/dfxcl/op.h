@@ -131,6 +131,27 @@ DFX_API dfx_value *dfx_slice(dfx_value *x, int axis, int64_t start, int64_t coun
  * floor(y H / height), as torch's "nearest". */
 DFX_API dfx_value *dfx_upsample_nearest(dfx_value *x, int64_t height, int64_t width);
 
+/* Bilinear resizing, x [N, H, W, C] -> [N, height, width, C], as torch's "bilinear". align_corners:
+ * the outermost pixels keep their places; else the outermost edges do, and no more than four pixels
+ * count where the image shrinks. */
+DFX_API dfx_value *dfx_upsample_bilinear(dfx_value *x, int64_t height, int64_t width,
+                                         int align_corners);
+
+/* How dfx_max_pool2d samples; start from DFX_MAX_POOL2D_DEFAULT. */
+typedef struct {
+    int kernel, stride;           /* 2, 2 */
+    int top, left, bottom, right; /* pixels of zeros around x; 0 */
+} dfx_max_pool2d_options;
+#define DFX_MAX_POOL2D_DEFAULT                                                                     \
+    {                                                                                              \
+        2, 2, 0, 0, 0, 0                                                                           \
+    }
+
+/* The largest number of each channel in a square window of x [N, H, W, C]
+ * -> [N, (H + top + bottom - kernel) / stride + 1, likewise W, C]. Zeros around x take part, unlike
+ * torch.nn.MaxPool2d's padding; of numbers that are not negative both are the same. */
+DFX_API dfx_value *dfx_max_pool2d(dfx_value *x, const dfx_max_pool2d_options *options);
+
 typedef enum {
     DFX_BOX,     /* [1 1] / 2 */
     DFX_BINOMIAL /* [1 3 3 1] / 8 */

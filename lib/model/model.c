@@ -17,6 +17,7 @@ static const dfx__model_class *const classes[] = {
     &dfx__autoencoder_tiny_class,
     &dfx__clip_text_class,
     &dfx__clip_text_projection_class,
+    &dfx__dpt_class,
     &dfx__redux_image_encoder_class,
     &dfx__unet2d_class,
     &dfx__unet_class,

@@ -21,7 +21,8 @@ typedef struct dfx__model_class {
 
 extern const dfx__model_class dfx__unet_class, dfx__autoencoder_kl_class,
     dfx__autoencoder_asym_kl_class, dfx__autoencoder_tiny_class, dfx__clip_text_class,
-    dfx__clip_text_projection_class, dfx__redux_image_encoder_class, dfx__vq_model_class;
+    dfx__clip_text_projection_class, dfx__dpt_class, dfx__redux_image_encoder_class,
+    dfx__vq_model_class;
 
 struct dfx_model {
     const dfx__model_class *class;
@@ -117,6 +118,17 @@ dfx_value *dfx__clip_text_norm(const dfx__clip_text *m, dfx_value *hidden);
 /* ids [count, tokens] -> pool: rows of zeros with a 1 at the position that transformers pools. */
 void dfx__clip_text_pool(const dfx__clip_text *m, const int32_t *ids, int count, int tokens,
                          float *pool);
+
+/* ---- DPTForDepthEstimation ---- */
+
+typedef struct dfx__dpt dfx__dpt;
+
+/* Whether it takes pictures of that size. Errors: DFX_ERROR_ARGUMENT. */
+dfx_status dfx__dpt_check_size(const dfx__dpt *m, int64_t height, int64_t width);
+
+/* pixels [N, height, width, 3] in the sequence's dtype, of a size that it takes -> [N, H, W], near
+ * is large */
+dfx_value *dfx__dpt_record(const dfx__dpt *m, dfx_value *pixels);
 
 /* ---- layout ---- */
 

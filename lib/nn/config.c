@@ -26,6 +26,54 @@ static const dfx__config_rule transformers_rules[] = {
     { NULL, NULL, NULL },
 };
 
+/* What transformers 4 writes into configs within configs: defaults of every class. */
+static const dfx__config_rule inherited_rules[] = {
+    { "add_cross_attention", "*", "of text models" },
+    { "bad_words_ids", "*", "of text models" },
+    { "begin_suppress_tokens", "*", "of text models" },
+    { "bos_token_id", "*", "of text models" },
+    { "cross_attention_hidden_size", "*", "of text models" },
+    { "decoder_start_token_id", "*", "of text models" },
+    { "diversity_penalty", "*", "of text models" },
+    { "do_sample", "*", "of text models" },
+    { "early_stopping", "*", "of text models" },
+    { "encoder_no_repeat_ngram_size", "*", "of text models" },
+    { "eos_token_id", "*", "of text models" },
+    { "exponential_decay_length_penalty", "*", "of text models" },
+    { "finetuning_task", "*", "of training" },
+    { "forced_bos_token_id", "*", "of text models" },
+    { "forced_eos_token_id", "*", "of text models" },
+    { "is_decoder", "*", "of text models" },
+    { "length_penalty", "*", "of text models" },
+    { "max_length", "*", "of text models" },
+    { "min_length", "*", "of text models" },
+    { "no_repeat_ngram_size", "*", "of text models" },
+    { "num_beam_groups", "*", "of text models" },
+    { "num_beams", "*", "of text models" },
+    { "num_return_sequences", "*", "of text models" },
+    { "output_scores", "*", "of text models" },
+    { "pad_token_id", "*", "of text models" },
+    { "prefix", "*", "of text models" },
+    { "pruned_heads", "*", "of training" },
+    { "remove_invalid_values", "*", "of text models" },
+    { "repetition_penalty", "*", "of text models" },
+    { "return_dict_in_generate", "*", "of Python" },
+    { "sep_token_id", "*", "of text models" },
+    { "suppress_tokens", "*", "of text models" },
+    { "task_specific_params", "*", "of text models" },
+    { "temperature", "*", "of text models" },
+    { "tf_legacy_loss", "*", "of training" },
+    { "tie_encoder_decoder", "*", "of text models" },
+    { "tie_word_embeddings", "*", "of text models" },
+    { "tokenizer_class", "*", "of text models" },
+    { "top_k", "*", "of text models" },
+    { "top_p", "*", "of text models" },
+    { "torchscript", "*", "of Python" },
+    { "typical_p", "*", "of text models" },
+    { "use_bfloat16", "*", "of training" },
+    { NULL, NULL, NULL },
+};
+
 void dfx__config_add_rules(dfx__config *c, const dfx__config_rule *rules)
 {
     if (c->lists < DFX__CONFIG_RULES)
@@ -110,6 +158,30 @@ void dfx__config_default(dfx__config *c, const char *key, const char *text)
 {
     json_object *value = json_tokener_parse(text);
     json_object_object_add(c->read, key, value ? value : json_object_new_string(text));
+}
+
+int dfx__config_open_part(dfx__config *part, dfx__config *c, const char *key)
+{
+    json_object *v = value_of(c, key);
+    *part = (dfx__config){ .read = json_object_new_object() };
+    snprintf(part->path, sizeof part->path, "%.900s: %s", c->path, key);
+    if (v && !json_object_is_type(v, json_type_object))
+        wrong(c, key, "an object");
+    int given = json_object_is_type(v, json_type_object);
+    part->json = given ? json_object_get(v) : json_object_new_object();
+    if (!part->json || !part->read)
+        part->status = dfx__no_memory();
+    dfx__config_add_rules(part, dfx__common_rules);
+    dfx__config_add_rules(part, transformers_rules);
+    dfx__config_add_rules(part, inherited_rules);
+    return given;
+}
+
+void dfx__config_close_part(dfx__config *part, dfx__config *c)
+{
+    if (c->status == DFX_OK)
+        c->status = part->status;
+    dfx__config_close(part);
 }
 
 static int as_int(dfx__config *c, const char *key, json_object *v, int min, int max)

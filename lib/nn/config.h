@@ -19,6 +19,11 @@ typedef struct {
 dfx_status dfx__config_open(dfx__config *c, const char *folder);
 void dfx__config_close(dfx__config *c);
 
+/* An object that is a key's value as a config of its own, empty where the key is absent or null.
+ * Whether it was there. When it has been read, closing it passes its failure on. */
+int dfx__config_open_part(dfx__config *part, dfx__config *c, const char *key);
+void dfx__config_close_part(dfx__config *part, dfx__config *c);
+
 /* Adds rules, which live as long as the config: those of a reader that several classes share. */
 void dfx__config_add_rules(dfx__config *c, const dfx__config_rule *rules);
 

@@ -26,7 +26,9 @@
     X(concat)                                                                                      \
     X(slice)                                                                                       \
     X(resample)                                                                                    \
+    X(max_pool2d)                                                                                  \
     X(upsample_nearest)                                                                            \
+    X(upsample_bilinear)                                                                           \
     X(embedding)                                                                                   \
     X(vector_quantize)                                                                             \
     X(timestep_embedding)                                                                          \

@@ -194,6 +194,19 @@ def autoencoders():
     case("vector_quantize", codebook[rows].view_as(x), x=x, codebook=codebook)
 
 
+def depth_estimators():
+    """What DPT and its backbone BiT have."""
+    x = random(2, 5, 6, 5)
+    nchw = x.permute(0, 3, 1, 2)
+    for name, size, align in (("bilinear_double", (10, 12), True), ("bilinear_odd", (9, 5), False),
+                              ("bilinear_one", (1, 1), True)):
+        y = F.interpolate(nchw, size=size, mode="bilinear", align_corners=align)
+        case(name, y.permute(0, 2, 3, 1), x=x)
+    y = F.max_pool2d(F.pad(nchw, (0, 1, 1, 2)), 3, 2)
+    case("max_pool2d", y.permute(0, 2, 3, 1), x=x)
+    case("max_pool2d_default", F.max_pool2d(nchw, 2).permute(0, 2, 3, 1), x=x)
+
+
 torch.manual_seed(0)
 linear("linear", (2, 17, 77), 33)
 linear("linear_vector", (1, 96), 33, bias=False)
@@ -222,4 +235,5 @@ resampled()
 modulated()
 score_models()
 autoencoders()
+depth_estimators()
 save_file(tensors, FILE)

@@ -12,7 +12,7 @@ import torch
 
 import common
 
-MODULES = ("tiny", "text", "unets", "unets2d", "autoencoders", "embedders")
+MODULES = ("tiny", "text", "unets", "unets2d", "autoencoders", "embedders", "depth")
 
 torch.set_num_threads(1)
 with torch.no_grad():

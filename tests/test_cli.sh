@@ -240,6 +240,11 @@ test_sdxl()
     "$dfx" inspect z.png >z.txt
     ok "record them" grep -q "crop.*3,-2" z.txt
     ok "and the prompt" grep -q "prompt_2.*red" z.txt
+    cp -R "$tiny" inpainter
+    sed s/StableDiffusionXLPipeline/StableDiffusionXLInpaintPipeline/ "$tiny/model_index.json" \
+        >inpainter/model_index.json
+    ok "a folder of an inpainting class draws from text" two_steps inpainter --output w.png
+    ok "and in a picture" two_steps inpainter --init-image z.png --mask w.png --output v.png
     ok "no size" fails 2 "--original-size: \"100\" is not of the form WxH" \
         generate a --original-size 100
     ok "no place" fails 2 "--crop: \"1x2\" is not of the form X,Y" generate a --crop 1x2

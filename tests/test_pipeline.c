@@ -323,6 +323,41 @@ static void cannot_open(const char *path, dfx_status status, const char *word)
     dfx_pipeline_free(p);
 }
 
+/* A folder's class does not say what its model is used for, as with diffusers' AutoPipeline. */
+static void test_tasks(void)
+{
+    static const char *const classes[] = { "StableDiffusionImg2ImgPipeline",
+                                           "StableDiffusionInpaintPipeline" };
+    dfx_pipeline_options o = { .device = "cpu", .dtype = "f32" };
+    uint8_t gray[64 * 64] = { 255 };
+    dfx_image image = { 64, 64, 1, gray };
+    for (int i = 0; i < 2; i++) {
+        char quoted[64];
+        dfx_pipeline *p;
+        dfx_generate_options g = DFX_GENERATE_DEFAULT;
+        dfx_result *r[3] = { NULL, NULL, NULL };
+        g.prompt = "a red apple";
+        g.steps = 2;
+        snprintf(quoted, sizeof quoted, "\"%s\"", classes[i]);
+        put_folder("\"StableDiffusionPipeline\"", quoted, NULL, NULL);
+        if (ok(dfx_pipeline_open(&p, folder, &o) == DFX_OK &&
+                   strcmp(dfx_pipeline_class(p), classes[i]) == 0,
+               "%s opens", classes[i])) {
+            dfx_status status = dfx_pipeline_generate(&r[0], p, &g);
+            g.image = &image;
+            status = status ? status : dfx_pipeline_generate(&r[1], p, &g);
+            g.mask = &image;
+            status = status ? status : dfx_pipeline_generate(&r[2], p, &g);
+            ok(status == DFX_OK, "and draws from text, from a picture, and in one: %s",
+               status ? dfx_error() : "");
+        }
+        for (int k = 0; k < 3; k++)
+            dfx_result_free(r[k]);
+        dfx_pipeline_free(p);
+        empty_folder();
+    }
+}
+
 static void test_folders(void)
 {
     static const struct {
@@ -332,6 +367,13 @@ static void test_folders(void)
     } wrong[] = {
         { "\"StableDiffusionPipeline\"", "\"FluxPipeline\"", NULL, NULL, DFX_ERROR_UNSUPPORTED,
           "FluxPipeline" },
+        { "\"StableDiffusionPipeline\"", "\"DiffusionPipeline\"", NULL, NULL, DFX_ERROR_UNSUPPORTED,
+          "class DiffusionPipeline" },
+        { "\"StableDiffusionPipeline\"", "\"StableDiffusionInpaintPipelineLegacy\"", NULL, NULL,
+          DFX_ERROR_UNSUPPORTED, "StableDiffusionInpaintPipelineLegacy" },
+        { "\"StableDiffusionPipeline\"", "[\"my_pipeline\", \"MyPipeline\"]", NULL, NULL,
+          DFX_ERROR_UNSUPPORTED, "MyPipeline" },
+        { "\"StableDiffusionPipeline\"", "[]", NULL, NULL, DFX_ERROR_UNSUPPORTED, "(none)" },
         { "\"_class_name\"", "\"_name\"", NULL, NULL, DFX_ERROR_UNSUPPORTED, "(none)" },
         { "{", "", NULL, NULL, DFX_ERROR_FORMAT, "model_index.json" },
         { "\"CLIPTextModel\"", "\"T5EncoderModel\"", NULL, NULL, DFX_ERROR_UNSUPPORTED,
@@ -400,6 +442,7 @@ int main(void)
         test_long_prompt(p);
     }
     dfx_pipeline_free(p);
+    test_tasks();
     test_folders();
     ok(rmdir(folder) == 0, "no temporary file is left");
     return done();

@@ -148,9 +148,19 @@ static dfx_status open_index(json_object **out, dfx_pipeline *p)
     return status;
 }
 
+/* A class of the folder's own code stands as [file, class], and is not supported. */
+static const char *index_class(json_object *index)
+{
+    json_object *pair = dfx__json_get(index, "_class_name", json_type_array);
+    json_object *name = pair ? json_object_array_get_idx(pair, 1) : NULL;
+    if (json_object_is_type(name, json_type_string))
+        return json_object_get_string(name);
+    return dfx__json_string(index, "_class_name");
+}
+
 static dfx_status choose_class(dfx_pipeline *p, json_object *index)
 {
-    const char *name = dfx__json_string(index, "_class_name");
+    const char *name = index_class(index);
     for (size_t i = 0; name && i < sizeof families / sizeof *families; i++)
         for (const char *const *has = families[i]->names; *has; has++)
             if (strcmp(*has, name) == 0) {

@@ -59,6 +59,10 @@ CASES = {
     "skipped": (TEXT, None, "DDIMScheduler", {}, dict(clip_skip=1)),
     "lists": (TEXT, None, "EulerDiscreteScheduler", {}, dict(
         prompt=["a red apple", "a cat"], negative_prompt=["blue", ""], num_images_per_prompt=2)),
+    "turbo": (TEXT, None, "EulerDiscreteScheduler", {"timestep_spacing": "trailing"}, dict(
+        num_inference_steps=1, guidance_scale=0.0)),
+    "turbo_image": (IMG2IMG, None, "EulerDiscreteScheduler", {"timestep_spacing": "trailing"}, dict(
+        num_inference_steps=2, strength=0.5, guidance_scale=0.0)),
     "lcm": (LCM, "unet_lcm", "LCMScheduler", {}, dict(
         num_inference_steps=4, guidance_scale=8.5, num_images_per_prompt=2)),
     "lcm_image": (IMG2IMG, "unet_lcm", "LCMScheduler", {}, dict(
@@ -102,7 +106,7 @@ def run(tensors, pipe, name, settings):
     settings = {"prompt": "a red apple", "num_inference_steps": STEPS, "guidance_scale": 2.5} | settings
     image = pipe(generator=torch.Generator("cpu").manual_seed(7), output_type="pt",
                  callback_on_step_end=keep, **settings, **inputs).images
-    for i in {1, 2, len(latents) // 2, len(latents)}:
+    for i in {1, min(2, len(latents)), max(1, len(latents) // 2), len(latents)}:
         tensors[f"{name}/step.{i:02d}"] = latents[i - 1].contiguous()
     tensors[f"{name}/image"] = torch.round(image * 255).to(torch.uint8)
 

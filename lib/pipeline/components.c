@@ -9,8 +9,7 @@ dfx_status dfx__open_components(dfx_pipeline *p, json_object *index)
     static const dfx__model_class *const unet[] = { &dfx__unet_class, NULL };
     static const dfx__model_class *const vae[] = { &dfx__autoencoder_kl_class,
                                                    &dfx__autoencoder_tiny_class,
-                                                   &dfx__autoencoder_asym_kl_class,
-                                                   &dfx__vq_model_class, NULL };
+                                                   &dfx__autoencoder_asym_kl_class, NULL };
     if (dfx__component_class(index, "image_encoder"))
         return dfx__fail(DFX_ERROR_UNSUPPORTED,
                          "%s/model_index.json: image_encoder is not supported", p->path);

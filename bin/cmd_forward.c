@@ -20,7 +20,8 @@ static const struct option options[] = {
       "unet: sample [B,C,H,W], timestep [B],\n"
       "    encoder_hidden_states [B,T,D]\n"
       "vae: sample [B,3,H,W] in -1..1 to encode, or\n"
-      "    latent [B,C,h,w] to decode\n"
+      "    latent [B,C,h,w] to decode, of an asymmetric one\n"
+      "    with image [B,3,H,W] and mask [B,1,H,W] too\n"
       "text_encoder: input_ids [B,T], i64 or i32",
       0, 0 },
     { "out", OPTION_STRING, AT(out), "OUT.safetensors",

@@ -12,13 +12,11 @@ typedef struct {
 } autoencoder;
 
 static const dfx__config_rule rules[] = {
-    { "act_fn", "\"silu\"", "only silu: the activation" },
     { "block_out_channels", "*", "up_block_out_channels again, for diffusers' pipelines" },
     { "down_block_out_channels", NULL, "channels of each level of the encoder" },
     { "force_upcast", "*", "false in diffusers, whatever stands here" },
     { "layers_per_down_block", NULL, "resnets of each level of the encoder" },
     { "layers_per_up_block", NULL, "resnets of each level of the decoder, and one more" },
-    { "sample_size", "*", "the pipeline chooses the size" },
     { "up_block_out_channels", NULL, "channels of each level of the decoder" },
     { NULL, NULL, NULL },
 };

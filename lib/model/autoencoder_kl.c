@@ -9,11 +9,9 @@ typedef struct {
 } autoencoder_kl;
 
 static const dfx__config_rule rules[] = {
-    { "act_fn", "\"silu\"", "only silu: the activation" },
     { "force_upcast", NULL, "f32 in place of f16, and of bf16 where SDXL encodes" },
     { "latents_mean", NULL, "taken from latents of pictures (SDXL)" },
     { "latents_std", NULL, "divides latents of pictures (SDXL)" },
-    { "sample_size", "*", "the pipeline chooses the size" },
     { "shift_factor", "*", "pipelines of Stable Diffusion have no use for it" },
     { "use_post_quant_conv", NULL, "a convolution before the decoder" },
     { "use_quant_conv", NULL, "a convolution after the encoder" },

@@ -10,10 +10,12 @@ enum { MAX_LAYERS = 64 };
 /* ---- config ---- */
 
 static const dfx__config_rule common_rules[] = {
+    { "act_fn", "\"silu\"", "only silu: the activation" },
     { "in_channels", NULL, "channels of pictures that are encoded" },
     { "latent_channels", NULL, "channels of latents" },
     { "norm_num_groups", NULL, "groups of group norms" },
     { "out_channels", NULL, "channels of pictures that are decoded" },
+    { "sample_size", "*", "the pipeline chooses the size" },
     { NULL, NULL, NULL },
 };
 

@@ -30,7 +30,7 @@ typedef struct {
 
 /* Reads the keys that classes have in common (in_channels, out_channels, latent_channels and
  * norm_num_groups, with `latent` for a missing latent_channels) into the facts and both sides.
- * These readers know the rules of their keys. */
+ * These readers know the rules of their keys; this one knows those of act_fn and sample_size. */
 void dfx__vae_read_common(dfx__autoencoder_facts *f, dfx__vae_coder *encoder,
                           dfx__vae_coder *decoder, dfx__config *c, int latent);
 

@@ -13,12 +13,10 @@ typedef struct {
 } vq_model;
 
 static const dfx__config_rule rules[] = {
-    { "act_fn", "\"silu\"", "only silu: the activation" },
     { "force_upcast", NULL, "f32 in place of f16; bf16 stays" },
     { "lookup_from_codebook", "*", "for latents that are indices, which no pipeline decodes" },
     { "norm_type", "\"group\"", "only group: the kind of norm" },
     { "num_vq_embeddings", NULL, "rows of the codebook" },
-    { "sample_size", "*", "the pipeline chooses the size" },
     { "vq_embed_dim", NULL, "channels of the codebook and of what the encoder gives" },
     { NULL, NULL, NULL },
 };

@@ -502,6 +502,8 @@ static int print_result_json(const struct job *job, double seconds)
 {
     json_object *o = record_json(job->pipeline, job->refiner, &job->g),
                 *files = json_object_new_array();
+    if (!o || !files)
+        return cmd_fail_with(EXIT_FAILED, "out of memory");
     for (int i = 0; i < job->names; i++)
         json_object_array_add(files, json_object_new_string(job->name[i]));
     if (job->s->save_latents)

@@ -7,18 +7,44 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void add_text(struct record *r, int is_number, const char *key, const char *format,
+                     va_list args)
+{
+    char *text;
+    if (r->count == RECORD_TEXTS || vasprintf(&text, format, args) < 0) {
+        r->failed = 1;
+        return;
+    }
+    r->is_number[r->count] = (unsigned char)is_number;
+    r->text[r->count++] = (dfx_image_text){ key, text };
+}
+
 static void add(struct record *r, const char *key, const char *format, ...) DFX__PRINTF(3, 4);
 
 static void add(struct record *r, const char *key, const char *format, ...)
 {
     va_list args;
-    char *text;
     va_start(args, format);
-    if (r->count == RECORD_TEXTS || vasprintf(&text, format, args) < 0)
-        r->failed = 1;
-    else
-        r->text[r->count++] = (dfx_image_text){ key, text };
+    add_text(r, 0, key, format, args);
     va_end(args);
+}
+
+static void add_number(struct record *r, const char *key, const char *format, ...)
+    DFX__PRINTF(3, 4);
+
+static void add_number(struct record *r, const char *key, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    add_text(r, 1, key, format, args);
+    va_end(args);
+}
+
+/* A pair that is given. */
+static void add_pair(struct record *r, const char *key, const char *between, int first, int second)
+{
+    if (first || second)
+        add(r, key, "%d%s%d", first, between, second);
 }
 
 /* The model's folder name. */
@@ -65,81 +91,103 @@ static void add_parameters(struct record *r, dfx_pipeline *p, const dfx_generate
         g->height, dfx_pipeline_hash(p), name, batch, dfx_version());
 }
 
-/* ---- settings that only pipelines of SDXL take ---- */
+/* ---- settings ---- */
 
-enum { XL_SETTINGS = 10 };
-
-struct setting {
-    const char *key;
-    char text[48];
-    int is_number;
-};
-
-static void list_number(struct setting *list, int *count, const char *key, double value)
+static void add_prompts(struct record *r, const dfx_generate_options *g)
 {
-    struct setting *s = &list[(*count)++];
-    s->key = key;
-    s->is_number = 1;
-    snprintf(s->text, sizeof s->text, "%.9g", value);
-}
-
-static void list_pair(struct setting *list, int *count, const char *key, const char *format,
-                      int first, int second)
-{
-    struct setting *s = &list[*count];
-    if (!first && !second)
+    char scale[32];
+    if (!g->prompt)
         return;
-    s->key = key;
-    s->is_number = 0;
-    snprintf(s->text, sizeof s->text, "%d%s%d", first, format, second);
-    ++*count;
-}
-
-/* Those that are given; returns how many. */
-static int list_xl(struct setting list[XL_SETTINGS], const dfx_generate_options *g, int refines)
-{
-    const dfx_size_condition *s = &g->size, *n = &g->negative_size;
-    int count = 0;
-    list_pair(list, &count, "original_size", "x", s->original_width, s->original_height);
-    list_pair(list, &count, "crop", ",", s->crop_left, s->crop_top);
-    list_pair(list, &count, "target_size", "x", s->target_width, s->target_height);
-    list_pair(list, &count, "negative_original_size", "x", n->original_width, n->original_height);
-    list_pair(list, &count, "negative_crop", ",", n->crop_left, n->crop_top);
-    list_pair(list, &count, "negative_target_size", "x", n->target_width, n->target_height);
-    if (refines) {
-        list_number(list, &count, "aesthetic_score", g->aesthetic_score);
-        list_number(list, &count, "negative_aesthetic_score", g->negative_aesthetic_score);
-    }
-    if (g->denoising_start > 0)
-        list_number(list, &count, "denoising_start", g->denoising_start);
-    if (g->denoising_end > 0)
-        list_number(list, &count, "denoising_end", g->denoising_end);
-    return count;
-}
-
-static int refines(dfx_pipeline *refiner, const dfx_generate_options *g)
-{
-    return refiner || g->init_latents;
-}
-
-static void add_xl(struct record *r, dfx_pipeline *refiner, const dfx_generate_options *g)
-{
-    struct setting list[XL_SETTINGS];
-    int count = list_xl(list, g, refines(refiner, g));
-    char name[128];
+    add(r, "prompt", "%s", g->prompt);
+    if (g->negative_prompt)
+        add(r, "negative_prompt", "%s", g->negative_prompt);
     if (g->prompt_2)
         add(r, "prompt_2", "%s", g->prompt_2);
     if (g->negative_prompt_2)
         add(r, "negative_prompt_2", "%s", g->negative_prompt_2);
-    for (int i = 0; i < count; i++)
-        add(r, list[i].key, "%s", list[i].text);
+    add_number(r, "guidance_scale", "%s", print_float(scale, g->guidance_scale));
+    if (g->guidance_rescale > 0)
+        add_number(r, "guidance_rescale", "%s", print_float(scale, g->guidance_rescale));
+    if (g->clip_skip)
+        add_number(r, "clip_skip", "%d", g->clip_skip);
+    if (g->long_prompts)
+        add(r, "long_prompts", "%s", g->no_boseos_middle ? "no_boseos_middle" : "yes");
+    if (g->max_embeddings_multiples)
+        add_number(r, "max_embeddings_multiples", "%d", g->max_embeddings_multiples);
+}
+
+/* What the run starts from besides noise. */
+static void add_start(struct record *r, const dfx_generate_options *g)
+{
+    char scale[32];
+    if (g->image)
+        add(r, "init_image", "given");
     if (g->init_latents)
         add(r, "init_latents", "given");
-    if (refiner) {
-        model_name(name, refiner);
-        add(r, "refiner", "%s", name);
-        add(r, "refiner_hash", "%s", dfx_pipeline_hash(refiner));
+    if ((g->image || g->init_latents) && g->denoising_start == 0)
+        add_number(r, "strength", "%.9g", g->strength);
+    if (g->mask)
+        add(r, "mask", "given");
+    if (g->mask && g->padding_mask_crop >= 0)
+        add_number(r, "padding_mask_crop", "%d", g->padding_mask_crop);
+    if (g->image_guidance_scale > 0)
+        add_number(r, "image_guidance_scale", "%s", print_float(scale, g->image_guidance_scale));
+    if (g->depth)
+        add(r, "depth", "given");
+    if (g->latents)
+        add(r, "latents", "given"); /* then the seed alone does not repeat the picture */
+}
+
+/* What only pipelines of SDXL take. */
+static void add_xl(struct record *r, dfx_pipeline *refiner, const dfx_generate_options *g)
+{
+    const dfx_size_condition *s = &g->size, *n = &g->negative_size;
+    char score[32];
+    add_pair(r, "original_size", "x", s->original_width, s->original_height);
+    add_pair(r, "crop", ",", s->crop_left, s->crop_top);
+    add_pair(r, "target_size", "x", s->target_width, s->target_height);
+    add_pair(r, "negative_original_size", "x", n->original_width, n->original_height);
+    add_pair(r, "negative_crop", ",", n->crop_left, n->crop_top);
+    add_pair(r, "negative_target_size", "x", n->target_width, n->target_height);
+    if (refiner || g->init_latents) {
+        add_number(r, "aesthetic_score", "%s", print_float(score, g->aesthetic_score));
+        add_number(r, "negative_aesthetic_score", "%s",
+                   print_float(score, g->negative_aesthetic_score));
     }
+    if (g->denoising_start > 0)
+        add_number(r, "denoising_start", "%.9g", g->denoising_start);
+    if (g->denoising_end > 0)
+        add_number(r, "denoising_end", "%.9g", g->denoising_end);
+}
+
+static void add_model(struct record *r, dfx_pipeline *p, const char *key, const char *hash_key)
+{
+    char name[128];
+    model_name(name, p);
+    add(r, key, "%s", name);
+    add(r, hash_key, "%s", dfx_pipeline_hash(p));
+}
+
+/* All settings of a run, for both forms of its record. */
+static void add_settings(struct record *r, dfx_pipeline *p, dfx_pipeline *refiner,
+                         const dfx_generate_options *g)
+{
+    add_prompts(r, g);
+    if (g->class_labels)
+        add_number(r, "class_label", "%d", g->class_labels[0]);
+    add_number(r, "steps", "%d", g->steps);
+    add_number(r, "seed", "%" PRIu64, g->seed);
+    add_number(r, "width", "%d", g->width);
+    add_number(r, "height", "%d", g->height);
+    add(r, "scheduler", "%s", g->scheduler);
+    add_number(r, "batch", "%d", g->batch);
+    add_start(r, g);
+    add_xl(r, refiner, g);
+    if (refiner)
+        add_model(r, refiner, "refiner", "refiner_hash");
+    add_model(r, p, "model", "model_hash");
+    add(r, "device", "%s", dfx_device_get_info(dfx_pipeline_device(p))->id);
+    add(r, "dtype", "%s", dfx_dtype_name(dfx_pipeline_dtype(p)));
 }
 
 /* ---- records ---- */
@@ -147,50 +195,10 @@ static void add_xl(struct record *r, dfx_pipeline *refiner, const dfx_generate_o
 void record_make(struct record *r, dfx_pipeline *p, dfx_pipeline *refiner,
                  const dfx_generate_options *g, int index, int count)
 {
-    char name[128], guidance[32];
     memset(r, 0, sizeof *r);
-    model_name(name, p);
     add_parameters(r, p, g, index, count);
-    if (g->prompt)
-        add(r, "prompt", "%s", g->prompt);
-    if (g->negative_prompt)
-        add(r, "negative_prompt", "%s", g->negative_prompt);
-    add(r, "steps", "%d", g->steps);
-    if (g->prompt)
-        add(r, "guidance_scale", "%s", print_float(guidance, g->guidance_scale));
-    if (g->class_labels)
-        add(r, "class_label", "%d", g->class_labels[0]);
-    add(r, "seed", "%" PRIu64, g->seed);
-    add(r, "width", "%d", g->width);
-    add(r, "height", "%d", g->height);
-    add(r, "scheduler", "%s", g->scheduler);
-    add(r, "batch", "%d", count);
-    add(r, "index", "%d", index + 1);
-    if (g->clip_skip)
-        add(r, "clip_skip", "%d", g->clip_skip);
-    if (g->long_prompts)
-        add(r, "long_prompts", "%s", g->no_boseos_middle ? "no_boseos_middle" : "yes");
-    if (g->max_embeddings_multiples)
-        add(r, "max_embeddings_multiples", "%d", g->max_embeddings_multiples);
-    if (g->image)
-        add(r, "init_image", "given");
-    if ((g->image || g->init_latents) && g->denoising_start == 0)
-        add(r, "strength", "%.9g", g->strength);
-    if (g->mask)
-        add(r, "mask", "given");
-    if (g->mask && g->padding_mask_crop >= 0)
-        add(r, "padding_mask_crop", "%d", g->padding_mask_crop);
-    if (g->image_guidance_scale > 0)
-        add(r, "image_guidance_scale", "%s", print_float(guidance, g->image_guidance_scale));
-    if (g->depth)
-        add(r, "depth", "given");
-    if (g->latents)
-        add(r, "latents", "given"); /* then the seed alone does not repeat the picture */
-    add_xl(r, refiner, g);
-    add(r, "model", "%s", name);
-    add(r, "model_hash", "%s", dfx_pipeline_hash(p));
-    add(r, "device", "%s", dfx_device_get_info(dfx_pipeline_device(p))->id);
-    add(r, "dtype", "%s", dfx_dtype_name(dfx_pipeline_dtype(p)));
+    add_settings(r, p, refiner, g);
+    add_number(r, "index", "%d", index + 1);
     add(r, "Software", "dfx %s", dfx_version());
 }
 
@@ -201,59 +209,25 @@ void record_free(struct record *r)
     r->count = 0;
 }
 
-static void add_string(json_object *o, const char *key, const char *value)
+static json_object *make_value(const char *text, int is_number)
 {
-    json_object_object_add(o, key, value ? json_object_new_string(value) : NULL);
-}
-
-static void add_xl_json(json_object *o, dfx_pipeline *refiner, const dfx_generate_options *g)
-{
-    struct setting list[XL_SETTINGS];
-    int count = list_xl(list, g, refines(refiner, g));
-    char name[128];
-    if (g->prompt_2)
-        add_string(o, "prompt_2", g->prompt_2);
-    if (g->negative_prompt_2)
-        add_string(o, "negative_prompt_2", g->negative_prompt_2);
-    for (int i = 0; i < count; i++)
-        if (list[i].is_number)
-            json_object_object_add(
-                o, list[i].key, json_object_new_double_s(strtod(list[i].text, NULL), list[i].text));
-        else
-            add_string(o, list[i].key, list[i].text);
-    if (refiner) {
-        model_name(name, refiner);
-        add_string(o, "refiner", name);
-        add_string(o, "refiner_hash", dfx_pipeline_hash(refiner));
-    }
+    if (!is_number)
+        return json_object_new_string(text);
+    if (text[strspn(text, "0123456789")] == '\0')
+        return json_object_new_uint64(strtoull(text, NULL, 10));
+    return json_object_new_double_s(strtod(text, NULL), text);
 }
 
 json_object *record_json(dfx_pipeline *p, dfx_pipeline *refiner, const dfx_generate_options *g)
 {
+    struct record r = { .count = 0 };
     json_object *o = json_object_new_object();
-    if (!o)
-        return NULL;
-    char name[128], guidance[32];
-    model_name(name, p);
-    print_float(guidance, g->guidance_scale);
-    if (g->prompt) {
-        add_string(o, "prompt", g->prompt);
-        add_string(o, "negative_prompt", g->negative_prompt);
-        json_object_object_add(o, "guidance_scale",
-                               json_object_new_double_s((double)g->guidance_scale, guidance));
-    }
-    if (g->class_labels)
-        json_object_object_add(o, "class_label", json_object_new_int(g->class_labels[0]));
-    json_object_object_add(o, "steps", json_object_new_int(g->steps));
-    json_object_object_add(o, "seed", json_object_new_uint64(g->seed));
-    json_object_object_add(o, "width", json_object_new_int(g->width));
-    json_object_object_add(o, "height", json_object_new_int(g->height));
-    json_object_object_add(o, "batch", json_object_new_int(g->batch));
-    add_string(o, "scheduler", g->scheduler);
-    add_xl_json(o, refiner, g);
-    add_string(o, "model", name);
-    add_string(o, "model_hash", dfx_pipeline_hash(p));
-    add_string(o, "device", dfx_device_get_info(dfx_pipeline_device(p))->id);
-    add_string(o, "dtype", dfx_dtype_name(dfx_pipeline_dtype(p)));
-    return o;
+    add_settings(&r, p, refiner, g);
+    for (int i = 0; o && i < r.count; i++)
+        json_object_object_add(o, r.text[i].key, make_value(r.text[i].text, r.is_number[i]));
+    record_free(&r);
+    if (!r.failed)
+        return o;
+    json_object_put(o);
+    return NULL;
 }

@@ -10,7 +10,8 @@ enum { RECORD_TEXTS = 48 };
 
 struct record {
     dfx_image_text text[RECORD_TEXTS];
-    int count, failed; /* failed: there was no memory */
+    unsigned char is_number[RECORD_TEXTS]; /* of the texts, and so in JSON */
+    int count, failed;                     /* failed: there was no memory */
 };
 
 /* The settings `g` of a run of `p` (and `refiner` unless that is NULL) for picture `index` of

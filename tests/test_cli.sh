@@ -158,6 +158,40 @@ test_generate()
     ok "is stored" stores n.png 'negative_prompt: green'
 }
 
+# the_same PNG JSON: every setting of the picture's record is in the JSON record with its value.
+the_same()
+{
+    "$dfx" inspect "$1" | sed -n '/^parameters\|^index/d; s/^\([a-z_0-9]*\): /\1 /p' >record.txt
+    test -s record.txt || return 1
+    while read -r key value; do
+        grep -q "^  \"$key\": \"\{0,1\}$value\"\{0,1\},\$" "$2" && continue
+        echo "no $key $value"
+        return 1
+    done <record.txt
+}
+
+# recorded ARGUMENT...: of a picture q.png, in q.json.
+recorded()
+{
+    "$dfx" generate "red apple" --steps 4 --seed 42 --quiet --json --output q.png "$@" >q.json &&
+        the_same q.png q.json
+}
+
+test_records()
+{
+    ok "JSON has the picture's record" recorded --guidance-rescale 0.25 --clip-skip 1 \
+        --negative-prompt "green, blue" --guidance 3.1
+    ok "with numbers as such" grep -q '"guidance_rescale": 0.25,' q.json
+    ok "and texts as such" grep -q '"negative_prompt": "green, blue",' q.json
+    ok "of a run from a picture" recorded --init-image a.png --strength 0.55 --mask e.png \
+        --padding-mask-crop 3 --long-prompts --max-embeddings-multiples 2
+    ok "its strength" grep -q '"strength": 0.55,' q.json
+    ok "of long prompts" grep -q '"long_prompts": "yes",' q.json
+    ok "of SDXL" recorded --model "$tiny" --original-size 100x80 --crop 3,-2 --prompt-2 red \
+        --init-image a.png --denoising-start 0.5
+    ok "its sizes" grep -q '"original_size": "100x80",' q.json
+}
+
 # A safetensors file: 8 bytes of header length, the header, [1, 4, 16, 16] zeros.
 make_latents()
 {
@@ -476,6 +510,7 @@ test_wrong_settings
 test_information
 test_generate
 test_tensors
+test_records
 test_preview
 test_sdxl
 test_unconditional

@@ -1,70 +1,16 @@
 /* test_picture_pipelines.c - pipelines that start from a picture, against diffusers. */
-#include "folder_test.h"
-#include "pipeline_test.h"
-
-#include <limits.h>
-#include <unistd.h>
+#include "linked_test.h"
 
 enum { STEPS = 20 };
 
-static const char *const parts[] = { "model_index.json", "scheduler",      "text_encoder",
-                                     "tokenizer",        "unet",           "vae",
-                                     "tokenizer_2",      "text_encoder_2", "low_res_scheduler" };
-enum { PARTS = sizeof parts / sizeof *parts };
-
-/* Folders that have what a model's own one does not. */
-static const struct {
-    const char *model, *next, *last, *unet;
-} chains[] = {
-    { "pix2pix", "tiny", "tiny", NULL },
-    { "pix2pix_xl", "tiny_xl", "tiny_xl", NULL },
-    { "pix2pix_cosxl", "picture_pipelines/pix2pix_xl", "tiny_xl", NULL },
-    { "depth2img", "tiny", "tiny", NULL },
-    { "lcm", "tiny", "tiny", "models/unet_lcm" },
+static const struct linked models[] = {
+    { "pix2pix", "picture_pipelines/pix2pix", "tiny", "tiny", NULL },
+    { "pix2pix_xl", "picture_pipelines/pix2pix_xl", "tiny_xl", "tiny_xl", NULL },
+    { "pix2pix_cosxl", "picture_pipelines/pix2pix_cosxl", "picture_pipelines/pix2pix_xl", "tiny_xl",
+      NULL },
+    { "depth2img", "picture_pipelines/depth2img", "tiny", "tiny", NULL },
+    { "lcm", "picture_pipelines/lcm", "tiny", "tiny", "models/unet_lcm" },
 };
-
-/* Links to a model's components. */
-static void put_folder(const char *model)
-{
-    int row = 0;
-    while (strcmp(chains[row].model, model) != 0)
-        row++;
-    for (int i = 0; i < PARTS; i++) {
-        char path[256], absolute[PATH_MAX];
-        if (chains[row].unet && strcmp(parts[i], "unet") == 0)
-            snprintf(path, sizeof path, "%s", chains[row].unet);
-        else
-            snprintf(path, sizeof path, "picture_pipelines/%s/%s", model, parts[i]);
-        if (access(data(path), F_OK) != 0)
-            snprintf(path, sizeof path, "%s/%s", chains[row].next, parts[i]);
-        if (access(data(path), F_OK) != 0)
-            snprintf(path, sizeof path, "%s/%s", chains[row].last, parts[i]);
-        if (realpath(data(path), absolute) && symlink(absolute, in_folder(parts[i])) != 0)
-            exit(99);
-    }
-}
-
-static void empty_folder(void)
-{
-    for (int i = 0; i < PARTS; i++)
-        unlink(in_folder(parts[i]));
-}
-
-static dfx_pipeline *open_pipeline(const char *model, const char *device)
-{
-    dfx_pipeline_options o = { .device = device, .dtype = "f32" };
-    dfx_pipeline *p;
-    put_folder(model);
-    dfx_status status = dfx_pipeline_open(&p, folder, &o);
-    ok(status == DFX_OK, "%s opens on %s: %s", model, device, status ? dfx_error() : "");
-    return p;
-}
-
-static void close_pipeline(dfx_pipeline *p)
-{
-    dfx_pipeline_free(p);
-    empty_folder();
-}
 
 /* ---- runs ---- */
 
@@ -154,13 +100,13 @@ static void test_device(const char *name, const dfx_tensors *all)
         return;
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
         if (i == 0 || strcmp(scenarios[i].model, scenarios[i - 1].model) != 0) {
-            close_pipeline(p);
-            p = open_pipeline(scenarios[i].model, device);
+            close_linked(p);
+            p = open_linked(models, scenarios[i].model, device);
         }
         if (p)
             test_scenario(p, all, &scenarios[i]);
     }
-    close_pipeline(p);
+    close_linked(p);
 }
 
 /* Latent consistency models from text alone, as in test_image_to_image.c by their own class */
@@ -173,7 +119,7 @@ static void test_text(const char *name)
     dfx_result *r;
     if (!device || dfx_tensors_open(&all, data("pipelines_image.safetensors")) != DFX_OK)
         return;
-    dfx_pipeline *p = open_pipeline("lcm", device);
+    dfx_pipeline *p = open_linked(models, "lcm", device);
     w.all = all;
     o.prompt = "a red apple";
     o.seed = 7;
@@ -184,7 +130,7 @@ static void test_text(const char *name)
         check_run(&w, 4, w.compared == 3, r);
         dfx_result_free(r);
     }
-    close_pipeline(p);
+    close_linked(p);
     dfx_tensors_free(all);
 }
 
@@ -201,7 +147,7 @@ static void test_settings(const dfx_tensors *all)
     base.prompt = "a red apple";
     base.steps = 2;
 #define REFUSED(field, value, word) (o = base, o.field = (value), refused(p, &o, word))
-    dfx_pipeline *p = open_pipeline("pix2pix", "cpu");
+    dfx_pipeline *p = open_linked(models, "pix2pix", "cpu");
     refused(p, &base, "image: ");
     base.image = &picture;
     o = base;
@@ -214,8 +160,8 @@ static void test_settings(const dfx_tensors *all)
     REFUSED(strength, 0.5, "strength: ");
     REFUSED(clip_skip, 1, "clip_skip: ");
     REFUSED(noise_level, 20, "noise_level: ");
-    close_pipeline(p);
-    p = open_pipeline("pix2pix_xl", "cpu");
+    close_linked(p);
+    p = open_linked(models, "pix2pix_xl", "cpu");
     o = base;
     ok(dfx_pipeline_settings(p, &o) == DFX_OK && dfx_pipeline_settings(p, &o) == DFX_OK &&
            o.width == 64 && o.height == 64 && o.steps == 2 && o.guidance_scale == 5 &&
@@ -232,8 +178,8 @@ static void test_settings(const dfx_tensors *all)
     REFUSED(negative_size.crop_top, 6, "negative_size: ");
     REFUSED(size.original_width, 6, "original_size: ");
     REFUSED(denoising_end, 0.001, "denoising_end: ");
-    close_pipeline(p);
-    p = open_pipeline("lcm", "cpu");
+    close_linked(p);
+    p = open_linked(models, "lcm", "cpu");
     o = base;
     o.steps = 0;
     ok(dfx_pipeline_settings(p, &o) == DFX_OK && o.steps == 4 && o.strength == 0.8 &&
@@ -253,8 +199,8 @@ static void test_settings(const dfx_tensors *all)
            strstr(dfx_error(), "time_cond_proj_dim"),
        "a UNet that was not distilled: %s", dfx_error());
     dfx_model_free(plain);
-    close_pipeline(p);
-    p = open_pipeline("depth2img", "cpu");
+    close_linked(p);
+    p = open_linked(models, "depth2img", "cpu");
     refused(p, &base, "--depth");
     base.depth = depth;
     REFUSED(image, NULL, "image: ");
@@ -268,7 +214,7 @@ static void test_settings(const dfx_tensors *all)
     picture.width = picture.height = 7;
     REFUSED(image, &picture, "width: 0");
 #undef REFUSED
-    close_pipeline(p);
+    close_linked(p);
 }
 
 int main(void)

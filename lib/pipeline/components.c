@@ -97,15 +97,20 @@ int dfx__only_inpaints(const dfx_pipeline *p)
     return dfx__unet_get_facts(p->model[DFX__UNET]->net).in_channels == 2 * latent + 1;
 }
 
-dfx_status dfx__check_inputs(const dfx_pipeline *p, int extra)
+dfx_status dfx__check_no_class(const dfx_pipeline *p)
 {
-    dfx__unet_facts unet = dfx__unet_get_facts(p->model[DFX__UNET]->net);
-    int latent = dfx__autoencoder_get_facts(p->model[DFX__VAE]).latent_channels;
-    if (unet.class_labels != DFX__NO_CLASS)
+    if (dfx__unet_get_facts(p->model[DFX__UNET]->net).class_labels != DFX__NO_CLASS)
         return dfx__fail(DFX_ERROR_UNSUPPORTED,
                          "%s: the UNet's class_embed_type or num_class_embeds needs class_labels, "
                          "which %s does not make",
                          p->path, p->class_name);
+    return DFX_OK;
+}
+
+dfx_status dfx__check_channels(const dfx_pipeline *p, int extra)
+{
+    dfx__unet_facts unet = dfx__unet_get_facts(p->model[DFX__UNET]->net);
+    int latent = dfx__autoencoder_get_facts(p->model[DFX__VAE]).latent_channels;
     if (unet.in_channels == latent + extra && unet.out_channels == latent)
         return DFX_OK;
     return dfx__fail(DFX_ERROR_UNSUPPORTED,
@@ -113,6 +118,12 @@ dfx_status dfx__check_inputs(const dfx_pipeline *p, int extra)
                      "%d",
                      p->path, unet.in_channels, unet.out_channels, latent, p->class_name,
                      latent + extra, latent);
+}
+
+dfx_status dfx__check_inputs(const dfx_pipeline *p, int extra)
+{
+    DFX__TRY(dfx__check_no_class(p));
+    return dfx__check_channels(p, extra);
 }
 
 dfx_status dfx__check_text_alone(const dfx_pipeline *p)

@@ -42,8 +42,12 @@ static dfx_value *record_unet(const dfx__run *r, dfx_sequence *s, dfx_value *sam
         .text_embeds = cast(condition(r, s, DFX__TEXT_EMBEDS), dtype),
         .time_ids = condition(r, s, DFX__TIME_IDS),
         .timestep_cond = cast(condition(r, s, DFX__TIMESTEP_COND), dtype),
+        .class_labels = condition(r, s, DFX__CLASS_LABELS),
     };
-    return dfx__unet_record(unet->net, &in);
+    dfx_value *y = dfx__unet_record(unet->net, &in);
+    if (dfx__unet_get_facts(unet->net).out_channels > r->latent.dim[1])
+        y = dfx_slice(y, 3, 0, r->latent.dim[1]); /* what follows is not used */
+    return y;
 }
 
 static void record(const dfx__run *r, dfx_sequence *s)
@@ -155,9 +159,6 @@ static dfx_status report(const dfx__run *r, int step)
 dfx_status dfx__denoise(dfx__run *r)
 {
     dfx_scheduler *s = r->scheduler;
-    int sigmas;
-    const float *t =
-        r->p->takes_sigmas ? dfx_scheduler_sigmas(s, &sigmas) : dfx_scheduler_timesteps(s);
     size_t batch = (size_t)r->pictures, n = r->n / batch, rows = batch * (size_t)r->branches;
     size_t extra = (size_t)(r->latent.dim[2] * r->latent.dim[3] * r->extra_channels);
     if (!(r->edge =
@@ -168,7 +169,10 @@ dfx_status dfx__denoise(dfx__run *r)
     DFX__TRY(report(r, 0));
     for (int i = r->first; i < r->end; i++) {
         dfx_scheduler_scale_model_input(s, i, r->x, r->input, batch, n);
-        DFX__TRY(predict(r, t[i]));
+        float t = r->unet_timestep ? r->unet_timestep(r, i) : dfx_scheduler_timesteps(s)[i];
+        DFX__TRY(predict(r, t));
+        if (r->precondition)
+            r->precondition(r, i);
         DFX__TRY(dfx_scheduler_step(s, i, r->noise_pred, r->x, batch, n, draw, &r->rng));
         if (r->kept)
             keep(r, i);

@@ -12,6 +12,12 @@ static dfx_dtype vae_dtype(const dfx_pipeline *p, const dfx_model *vae)
     return upcasts ? DFX_F32 : p->dtype;
 }
 
+float dfx__scaling_factor(const dfx_pipeline *p, const dfx_model *vae)
+{
+    int own = p->scaling_factor > 0 && vae == p->model[DFX__VAE];
+    return own ? p->scaling_factor : dfx__autoencoder_get_facts(vae).scaling_factor;
+}
+
 /* ---- encoding ---- */
 
 /* Image to image and inpainting of SDXL leave bf16 too where force_upcast says so. */
@@ -101,7 +107,7 @@ dfx_status dfx__encode_unscaled(dfx__run *r, const float *image, int width, int 
 
 dfx_status dfx__encode_image(dfx__run *r, const float *image, int sample, float *latents)
 {
-    float factor = dfx__autoencoder_get_facts(r->p->model[DFX__VAE]).scaling_factor;
+    float factor = dfx__scaling_factor(r->p, r->p->model[DFX__VAE]);
     size_t n = r->n / (size_t)r->pictures;
     DFX__TRY(dfx__encode_unscaled(r, image, r->o->width, r->o->height, sample, latents));
     for (size_t i = 0; i < n; i++)
@@ -183,11 +189,12 @@ static void unscale(const decoder *d, const float *latents, float *out)
     const dfx__autoencoder_facts *f = &d->facts;
     size_t area = (size_t)(d->latents.dim[2] * d->latents.dim[3]);
     size_t n = area * (size_t)d->latents.dim[1];
+    float factor = dfx__scaling_factor(d->p, d->vae);
     int normalised = d->p->denormalises && f->latents_mean && f->latents_std;
     for (size_t i = 0; i < n; i++)
-        out[i] = normalised ? latents[i] * f->latents_std[i / area] / f->scaling_factor +
-                                  f->latents_mean[i / area]
-                            : latents[i] / f->scaling_factor;
+        out[i] = normalised
+                     ? latents[i] * f->latents_std[i / area] / factor + f->latents_mean[i / area]
+                     : latents[i] / factor;
 }
 
 /* latents [C, h, w] -> floats [3, H, W] in 0..1; `room` is for twice as many of either */
@@ -252,7 +259,7 @@ static dfx_status take_pictures(dfx_result *result, const dfx_pipeline *p, const
     if (!image)
         return dfx__no_memory();
     for (size_t i = 0; i < n; i++)
-        image[i] = fminf(fmaxf(p->takes_sigmas ? latents[i] : latents[i] / 2 + 0.5f, 0), 1);
+        image[i] = fminf(fmaxf(p->is_score ? latents[i] : latents[i] / 2 + 0.5f, 0), 1);
     return dfx__result_images(result, image, spec);
 }
 

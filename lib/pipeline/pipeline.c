@@ -9,9 +9,11 @@
 #include <string.h>
 
 static const dfx__pipeline_class *const families[] = {
-    &dfx__stable_diffusion_class, &dfx__latent_consistency_class,  &dfx__stable_diffusion_xl_class,
-    &dfx__instruct_pix2pix_class, &dfx__instruct_pix2pix_xl_class, &dfx__depth2img_class,
-    &dfx__unconditional_class,
+    &dfx__stable_diffusion_class,    &dfx__latent_consistency_class,
+    &dfx__stable_diffusion_xl_class, &dfx__instruct_pix2pix_class,
+    &dfx__instruct_pix2pix_xl_class, &dfx__depth2img_class,
+    &dfx__unconditional_class,       &dfx__upscale_class,
+    &dfx__latent_upscale_class,
 };
 
 /* The model of that name, else the user's, else the one that ships with the library; of the pool.

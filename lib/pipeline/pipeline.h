@@ -28,7 +28,7 @@ typedef struct dfx__pipeline_class {
 
 extern const dfx__pipeline_class dfx__latent_consistency_class, dfx__stable_diffusion_class,
     dfx__stable_diffusion_xl_class, dfx__instruct_pix2pix_class, dfx__instruct_pix2pix_xl_class,
-    dfx__depth2img_class, dfx__unconditional_class;
+    dfx__depth2img_class, dfx__unconditional_class, dfx__upscale_class, dfx__latent_upscale_class;
 
 /* Settings that a model's folder recommends (dfx.json): 0 and -1 where it says nothing. */
 typedef struct {
@@ -62,9 +62,10 @@ struct dfx_pipeline {
     const dfx__model_class *const *model_classes[DFX__COMPONENTS];
     /* of SDXL's model_index.json */
     int force_zeros_for_empty_prompt, requires_aesthetics_score, is_cosxl_edit;
-    int takes_sigmas; /* score models: the UNet takes calls' sigmas in the place of timesteps, and
-                       * pictures lie in 0..1 */
-    int denormalises; /* latents are in latents_std about latents_mean where the VAE has them */
+    int is_score;         /* its pictures lie in 0..1, those of others without a vae in -1..1 */
+    int max_noise_level;  /* of an upscaler's model_index.json */
+    float scaling_factor; /* of latents, which the class has in place of the vae's own; 0: none */
+    int denormalises;     /* latents are in latents_std about latents_mean where the VAE has them */
     dfx_scheduler *scheduler; /* the caller's; NULL: each run opens its own */
     unsigned repairs;         /* of its config by the settings' pipeline: DFX__REPAIR_... */
     dfx__kept unet_kept, vae_kept;

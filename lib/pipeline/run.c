@@ -86,15 +86,20 @@ dfx_status dfx__set_condition(dfx__run *r, int which, const dfx_spec *spec, cons
 
 dfx_status dfx__set_extra(dfx__run *r, const float *planes, int channels)
 {
+    return dfx__set_extra_rows(r, planes, channels, 1);
+}
+
+dfx_status dfx__set_extra_rows(dfx__run *r, const float *planes, int channels, int count)
+{
     size_t pixels = (size_t)(r->latent.dim[2] * r->latent.dim[3]);
     size_t row = pixels * (size_t)channels, rows = (size_t)(r->pictures * r->branches);
-    dfx_spec spec = { DFX_F32, 4, { 1, channels, r->latent.dim[2], r->latent.dim[3] } };
+    dfx_spec spec = { DFX_F32, 4, { count, channels, r->latent.dim[2], r->latent.dim[3] } };
     r->extra = dfx__alloc(rows * row, sizeof(float));
     if (!r->extra)
         return dfx__no_memory();
     r->extra_channels = channels;
     dfx__to_channels_last(r->extra, planes, &spec);
-    for (size_t i = 1; i < rows; i++)
-        memcpy(r->extra + i * row, r->extra, row * sizeof(float));
+    for (size_t i = (size_t)count; i < rows; i++)
+        memcpy(r->extra + i * row, r->extra + i % (size_t)count * row, row * sizeof(float));
     return DFX_OK;
 }

@@ -52,6 +52,10 @@ struct dfx__run {
     /* From the branches' predictions pred [branches][pictures][elements of a picture] to the
      * first one's place; dfx__guide, unless `draw` sets another one. */
     void (*guide)(dfx__run *r, float *pred);
+    /* NULL, or the timestep that the UNet is given at a call in place of the scheduler's, and what
+     * becomes of its prediction in noise_pred before the scheduler takes it. */
+    float (*unet_timestep)(const dfx__run *r, int call);
+    void (*precondition)(dfx__run *r, int call);
     float *edge, *timestep; /* rooms of denoise.c */
 };
 
@@ -73,6 +77,9 @@ dfx_status dfx__set_condition(dfx__run *r, int which, const dfx_spec *spec, cons
 
 /* Makes r->extra of planes [channels, h, w], which every row takes. */
 dfx_status dfx__set_extra(dfx__run *r, const float *planes, int channels);
+
+/* The same of planes [count, channels, h, w], which the rows take in turn. */
+dfx_status dfx__set_extra_rows(dfx__run *r, const float *planes, int channels, int count);
 
 /* ---- start.c ---- */
 
@@ -116,6 +123,7 @@ typedef struct {
     int multiple;             /* of sides; 0: 8, or the autoencoder's factor where it is more */
     float guidance_scale;
     double strength;
+    int enlarges; /* the result's sides are so many times the image's or init_latents'; 0: once */
 } dfx__defaults;
 dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__defaults *d);
 
@@ -162,6 +170,10 @@ dfx_status dfx__check_text_alone(const dfx_pipeline *p);
  * class labels. */
 dfx_status dfx__check_inputs(const dfx_pipeline *p, int extra);
 
+/* The two halves of it. */
+dfx_status dfx__check_channels(const dfx_pipeline *p, int extra);
+dfx_status dfx__check_no_class(const dfx_pipeline *p);
+
 /* The UNet takes latents, the mask, and the latents of the masked picture. */
 int dfx__only_inpaints(const dfx_pipeline *p);
 
@@ -181,10 +193,14 @@ typedef struct {
     int skip, norm;      /* states are hidden_states[-1 - skip], after the final norm or not */
     int clip_skip;       /* more layers that are left out, but not of negative prompts */
     int quiet;           /* says nothing where a text is too long */
+    int pooler;          /* what is pooled: pooler_output in place of text_embeds */
 } dfx__texts;
 
-/* ids [count, tokens]; `text` is not used -> states [count, tokens, C]; text_embeds [count, P] into
+/* Texts -> states [count, tokens, C]; text_embeds [count, P] or pooler_output [count, C] into
  * `pooled` unless that is NULL */
+dfx_status dfx__encode_texts(dfx__run *r, const dfx__texts *t, float *states, float *pooled);
+
+/* The same of ids [count, tokens] in place of `text` */
 dfx_status dfx__encode_ids(dfx__run *r, const dfx__texts *t, const int32_t *ids, float *states,
                            float *pooled);
 
@@ -239,6 +255,9 @@ dfx_status dfx__set_time_ids(dfx__run *r);
 dfx_status dfx__denoise(dfx__run *r);
 
 /* ---- latents.c ---- */
+
+/* Latents of a diffusion are encoded ones times it: the pipeline's own, else the autoencoder's. */
+float dfx__scaling_factor(const dfx_pipeline *p, const dfx_model *vae);
 
 /* Latents [1, C, h, w] of an image [1, 3, height, width] in -1..1: a draw from the autoencoder's
  * distribution (where it has one and `sample`, else its mean), times the scaling factor. */

@@ -41,21 +41,23 @@ static dfx_status take_latents(const dfx_pipeline *p, dfx_generate_options *o)
 }
 
 /* Latents in place of an image: whole sets of them make the batch, and they are of the size. */
-static dfx_status check_init_latents(const dfx_pipeline *p, const dfx_generate_options *o)
+static dfx_status check_init_latents(const dfx_pipeline *p, const dfx_generate_options *o,
+                                     int enlarges)
 {
     const dfx_spec *s = &o->init_latents->spec;
     dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(p->model[DFX__VAE]);
+    int pixels = vae.factor * enlarges; /* of the result, to a latent's side */
     char shape[DFX__SHAPE_TEXT];
     dfx__shape_text(shape, s->rank, s->dim);
     if (o->image)
         return dfx__fail(DFX_ERROR_ARGUMENT, "init_latents: there is an image too; give one");
     if (s->rank != 4 || s->dtype != DFX_F32 || s->dim[0] < 1 || dfx__pictures(o) % s->dim[0] ||
-        s->dim[1] != vae.latent_channels || s->dim[2] != o->height / vae.factor ||
-        s->dim[3] != o->width / vae.factor || o->init_latents->bytes != dfx__spec_bytes(s))
+        s->dim[1] != vae.latent_channels || s->dim[2] != o->height / pixels ||
+        s->dim[3] != o->width / pixels || o->init_latents->bytes != dfx__spec_bytes(s))
         return dfx__fail(DFX_ERROR_ARGUMENT,
                          "init_latents: %s of %s are not [%d, %d, %d, %d] of f32", shape,
                          dfx_dtype_name(s->dtype), dfx__pictures(o), vae.latent_channels,
-                         o->height / vae.factor, o->width / vae.factor);
+                         o->height / pixels, o->width / pixels);
     return DFX_OK;
 }
 
@@ -136,15 +138,15 @@ static dfx_status check_numbers(const dfx_generate_options *o)
 void dfx__take_size(const dfx_pipeline *p, const dfx_generate_options *o, dfx__defaults *d)
 {
     int factor = dfx__autoencoder_get_facts(p->model[DFX__VAE]).factor;
-    int multiple = factor > 8 ? factor : 8;
+    int multiple = factor > 8 ? factor : 8, times = d->enlarges ? d->enlarges : 1;
     if (o->image) {
-        d->width = o->image->width - o->image->width % multiple;
-        d->height = o->image->height - o->image->height % multiple;
+        d->width = times * (o->image->width - o->image->width % multiple);
+        d->height = times * (o->image->height - o->image->height % multiple);
     }
     if (o->init_latents && o->init_latents->spec.rank == 4 &&
         o->init_latents->spec.dim[2] <= MAX_SIDE && o->init_latents->spec.dim[3] <= MAX_SIDE) {
-        d->height = (int)o->init_latents->spec.dim[2] * factor;
-        d->width = (int)o->init_latents->spec.dim[3] * factor;
+        d->height = times * (int)o->init_latents->spec.dim[2] * factor;
+        d->width = times * (int)o->init_latents->spec.dim[3] * factor;
     }
 }
 
@@ -168,6 +170,7 @@ static dfx_status refuse_xl(const dfx_pipeline *p, const dfx_generate_options *o
 
 dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__defaults *d)
 {
+    int enlarges = d->enlarges ? d->enlarges : 1;
     int needs_prompt = p->tokenizer[0] || p->tokenizer[1];
     if (needs_prompt && !o->prompt && !o->prompts)
         return dfx__fail(DFX_ERROR_ARGUMENT, "prompt: %s needs one; \"\" is allowed",
@@ -188,7 +191,7 @@ dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__de
     DFX__TRY(check_numbers(o));
     DFX__TRY(check_sides(p, o, d->multiple));
     if (o->init_latents)
-        DFX__TRY(check_init_latents(p, o));
+        DFX__TRY(check_init_latents(p, o, enlarges));
     return check_scheduler(p, o);
 }
 

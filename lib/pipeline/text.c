@@ -45,11 +45,18 @@ static void record(const dfx__run *r, const dfx__texts *t, dfx_sequence *s, int 
     dfx__clip_text_outputs out;
     if (pooled)
         in.pool = dfx_input(s, "pool", DFX_F32, 3, (int64_t[]){ count, 1, tokens });
-    dfx__clip_text_record(m, &in, DFX__CLIP_HIDDEN | (pooled ? DFX__CLIP_EMBEDS : 0), &out);
+    int pools = t->pooler ? DFX__CLIP_POOLED : DFX__CLIP_EMBEDS;
+    dfx__clip_text_record(m, &in, DFX__CLIP_HIDDEN | (pooled ? pools : 0), &out);
     dfx_value *states = t->norm ? dfx__clip_text_norm(m, out.hidden) : out.hidden;
     dfx_output(dfx_cast(states, DFX_F32), "states");
     if (pooled)
-        dfx_output(dfx_cast(out.text_embeds, DFX_F32), "text_embeds");
+        dfx_output(dfx_cast(t->pooler ? out.pooler_output : out.text_embeds, DFX_F32), "pooled");
+}
+
+static int pooled_width(const dfx__run *r, const dfx__texts *t)
+{
+    dfx__clip_text_facts facts = dfx__tower_facts(r->p, t->tower);
+    return t->pooler ? facts.channels : facts.projection;
 }
 
 /* `pool` is a room of ids' size. */
@@ -69,8 +76,8 @@ static dfx_status run(const dfx__run *r, const dfx__texts *t, dfx_sequence *s, c
     }
     DFX__TRY(dfx_sequence_run(s));
     if (pooled)
-        DFX__TRY(dfx_sequence_read(s, "text_embeds", pooled,
-                                   (size_t)(t->count * facts.projection) * width));
+        DFX__TRY(dfx_sequence_read(s, "pooled", pooled,
+                                   (size_t)(t->count * pooled_width(r, t)) * width));
     return dfx_sequence_read(s, "states", states, rows * (size_t)facts.channels * width);
 }
 
@@ -103,10 +110,10 @@ dfx_status dfx__encode_ids(dfx__run *r, const dfx__texts *t, const int32_t *ids,
     part.count = t->count - before;
     part.skip += t->clip_skip;
     return encode_alike(r, &part, ids + tokens, states + (size_t)tokens * (size_t)facts.channels,
-                        pooled ? pooled + before * facts.projection : NULL);
+                        pooled ? pooled + before * pooled_width(r, t) : NULL);
 }
 
-static dfx_status encode_texts(dfx__run *r, const dfx__texts *t, float *states, float *pooled)
+dfx_status dfx__encode_texts(dfx__run *r, const dfx__texts *t, float *states, float *pooled)
 {
     size_t rows = (size_t)(t->count * dfx_tokenizer_length(r->p->tokenizer[t->tower]));
     int32_t *ids = dfx__alloc(rows, sizeof *ids);
@@ -188,7 +195,7 @@ static dfx_status encode_tower(dfx__run *r, int tower, const char **text, int co
                            .quiet = tower > dfx__first_tower(r->p) };
     for (int i = from; i < count; i++)
         text[i - from] = text_of(r, tower, i % prompts, i < negative);
-    dfx_status status = states ? encode_texts(r, &t, states, pooled_to) : dfx__no_memory();
+    dfx_status status = states ? dfx__encode_texts(r, &t, states, pooled_to) : dfx__no_memory();
     for (size_t i = 0; status == DFX_OK && i < rows; i++)
         memcpy(to + i * channels, states + i * width, width * sizeof *states);
     free(states);

@@ -54,7 +54,7 @@ static dfx_status open_pipeline(dfx_pipeline *p, json_object *index)
     static const dfx__model_class *const unet[] = { &dfx__unet2d_class, NULL };
     static const dfx__model_class *const vae[] = { &dfx__vq_model_class, &dfx__autoencoder_kl_class,
                                                    NULL };
-    p->takes_sigmas = kind_of(p)->score;
+    p->is_score = kind_of(p)->score;
     DFX__TRY(dfx__open_component(p, index, DFX__UNET, "unet", unet));
     if (strcmp(p->class_name, "LDMPipeline") == 0)
         return dfx__open_component(p, index, DFX__VAE, "vqvae", vae);
@@ -208,8 +208,15 @@ static dfx_status check_timesteps(const dfx__run *r)
     return DFX_OK;
 }
 
+static float sigma_of(const dfx__run *r, int call)
+{
+    int count;
+    return dfx_scheduler_sigmas(r->scheduler, &count)[call];
+}
+
 static dfx_status draw(dfx__run *r)
 {
+    r->unet_timestep = r->p->is_score ? sigma_of : NULL;
     DFX__TRY(check_timesteps(r));
     DFX__TRY(dfx__start_from_noise(r));
     DFX__TRY(set_labels(r));

@@ -188,12 +188,28 @@ struct inspection {
     dfx_config_keys *keys; /* likewise */
 };
 
+/* "PATH/NAME", or where models of 2022 have the one component beside model_index.json; to be freed.
+ */
+static char *component_path(const dfx_checkpoint *files, const char *name)
+{
+    const char *folder = dfx_checkpoint_path(files);
+    const char *config = strcmp(name, "scheduler") == 0 ? "scheduler_config.json" : "config.json";
+    char *in_it, *path = NULL;
+    if (asprintf(&in_it, "%s/%s", name, config) < 0)
+        return NULL;
+    int beside = !dfx_checkpoint_has(files, in_it) && dfx_checkpoint_has(files, config);
+    free(in_it);
+    if (asprintf(&path, "%s/%s", folder, !beside ? name : *config == 's' ? config : "") < 0)
+        return NULL;
+    return path;
+}
+
 static int list_component(const struct inspection *i, const char *name, const char *class,
                           json_object *array)
 {
     dfx_checkpoint *files;
-    char *path;
-    if (asprintf(&path, "%s/%s", dfx_checkpoint_path(i->files), name) < 0)
+    char *path = component_path(i->files, name);
+    if (!path)
         return cmd_fail_with(EXIT_FAILED, "out of memory");
     dfx_status status = dfx_checkpoint_open(&files, path);
     free(path);

@@ -296,27 +296,37 @@ draws_without_prompt()
     model=$1
     file=$2
     shift 2
-    "$dfx" generate --model "$unconditional/$model" --seed 42 --quiet "$@" && is_png "$file"
+    "$dfx" generate --model "$model" --seed 42 --quiet "$@" && is_png "$file"
+}
+
+# The UNet's files and the scheduler's beside model_index.json
+flat_model()
+{
+    mkdir flat && cp "$unconditional"/ddpm/*.json "$unconditional"/ddpm/*/* flat/
 }
 
 test_unconditional()
 {
-    ok "a picture without a prompt" draws_without_prompt ddim dfx-42.png --steps 2
+    ok "a picture without a prompt" draws_without_prompt "$unconditional/ddim" dfx-42.png --steps 2
     ok "stores its settings" stores dfx-42.png 'steps: 2'
     "$dfx" inspect dfx-42.png >c.txt
     ok "no prompt and no guidance" sh -c '! grep -qi "prompt\|guidance\|CFG" c.txt'
-    ok "gray ones and previews" draws_without_prompt gray gray-2.png --steps 2 --batch 2 \
-        --output gray.png --preview grays.png --trace gray.safetensors
+    ok "gray ones and previews" draws_without_prompt "$unconditional/gray" gray-2.png --steps 2 \
+        --batch 2 --output gray.png --preview grays.png --trace gray.safetensors
     ok "are gray PNGs" test "$(od -An -tu1 -j25 -N1 gray-2.png)" -eq 0
     ok "the last preview is the picture" same_end gray-2.png grays-2.png 40
-    ok "a class" draws_without_prompt cm c1.png --class-label 1 --output c1.png
+    ok "a class" draws_without_prompt "$unconditional/cm" c1.png --class-label 1 --output c1.png
     ok "is stored" stores c1.png 'class_label: 1'
-    ok "another one" draws_without_prompt cm c2.png --class-label 2 --output c2.png
+    ok "another one" draws_without_prompt "$unconditional/cm" c2.png --class-label 2 --output c2.png
     ok "is another picture" sh -c '! cmp -s c1.png c2.png'
     ok "no such class" fails 2 "class_labels: 9 " \
         generate --model "$unconditional/cm" --class-label 9
     ok "a class of a model without" fails 2 "class_labels: DDPMPipeline" \
         generate --model "$unconditional/ddpm" --class-label 1
+    ok "a model in one folder" flat_model
+    ok "draws" draws_without_prompt flat f.png --steps 2 --output f.png
+    ok "has its scheduler" prints 'DDPMScheduler' inspect flat
+    ok "and its UNet" prints 'UNet2DModel  *[0-9]* parameters' inspect flat
     ok "a prompt for a model without" fails 2 "prompt: DDPMPipeline" \
         generate red --model "$unconditional/ddpm"
 }

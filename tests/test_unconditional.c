@@ -1,5 +1,8 @@
 /* test_unconditional.c - pipelines without a text, against diffusers. */
+#include "folder_test.h"
 #include "pipeline_test.h"
+
+#include <limits.h>
 
 #define STEPS 20
 #define CM_LISTED "CMStochasticIterativeScheduler,timesteps=[22,0]"
@@ -81,6 +84,36 @@ static void test_device(const char *name, const dfx_tensors *all)
             test_scenario(p, all, &scenarios[i]);
     }
     dfx_pipeline_free(p);
+}
+
+/* Models of 2022 have the UNet's files and the scheduler's beside model_index.json. */
+static void test_flat_folder(const dfx_tensors *all)
+{
+    static const struct {
+        const char *name, *from;
+    } files[] = {
+        { "model_index.json", "model_index.json" },
+        { "scheduler_config.json", "scheduler/scheduler_config.json" },
+        { "config.json", "unet/config.json" },
+        { "diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.safetensors" },
+    };
+    enum { FILES = sizeof files / sizeof *files };
+    dfx_pipeline_options o = { .device = "cpu", .dtype = "f32" };
+    dfx_pipeline *p;
+    make_folder("flat");
+    for (int i = 0; i < FILES; i++) {
+        char path[128], absolute[PATH_MAX];
+        snprintf(path, sizeof path, "unconditional/ddpm/%s", files[i].from);
+        if (!realpath(data(path), absolute) || symlink(absolute, in_folder(files[i].name)) != 0)
+            exit(99);
+    }
+    dfx_status status = dfx_pipeline_open(&p, folder, &o);
+    if (ok(status == DFX_OK, "a flat folder opens: %s", status ? dfx_error() : ""))
+        test_scenario(p, all, &scenarios[0]);
+    dfx_pipeline_free(p);
+    for (int i = 0; i < FILES; i++)
+        unlink(in_folder(files[i].name));
+    rmdir(folder);
 }
 
 /* ---- settings ---- */
@@ -203,6 +236,7 @@ int main(void)
         return 99;
     test_device("cpu", all);
     test_device("opencl", all);
+    test_flat_folder(all);
     dfx_tensors_free(all);
     test_defaults();
     test_refusals();

@@ -36,6 +36,7 @@ void dfx__pipeline_hash(dfx_pipeline *p)
 {
     uint64_t h = add_file(0xcbf29ce484222325u, dfx__component_path(p, "model_index.json"));
     h = add_file(h, dfx__component_path(p, "scheduler/scheduler_config.json"));
+    h = add_file(h, dfx__component_path(p, "scheduler_config.json"));
     for (int i = 0; i < DFX__COMPONENTS; i++) {
         const dfx_model *m = p->model[i];
         if (!m)

@@ -36,6 +36,16 @@ const char *dfx__component_path(dfx_pipeline *p, const char *name)
     return dfx__pool_print(&p->pool, "%s/%s", p->path, name);
 }
 
+/* The folder of a component; models of 2022 have the one that has a file `config` beside
+ * model_index.json. */
+static const char *component_folder(dfx_pipeline *p, const char *name, const char *config)
+{
+    const char *path = dfx__component_path(p, name), *beside = dfx__component_path(p, config);
+    if (!path || !beside)
+        return NULL;
+    return dfx__folder_exists(path) || !dfx__file_exists(beside) ? path : p->path;
+}
+
 const char *dfx__component_class(json_object *index, const char *name)
 {
     json_object *pair = dfx__json_get(index, name, json_type_array);
@@ -62,7 +72,8 @@ static const dfx__model_class *find_class(const dfx__model_class *const *classes
 dfx_status dfx__open_component(dfx_pipeline *p, json_object *index, int slot, const char *name,
                                const dfx__model_class *const *classes)
 {
-    const char *path = dfx__component_path(p, name), *has = dfx__component_class(index, name);
+    const char *path = component_folder(p, name, "config.json");
+    const char *has = dfx__component_class(index, name);
     dfx_model *model = given(p, name);
     if (model)
         has = model->class->name;
@@ -371,7 +382,7 @@ dfx_status dfx__take_scheduler(dfx_scheduler **out, dfx_pipeline *p, const char 
         *out = p->scheduler;
         return check_output(p, *out);
     }
-    const char *config = dfx__component_path(p, "scheduler");
+    const char *config = component_folder(p, "scheduler", "scheduler_config.json");
     DFX__TRY(config ? dfx__scheduler_open(out, config, choice, p->repairs) : dfx__no_memory());
     dfx_status status = check_output(p, *out);
     if (status != DFX_OK) {

@@ -1,6 +1,7 @@
 /* cmd_generate.c - dfx generate: pictures, from a prompt where the model takes one. */
 #include "cmd.h"
 #include "depth.h"
+#include "generate_settings.h"
 #include "output.h"
 #include "preview.h"
 #include "print.h"
@@ -17,153 +18,10 @@
 #include <sys/resource.h>
 
 #define HAND_OVER 0.8 /* from SDXL's base to its refiner, as its makers have it */
-enum { BATCH_MAX = 256, SIDE_MAX = 32768, STEPS_MAX = 10000 };
-
-struct settings {
-    const char *positional_prompt, *prompt, *negative_prompt;
-    const char *model, *variant, *device, *dtype, *scheduler;
-    const char *latents, *trace, *output, *init_image, *mask, *depth;
-    const char *prompt_2, *negative_prompt_2, *init_latents, *save_latents, *refiner;
-    const char *preview, *preview_model;
-    int original_size[2], crop[2], target_size[2]; /* width, height; left, top */
-    int negative_original_size[2], negative_crop[2], negative_target_size[2];
-    float aesthetic_score, negative_aesthetic_score;
-    double denoising_start, denoising_end;
-    int padding_mask_crop, preview_every, clip_skip, long_prompts, max_multiples, no_boseos_middle,
-        steps, width, height, batch, quiet, json;
-    float guidance, guidance_rescale, image_guidance;
-    int class_label;
-    double strength;
-    struct option_uint64 seed;
-    const char *later; /* where a later version's options go */
-    uint64_t later_size;
-};
-
-static const struct settings defaults = {
-    .guidance = -1, .strength = -1, .image_guidance = -1, .class_label = -1, .padding_mask_crop = -1
-};
-
-#define AT(field) offsetof(struct settings, field)
-static const struct option options[] = {
-    { "model", OPTION_STRING, AT(model), "MODEL",
-      "a Diffusers folder, a file that holds a model\n"
-      "(.dduf, .safetensors, .ckpt), or ORG/NAME in the\n"
-      "Hugging Face cache (DFX_MODEL, else the model that\n"
-      "ships with dfx)",
-      0, 0 },
-    { "prompt", OPTION_STRING, AT(prompt), "P", "the prompt, instead of PROMPT", 0, 0 },
-    { "negative-prompt", OPTION_STRING, AT(negative_prompt), "N", "what the picture should not be",
-      0, 0 },
-    { "steps", OPTION_INT, AT(steps), "N", "inference steps (the model's, else 50)", 1, STEPS_MAX },
-    { "guidance", OPTION_FLOAT, AT(guidance), "G",
-      "guidance scale; acts above 1 (the model's, else 7.5;\nSDXL 5)", 0, 1000 },
-    { "seed", OPTION_UINT64, AT(seed), "S", "of the noise, as in torch (random)", 0, 0 },
-    { "width", OPTION_INT, AT(width), "W",
-      "pixels, a multiple of the VAE's factor, 8 in Stable\nDiffusion (the model's)", 1, SIDE_MAX },
-    { "height", OPTION_INT, AT(height), "H", "likewise", 1, SIDE_MAX },
-    { "scheduler", OPTION_STRING, AT(scheduler), "NAME[,key=value...]",
-      "euler, ddim, dpmpp_2m, a class name of diffusers ...,\nwith changed keys of its config "
-      "(the model's)",
-      0, 0 },
-    { "batch", OPTION_INT, AT(batch), "N",
-      "pictures in one run; O.png becomes O-1.png, O-2.png ...", 1, BATCH_MAX },
-    { "init-image", OPTION_STRING, AT(init_image), "F.png",
-      "image to image: the picture to start from", 0, 0 },
-    { "strength", OPTION_DOUBLE, AT(strength), "X",
-      "how much of it is painted anew, 0 to 1 (0.8, with a\nmask 1; SDXL 0.3, with a mask 0.9999)",
-      0, 1 },
-    { "mask", OPTION_STRING, AT(mask), "F.png", "inpainting: what is white in it is painted anew",
-      0, 0 },
-    { "padding-mask-crop", OPTION_INT, AT(padding_mask_crop), "N",
-      "inpainting: paint only the part around what is white,\nN pixels wider, and lay it into the "
-      "picture",
-      0, SIDE_MAX },
-    { "image-guidance", OPTION_FLOAT, AT(image_guidance), "G",
-      "InstructPix2Pix: how much of the picture stays; both\nguidances act if it is 1 or more "
-      "(1.5)",
-      0, 1000 },
-    { "depth", OPTION_STRING, AT(depth), "F",
-      "depth to image: the picture's depth, near is light; a\nPNG, or \"depth\" [H,W] f32 in "
-      "F.safetensors",
-      0, 0 },
-    { "class-label", OPTION_INT, AT(class_label), "N",
-      "models trained with classes: which to draw, from 0 on\n(by the seed)", 0, INT_MAX },
-    { "guidance-rescale", OPTION_FLOAT, AT(guidance_rescale), "X",
-      "0 to 1, against overexposure by large guidance (0)", 0, 1 },
-    { "clip-skip", OPTION_INT, AT(clip_skip), "N",
-      "last layers of the text encoder to leave out (0)", 0, 64 },
-    { "long-prompts", OPTION_FLAG, AT(long_prompts), NULL,
-      "prompts of any length, with weights: \"a (red:1.3) [apple]\"", 0, 0 },
-    { "max-embeddings-multiples", OPTION_INT, AT(max_multiples), "N",
-      "of long prompts, times 75 tokens (3; SDXL: any)", 1, 1024 },
-    { "no-boseos-middle", OPTION_FLAG, AT(no_boseos_middle), NULL,
-      "of long prompts, no BOS and EOS between their parts", 0, 0 },
-    { "prompt-2", OPTION_STRING, AT(prompt_2), "P", "of SDXL's second text encoder (the prompt)", 0,
-      0 },
-    { "negative-prompt-2", OPTION_STRING, AT(negative_prompt_2), "N", "likewise", 0, 0 },
-    { "original-size", OPTION_PAIR, AT(original_size), "WxH",
-      "what SDXL is told the picture's size was (its own)", 1, SIDE_MAX },
-    { "crop", OPTION_PAIR, AT(crop), "X,Y", "and how much of it was cut off, left and top (0,0)",
-      -SIDE_MAX, SIDE_MAX },
-    { "target-size", OPTION_PAIR, AT(target_size), "WxH", "and how large the rest was (its own)", 1,
-      SIDE_MAX },
-    { "negative-original-size", OPTION_PAIR, AT(negative_original_size), "WxH",
-      "the same three for what the picture should not be", 1, SIDE_MAX },
-    { "negative-crop", OPTION_PAIR, AT(negative_crop), "X,Y", "likewise", -SIDE_MAX, SIDE_MAX },
-    { "negative-target-size", OPTION_PAIR, AT(negative_target_size), "WxH", "likewise", 1,
-      SIDE_MAX },
-    { "refiner", OPTION_STRING, AT(refiner), "MODEL",
-      "a refiner of SDXL, which takes over from --model at\n--denoising-end (0.8)", 0, 0 },
-    { "aesthetic-score", OPTION_FLOAT, AT(aesthetic_score), "X",
-      "what a refiner is told the picture is worth (6)", 0.001, 100 },
-    { "negative-aesthetic-score", OPTION_FLOAT, AT(negative_aesthetic_score), "X",
-      "and what it should not be worth (2.5)", 0.001, 100 },
-    { "denoising-end", OPTION_DOUBLE, AT(denoising_end), "X",
-      "stop after this part of the denoising, 0 to 1", 0, 1 },
-    { "denoising-start", OPTION_DOUBLE, AT(denoising_start), "X",
-      "go on from there with --init-latents or --init-image", 0, 1 },
-    { "init-latents", OPTION_STRING, AT(init_latents), "F.safetensors",
-      "\"latents\" [B,C,H,W] f32 instead of --init-image", 0, 0 },
-    { "save-latents", OPTION_STRING, AT(save_latents), "F.safetensors",
-      "write the last latents; without --output no picture", 0, 0 },
-    { "latents", OPTION_STRING, AT(latents), "F.safetensors",
-      "the noise to start from: \"latents\" [B,C,H,W] f32", 0, 0 },
-    { "trace", OPTION_STRING, AT(trace), "F.safetensors",
-      "write latents.0000 ... after each step,\nprompt_embeds and image", 0, 0 },
-    { "preview", OPTION_STRING, AT(preview), "F.png",
-      "show the run: replaced by its picture after each step", 0, 0 },
-    { "preview-every", OPTION_INT, AT(preview_every), "N", "only after every Nth one and the last",
-      1, STEPS_MAX },
-    { "preview-model", OPTION_STRING, AT(preview_model), "MODEL",
-      "what decodes previews, best an AutoencoderTiny such as\n"
-      "madebyollin/taesd: a folder, or ORG/NAME (the model's\nown VAE, which takes long)",
-      0, 0 },
-    { "device", OPTION_STRING, AT(device), "D", "cpu, opencl, opencl:N or auto (DFX_DEVICE)", 0,
-      0 },
-    { "dtype", OPTION_STRING, AT(dtype), "T", "f32, f16, bf16 or auto (DFX_DTYPE)", 0, 0 },
-    { "variant", OPTION_STRING, AT(variant), "NAME",
-      "weight files *.NAME.safetensors or *.NAME.bin, of\n"
-      "fp16 or ema; plain ones for components without",
-      0, 0 },
-    { "output", OPTION_STRING, AT(output), "O.png",
-      "- is standard output (the prompt's words and the\nseed: red-apple-42.png)", 0, 0 },
-    { "quiet", OPTION_FLAG, AT(quiet), NULL, "no progress and no messages but errors", 0, 0 },
-    { "json", OPTION_FLAG, AT(json), NULL, "print the files and settings as JSON", 0, 0 },
-    { "tile", OPTION_STRING, AT(later), "auto|on|off", NULL, 0, 0 },
-    { "memory-limit", OPTION_SIZE, AT(later_size), "SIZE", NULL, 0, 0 },
-    { .name = NULL },
-};
-
-static const struct positional positionals[] = {
-    { "PROMPT", AT(positional_prompt), 0,
-      "what to draw, in quotes; unconditional models take none" },
-    { .name = NULL },
-};
-#undef AT
 
 /* One run of the command. */
 struct job {
-    const struct settings *s;
+    const struct generate_settings *s;
     dfx_generate_options g;
     struct progress progress;
     dfx_tensors *latents, *init_latents;
@@ -177,62 +35,6 @@ struct job {
     int names;
     double start, opened, first, last; /* clock: model ready, before step 1, after the last step */
 };
-
-static int check_dtype(const char *name)
-{
-    dfx_dtype dtype;
-    if (!name || strcmp(name, "auto") == 0 ||
-        (dfx_dtype_parse(&dtype, name) == DFX_OK && dtype <= DFX_BF16))
-        return EXIT_DONE;
-    return cmd_fail_with(EXIT_USAGE, "--dtype: \"%s\" must be f32, f16, bf16 or auto", name);
-}
-
-/* A mistyped scheduler is found before a large model is loaded. */
-static int check_scheduler(const char *choice)
-{
-    dfx_scheduler *scheduler;
-    dfx_status status = choice ? dfx_scheduler_open(&scheduler, NULL, choice) : DFX_ERROR_FILE;
-    if (status == DFX_OK)
-        dfx_scheduler_free(scheduler);
-    if (status == DFX_ERROR_UNSUPPORTED)
-        return cmd_fail_with(EXIT_USAGE, "--scheduler: %s", dfx_error());
-    return EXIT_DONE;
-}
-
-static int check_settings(const struct settings *s)
-{
-    if (s->prompt && s->positional_prompt)
-        return cmd_fail_with(EXIT_USAGE, "--prompt: the prompt is already given as \"%s\"",
-                             s->positional_prompt);
-    const char *start = s->init_image ? s->init_image : s->init_latents;
-    if (s->mask && !start)
-        return cmd_fail_with(EXIT_USAGE, "--mask: needs --init-image, the picture it selects from");
-    if (s->padding_mask_crop >= 0 && !s->mask)
-        return cmd_fail_with(EXIT_USAGE, "--padding-mask-crop: needs --mask");
-    if (s->strength >= 0 && !start)
-        return cmd_fail_with(EXIT_USAGE, "--strength: needs --init-image");
-    if (s->denoising_start > 0 && !start)
-        return cmd_fail_with(EXIT_USAGE, "--denoising-start: needs --init-latents");
-    if (s->init_image && s->init_latents)
-        return cmd_fail_with(EXIT_USAGE, "--init-latents: there is --init-image too");
-    if (s->refiner && s->mask)
-        return cmd_fail_with(EXIT_USAGE, "--refiner: it refines whole pictures, without --mask");
-    if ((s->max_multiples || s->no_boseos_middle) && !s->long_prompts)
-        return cmd_fail_with(EXIT_USAGE, "%s: needs --long-prompts",
-                             s->max_multiples ? "--max-embeddings-multiples"
-                                              : "--no-boseos-middle");
-    if (s->output && strcmp(s->output, "-") == 0 && s->json)
-        return cmd_fail_with(EXIT_USAGE, "--json: standard output is taken by --output -");
-    if (s->trace && strcmp(s->trace, "-") == 0)
-        return cmd_fail_with(EXIT_USAGE, "--trace: needs a file's name");
-    if (s->preview && strcmp(s->preview, "-") == 0)
-        return cmd_fail_with(EXIT_USAGE, "--preview: needs a file's name");
-    if (!s->preview && (s->preview_every || s->preview_model))
-        return cmd_fail_with(EXIT_USAGE, "%s: needs --preview",
-                             s->preview_every ? "--preview-every" : "--preview-model");
-    int code = check_dtype(s->dtype);
-    return code == EXIT_DONE ? check_scheduler(s->scheduler) : code;
-}
 
 /* The seed is short enough to type again: torch uses its low 32 bits only. */
 static int choose_seed(uint64_t *seed)
@@ -271,7 +73,7 @@ static int read_latents(struct job *job, const char *path, int repeats, dfx_tens
 
 static int read_images(struct job *job)
 {
-    const struct settings *s = job->s;
+    const struct generate_settings *s = job->s;
     dfx_status status = DFX_OK;
     if (s->init_image)
         status = dfx_image_read(&job->image, s->init_image, 3);
@@ -287,7 +89,7 @@ static int read_images(struct job *job)
 /* Names every file that will be written and finds out whether it can be. */
 static int check_outputs(struct job *job)
 {
-    const struct settings *s = job->s;
+    const struct generate_settings *s = job->s;
     int code = s->save_latents ? output_check(s->save_latents) : EXIT_DONE;
     if (code == EXIT_DONE && s->preview)
         code = output_check(s->preview);
@@ -329,7 +131,7 @@ static int on_step(void *user, int step, int steps, const float *latents, const 
 
 static void prepare_xl(struct job *job)
 {
-    const struct settings *s = job->s;
+    const struct generate_settings *s = job->s;
     dfx_generate_options *g = &job->g;
     g->prompt_2 = s->prompt_2;
     g->negative_prompt_2 = s->negative_prompt_2;
@@ -348,7 +150,7 @@ static void prepare_xl(struct job *job)
 
 static int prepare(struct job *job)
 {
-    const struct settings *s = job->s;
+    const struct generate_settings *s = job->s;
     job->g = (dfx_generate_options)DFX_GENERATE_DEFAULT;
     job->g.prompt = s->prompt ? s->prompt : s->positional_prompt;
     job->g.negative_prompt = s->negative_prompt;
@@ -362,6 +164,7 @@ static int prepare(struct job *job)
     job->g.no_boseos_middle = s->no_boseos_middle;
     job->g.strength = s->strength;
     job->g.image_guidance_scale = s->image_guidance;
+    job->g.noise_level = s->noise_level;
     if (s->class_label >= 0) {
         job->g.class_labels = &s->class_label;
         job->g.class_label_count = 1;
@@ -392,7 +195,7 @@ static int prepare(struct job *job)
 /* The refiner goes on with the latents of job->result, which becomes its own. */
 static dfx_status refine(struct job *job)
 {
-    const struct settings *s = job->s;
+    const struct generate_settings *s = job->s;
     const dfx_pipeline_options open = { .dtype = s->dtype,
                                         .variant = s->variant,
                                         .on = job->pipeline };
@@ -421,7 +224,7 @@ static dfx_status draw_base(struct job *job)
 
 static dfx_status draw(struct job *job)
 {
-    const struct settings *s = job->s;
+    const struct generate_settings *s = job->s;
     const dfx_pipeline_options open = { .device = s->device,
                                         .dtype = s->dtype,
                                         .variant = s->variant };
@@ -534,7 +337,7 @@ static int report(struct job *job, double seconds)
 
 static int generate(struct job *job)
 {
-    const struct settings *s = job->s;
+    const struct generate_settings *s = job->s;
     job->start = progress_clock();
     cmd_catch_interrupt();
     progress_start(&job->progress, s->quiet);
@@ -560,7 +363,7 @@ static int generate(struct job *job)
 static int run(void *settings)
 {
     struct job job = { .s = settings };
-    int code = check_settings(job.s);
+    int code = generate_check(job.s);
     if (code == EXIT_DONE)
         code = prepare(&job);
     if (code == EXIT_DONE)
@@ -586,9 +389,9 @@ const struct command cmd_generate = {
     .example = "  dfx generate \"red apple\" --seed 42 --steps 20 --output apple.png\n"
                "  dfx inspect apple.png\n"
                "  dfx generate \"a lion\" --model SDXL --refiner SDXL_REFINER\n",
-    .options = options,
-    .positionals = positionals,
-    .defaults = &defaults,
-    .size = sizeof defaults,
+    .options = generate_options,
+    .positionals = generate_positionals,
+    .defaults = &generate_defaults,
+    .size = sizeof generate_defaults,
     .run = run,
 };

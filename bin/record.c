@@ -173,6 +173,8 @@ static void add_settings(struct record *r, dfx_pipeline *p, dfx_pipeline *refine
                          const dfx_generate_options *g)
 {
     add_prompts(r, g);
+    if (g->noise_level >= 0)
+        add_number(r, "noise_level", "%d", g->noise_level);
     if (g->class_labels)
         add_number(r, "class_label", "%d", g->class_labels[0]);
     add_number(r, "steps", "%d", g->steps);

@@ -25,6 +25,7 @@ static const char *const parts[] = { "sd1/text_encoder",
                                      "sdxl_refiner/text_encoder_2",
                                      "sdxl_refiner/unet",
                                      "x4_upscaler/text_encoder",
+                                     "x4_upscaler/unet",
                                      "sd1_inpainting/text_encoder" };
 
 static dfx_tensors *expected;

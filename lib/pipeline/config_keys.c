@@ -28,6 +28,7 @@ static const dfx__config_rule components[] = {
     { "unet", NULL, "a component" },
     { "vae", NULL, "a component" },
     { "vqvae", NULL, "a component" },
+    { "watermarker", "*", "pictures get no watermark" },
     { NULL, NULL, NULL },
 };
 
@@ -48,6 +49,11 @@ static const dfx__config_rule pix2pix_xl_rules[] = {
     { NULL, NULL, NULL },
 };
 
+static const dfx__config_rule upscale_rules[] = {
+    { "max_noise_level", NULL, "the most that noise_level may be" },
+    { NULL, NULL, NULL },
+};
+
 /* The keys of classes whose name begins so; the first that fits counts. */
 static const struct {
     const char *class;
@@ -56,6 +62,7 @@ static const struct {
 } families[] = {
     { "StableDiffusionXLInstructPix2Pix", pix2pix_xl_rules,
       "{\"force_zeros_for_empty_prompt\":true,\"is_cosxl_edit\":false}" },
+    { "StableDiffusionUpscale", upscale_rules, "{\"max_noise_level\":350}" },
     { "StableDiffusionXL", xl_rules,
       "{\"force_zeros_for_empty_prompt\":true,\"requires_aesthetics_score\":false}" },
     { "", checker_rules, "{}" },

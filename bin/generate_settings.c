@@ -54,7 +54,7 @@ const struct option generate_options[] = {
       0, 1000 },
     { "depth", OPTION_STRING, AT(depth), "F",
       "depth to image: the picture's depth, near is light; a\nPNG, or \"depth\" [H,W] f32 in "
-      "F.safetensors",
+      "F.safetensors (the model's\nestimate)",
       0, 0 },
     { "noise-level", OPTION_INT, AT(noise_level), "N",
       "the x4 upscaler: noise on the picture, which lets it\nchange more (20)", 0, 1000 },

@@ -113,7 +113,7 @@ typedef struct {
     float image_guidance_scale; /* InstructPix2Pix: how much the picture stays; negative: 1.5 */
     int noise_level; /* x4 upscaler: noise on the picture, up to the model's; negative: 20 */
     const dfx_tensor *depth; /* depth to image: the image's depth map [H, W] f32 in any size and
-                              * unit, near is large */
+                              * unit, near is large; NULL: the model's depth_estimator makes it */
     dfx_step_function *on_step;
     void *user;
     int last; /* 1: no run follows; a model's memory goes as soon as its work is done. 0: models

@@ -82,8 +82,13 @@ void dfx__config_add_rules(dfx__config *c, const dfx__config_rule *rules)
 
 dfx_status dfx__config_open(dfx__config *c, const char *folder)
 {
+    return dfx__config_open_file(c, folder, "config.json");
+}
+
+dfx_status dfx__config_open_file(dfx__config *c, const char *folder, const char *name)
+{
     memset(c, 0, sizeof *c);
-    char *path = dfx__path_join(folder, "config.json");
+    char *path = dfx__path_join(folder, name);
     if (!path)
         return dfx__no_memory();
     snprintf(c->path, sizeof c->path, "%s", path);

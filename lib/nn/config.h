@@ -17,6 +17,7 @@ typedef struct {
 } dfx__config;
 
 dfx_status dfx__config_open(dfx__config *c, const char *folder);
+dfx_status dfx__config_open_file(dfx__config *c, const char *folder, const char *name);
 void dfx__config_close(dfx__config *c);
 
 /* An object that is a key's value as a config of its own, empty where the key is absent or null.

@@ -5,6 +5,7 @@
 #include "core/status.h"
 #include "dfxcl/checkpoint.h"
 #include "model/model.h"
+#include "pipeline/dpt_processor.h"
 #include "scheduler/scheduler.h"
 #include "tokenizer/clip_files.h"
 
@@ -37,6 +38,11 @@ static const dfx__config_rule checker_rules[] = {
     { NULL, NULL, NULL },
 };
 
+static const dfx__config_rule depth_rules[] = {
+    { "feature_extractor", NULL, "a component, of the depth estimator" },
+    { NULL, NULL, NULL },
+};
+
 static const dfx__config_rule xl_rules[] = {
     { "force_zeros_for_empty_prompt", NULL, "without a negative prompt its embeddings are zeros" },
     { "requires_aesthetics_score", NULL, "the UNet is told a score instead of the target size" },
@@ -65,6 +71,7 @@ static const struct {
     { "StableDiffusionUpscale", upscale_rules, "{\"max_noise_level\":350}" },
     { "StableDiffusionXL", xl_rules,
       "{\"force_zeros_for_empty_prompt\":true,\"requires_aesthetics_score\":false}" },
+    { "StableDiffusionDepth2Img", depth_rules, "{}" },
     { "", checker_rules, "{}" },
 };
 
@@ -90,6 +97,7 @@ static dfx_status list_index(dfx_config_keys *keys, json_object *index)
 
 /* ---- preprocessor_config.json ---- */
 
+/* Of the class that pipelines use, and of others. */
 static const dfx__config_rule processor_rules[] = {
     { "*", "*", "pictures are not checked" },
     { NULL, NULL, NULL },
@@ -97,7 +105,11 @@ static const dfx__config_rule processor_rules[] = {
 
 static dfx_status list_processor(dfx_config_keys *keys, json_object *file)
 {
-    const dfx__config_rule *list = processor_rules;
+    const char *class = dfx__json_string(file, "image_processor_type");
+    if (!class)
+        class = dfx__json_string(file, "feature_extractor_type");
+    int of_depth = class && strncmp(class, "DPT", 3) == 0;
+    const dfx__config_rule *list = of_depth ? dfx__dpt_processor_rules : processor_rules;
     return dfx__config_keys_add_file(keys, file, NULL, &list, 1);
 }
 

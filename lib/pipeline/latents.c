@@ -28,35 +28,44 @@ static dfx_dtype encoder_dtype(const dfx__run *r)
     return upcasts ? DFX_F32 : vae_dtype(r->p, vae);
 }
 
+static dfx_status run_prepared(dfx_sequence *s, const dfx_value *y, const float *pixels,
+                               size_t bytes, float **out, dfx_spec *spec)
+{
+    DFX__TRY(dfx_sequence_prepare(s));
+    DFX__TRY(dfx_sequence_write(s, "image", pixels, bytes));
+    DFX__TRY(dfx_sequence_run(s));
+    *spec = *dfx_value_spec(y);
+    *out = dfx__alloc(dfx__elements(spec), sizeof **out);
+    return *out ? dfx_sequence_read(s, "result", *out, dfx__spec_bytes(spec)) : dfx__no_memory();
+}
+
+dfx_status dfx__run_image(dfx_pipeline *p, const dfx_model *m, dfx__record_image *record,
+                          dfx_dtype dtype, const float *pixels, int height, int width, float **out,
+                          dfx_spec *spec)
+{
+    dfx_sequence *s;
+    dfx_spec nhwc = { DFX_F32, 4, { 1, height, width, 3 } };
+    DFX__TRY(dfx_sequence_new(&s, p->device, dtype));
+    dfx_value *x = dfx_cast(dfx_input(s, "image", DFX_F32, 4, nhwc.dim), dtype);
+    x = dfx_cast(record(m, x), DFX_F32);
+    dfx_output(x, "result");
+    dfx_status status = run_prepared(s, x, pixels, dfx__spec_bytes(&nhwc), out, spec);
+    dfx_sequence_free(s);
+    return status;
+}
+
 /* image [1, 3, H, W] -> the encoder's output [1, h, w, *channels], to be freed */
 static dfx_status run_encoder(dfx__run *r, const float *image, int width, int height, float **out,
                               dfx_spec *spec)
 {
-    dfx_pipeline *p = r->p;
-    dfx_sequence *s;
-    dfx_dtype dtype = encoder_dtype(r);
+    const dfx_model *vae = r->p->model[DFX__VAE];
     dfx_spec rgb = { DFX_F32, 4, { 1, 3, height, width } };
-    int64_t nhwc[] = { 1, height, width, 3 };
     float *pixels = dfx__alloc(dfx__elements(&rgb), sizeof *pixels);
-    dfx_status status = pixels ? dfx_sequence_new(&s, p->device, dtype) : dfx__no_memory();
-    if (status == DFX_OK) {
-        dfx__to_channels_last(pixels, image, &rgb);
-        dfx_value *x = dfx_cast(dfx_input(s, "image", DFX_F32, 4, nhwc), dtype);
-        x = dfx_cast(dfx__autoencoder_encode(p->model[DFX__VAE], x), DFX_F32);
-        dfx_output(x, "moments");
-        status = dfx_sequence_prepare(s);
-        if (status == DFX_OK)
-            status = dfx_sequence_write(s, "image", pixels, dfx__spec_bytes(&rgb));
-        if (status == DFX_OK)
-            status = dfx_sequence_run(s);
-        if (status == DFX_OK) {
-            *spec = *dfx_value_spec(x);
-            *out = dfx__alloc(dfx__elements(spec), sizeof **out);
-            status = *out ? dfx_sequence_read(s, "moments", *out, dfx__spec_bytes(spec))
-                          : dfx__no_memory();
-        }
-        dfx_sequence_free(s);
-    }
+    if (!pixels)
+        return dfx__no_memory();
+    dfx__to_channels_last(pixels, image, &rgb);
+    dfx_status status = dfx__run_image(r->p, vae, dfx__autoencoder_encode, encoder_dtype(r), pixels,
+                                       height, width, out, spec);
     free(pixels);
     return status;
 }

@@ -53,8 +53,7 @@ const char *dfx__component_class(json_object *index, const char *name)
     return json_object_is_type(class, json_type_string) ? json_object_get_string(class) : NULL;
 }
 
-/* The caller's model for a component's name; NULL: none is given. */
-static dfx_model *given(const dfx_pipeline *p, const char *name)
+dfx_model *dfx__component_given(const dfx_pipeline *p, const char *name)
 {
     for (int i = 0; i < p->options->component_count; i++)
         if (strcmp(p->options->components[i].name, name) == 0)
@@ -72,23 +71,35 @@ static const dfx__model_class *find_class(const dfx__model_class *const *classes
 dfx_status dfx__open_component(dfx_pipeline *p, json_object *index, int slot, const char *name,
                                const dfx__model_class *const *classes)
 {
-    const char *path = component_folder(p, name, "config.json");
+    DFX__TRY(dfx__expect_component(p, index, slot, name, classes));
+    return dfx__need_component(p, slot);
+}
+
+dfx_status dfx__expect_component(dfx_pipeline *p, json_object *index, int slot, const char *name,
+                                 const dfx__model_class *const *classes)
+{
     const char *has = dfx__component_class(index, name);
-    dfx_model *model = given(p, name);
+    dfx_model *model = dfx__component_given(p, name);
     if (model)
         has = model->class->name;
     const dfx__model_class *class = has ? find_class(classes, has) : NULL;
-    if (!path)
-        return dfx__no_memory();
     if (!class)
         return dfx__fail(DFX_ERROR_UNSUPPORTED, "%s/model_index.json: %s is %s and %s needs %s",
                          p->path, name, has ? has : "missing", p->class_name, classes[0]->name);
     p->model_name[slot] = name;
     p->model_classes[slot] = classes;
-    if (!model)
-        return dfx__model_open(&p->model[slot], path, class, p->variant);
-    p->model[slot] = dfx__model_share(model);
+    p->expected[slot] = class;
+    p->model[slot] = model ? dfx__model_share(model) : NULL;
     return DFX_OK;
+}
+
+dfx_status dfx__need_component(dfx_pipeline *p, int slot)
+{
+    if (p->model[slot])
+        return DFX_OK;
+    const char *path = component_folder(p, p->model_name[slot], "config.json");
+    return path ? dfx__model_open(&p->model[slot], path, p->expected[slot], p->variant)
+                : dfx__no_memory();
 }
 
 dfx_status dfx__open_tokenizer(dfx_pipeline *p, json_object *index, int tower, const char *name)

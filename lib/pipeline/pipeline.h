@@ -12,7 +12,14 @@
 #include "scheduler/scheduler.h"
 
 /* A pipeline's models; a slot has one use, and its folder's name may differ from class to class. */
-enum { DFX__TEXT_ENCODER, DFX__TEXT_ENCODER_2, DFX__UNET, DFX__VAE, DFX__COMPONENTS };
+enum {
+    DFX__TEXT_ENCODER,
+    DFX__TEXT_ENCODER_2,
+    DFX__UNET,
+    DFX__VAE,
+    DFX__DEPTH_ESTIMATOR,
+    DFX__COMPONENTS
+};
 enum { DFX__TOWERS = 2 }; /* text encoders, each with its tokenizer */
 
 typedef struct dfx__pipeline_class {
@@ -60,6 +67,7 @@ struct dfx_pipeline {
     dfx_model *model[DFX__COMPONENTS];
     const char *model_name[DFX__COMPONENTS]; /* of their folders */
     const dfx__model_class *const *model_classes[DFX__COMPONENTS];
+    const dfx__model_class *expected[DFX__COMPONENTS]; /* of their classes */
     /* of SDXL's model_index.json */
     int force_zeros_for_empty_prompt, requires_aesthetics_score, is_cosxl_edit;
     int is_score;         /* its pictures lie in 0..1, those of others without a vae in -1..1 */
@@ -95,6 +103,15 @@ const char *dfx__component_path(dfx_pipeline *p, const char *name);
  * with one of the classes, a list that ends with NULL and stays. */
 dfx_status dfx__open_component(dfx_pipeline *p, json_object *index, int slot, const char *name,
                                const dfx__model_class *const *classes);
+
+/* The same in two parts: what is expected is opened when it is needed, unless it is the caller's.
+ */
+dfx_status dfx__expect_component(dfx_pipeline *p, json_object *index, int slot, const char *name,
+                                 const dfx__model_class *const *classes);
+dfx_status dfx__need_component(dfx_pipeline *p, int slot);
+
+/* The caller's model for a component's name while the pipeline opens; NULL: none is given. */
+dfx_model *dfx__component_given(const dfx_pipeline *p, const char *name);
 
 /* Opens the tokenizer of a tower from the folder `name`, which must be CLIP's. */
 dfx_status dfx__open_tokenizer(dfx_pipeline *p, json_object *index, int tower, const char *name);

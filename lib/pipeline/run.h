@@ -254,10 +254,24 @@ dfx_status dfx__set_time_ids(dfx__run *r);
 /* Goes through the scheduler's calls from r->first on; r->x becomes the result. */
 dfx_status dfx__denoise(dfx__run *r);
 
+/* ---- depth_estimator.c ---- */
+
+/* Takes note of the component, which is opened and freed by each run that needs it. */
+dfx_status dfx__expect_depth_estimator(dfx_pipeline *p, json_object *index);
+
+/* The depth of the settings' image, *out [*height, *width], near is large; to be freed. */
+dfx_status dfx__estimate_depth(dfx__run *r, float **out, int *height, int *width);
+
 /* ---- latents.c ---- */
 
 /* Latents of a diffusion are encoded ones times it: the pipeline's own, else the autoencoder's. */
 float dfx__scaling_factor(const dfx_pipeline *p, const dfx_model *vae);
+
+/* Runs a model once on pixels [1, height, width, 3]; *out, of *spec, is to be freed. */
+typedef dfx_value *dfx__record_image(const dfx_model *m, dfx_value *x);
+dfx_status dfx__run_image(dfx_pipeline *p, const dfx_model *m, dfx__record_image *record,
+                          dfx_dtype dtype, const float *pixels, int height, int width, float **out,
+                          dfx_spec *spec);
 
 /* Latents [1, C, h, w] of an image [1, 3, height, width] in -1..1: a draw from the autoencoder's
  * distribution (where it has one and `sample`, else its mean), times the scaling factor. */

@@ -2,7 +2,8 @@
 diffusers makes of them in float32.
 
 A folder has model_index.json and the components that differ from tests/data/tiny's, or tiny_xl's; "lcm"'s
-UNet is that of tests/data/models/unet_lcm, which pipelines_image.py makes.
+UNet is that of tests/data/models/unet_lcm, which pipelines_image.py makes; "depth2img_estimated" has all of
+"depth2img" and an estimator.
 runs.safetensors: "picture" [H, W, 3] and "depth" [h, w] are what the runs are given, "NAME/step.NN"
 the latents after that step, "NAME/latents" those that it was given (the noise on a picture), "NAME/image" the picture in
 bytes. Settings stand in
@@ -18,6 +19,7 @@ import diffusers
 import numpy as np
 import PIL.Image
 import torch
+import transformers
 from diffusers.pipelines.latent_consistency_models import pipeline_latent_consistency_img2img
 from safetensors.torch import save_file
 
@@ -71,6 +73,19 @@ def depth2img():
     tiny = parts("vae", "text_encoder", "tokenizer", "scheduler")
     return diffusers.StableDiffusionDepth2ImgPipeline(
         **tiny, unet=small_unet(32, in_channels=5), depth_estimator=None, feature_extractor=None)
+
+
+def depth2img_estimated():
+    """Its estimator is tests/data/models/dpt_hybrid, which models/depth.py makes."""
+    estimator = transformers.DPTForDepthEstimation.from_pretrained(
+        common.MODELS / "dpt_hybrid", torch_dtype=torch.float32)
+    processor = transformers.DPTImageProcessor(
+        size={"height": 48, "width": 48}, resample=3, image_mean=[0.5, 0.25, 0.5],
+        image_std=[0.5, 0.5, 0.75])
+    tiny = parts("vae", "text_encoder", "tokenizer", "scheduler")
+    net = small_unet(32, in_channels=5)
+    return diffusers.StableDiffusionDepth2ImgPipeline(
+        **tiny, unet=net, depth_estimator=estimator, feature_extractor=processor)
 
 
 def pix2pix_xl():
@@ -160,6 +175,11 @@ def main():
     save("depth2img", pipe, ("unet",))
     run(tensors, "depth2img", pipe, image=image, depth_map=depth[None], strength=0.65,
         guidance_scale=3.0, negative_prompt="a cat", num_images_per_prompt=2)
+
+    pipe = depth2img_estimated()
+    save("depth2img_estimated", pipe, ("feature_extractor",))
+    run(tensors, "estimated", pipe, image=image, strength=0.65, guidance_scale=3.0,
+        num_images_per_prompt=2)
 
     pipe = pix2pix_xl()
     save("pix2pix_xl", pipe, ("unet",))

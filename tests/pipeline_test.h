@@ -75,6 +75,17 @@ static inline double image_error(const dfx_tensor *got, const dfx_tensor *wanted
     return sum / (double)n;
 }
 
+/* Draws with the settings and the callback. */
+static inline int run_watched(dfx_result **out, dfx_pipeline *p, dfx_generate_options *o,
+                              struct watch *w)
+{
+    o->on_step = on_step;
+    o->user = w;
+    dfx_status status = dfx_pipeline_generate(out, p, o);
+    return ok(status == DFX_OK, "%s on %s: %s", w->name,
+              dfx_device_get_info(dfx_pipeline_device(p))->id, status ? dfx_error() : "runs");
+}
+
 /* After a run: whether its calls came in order, and its latents and pictures are the fixture's. */
 static inline void check_run(const struct watch *w, int calls, int compared, const dfx_result *r)
 {

@@ -80,12 +80,8 @@ static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct 
 {
     struct watch w = { all, c->name, 0, 1, 0, -1, 0, 0 };
     dfx_generate_options o = options_of(c, all);
-    const char *id = dfx_device_get_info(dfx_pipeline_device(p))->id;
     dfx_result *r;
-    o.on_step = on_step;
-    o.user = &w;
-    dfx_status status = dfx_pipeline_generate(&r, p, &o);
-    if (!ok(status == DFX_OK, "%s on %s: %s", c->name, id, status ? dfx_error() : "runs"))
+    if (!run_watched(&r, p, &o, &w))
         return;
     check_run(&w, c->calls, w.compared >= (c->calls > 2 ? 3 : 1), r);
     dfx_result_free(r);

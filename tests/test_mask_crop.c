@@ -65,10 +65,7 @@ static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct 
     o.width = c->width;
     o.height = c->height;
     o.seed = 7;
-    o.on_step = on_step;
-    o.user = &w;
-    dfx_status status = dfx_pipeline_generate(&r, p, &o);
-    if (!ok(status == DFX_OK, "%s: %s", c->name, status ? dfx_error() : "runs"))
+    if (!run_watched(&r, p, &o, &w))
         return;
     ok(w.in_order && w.calls == c->calls + 1, "%s: %d calls in order", c->name, w.calls - 1);
     ok(w.compared == 3 && w.worst_norm < 1e-3 && w.worst_one < 1e-3,

@@ -83,10 +83,7 @@ static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct 
     o.image = &picture;
     o.latents = find(all, c->name, "latents");
     o.depth = c->depth ? dfx_tensors_find(all, "depth") : NULL;
-    o.on_step = on_step;
-    o.user = &w;
-    dfx_status status = dfx_pipeline_generate(&r, p, &o);
-    if (!ok(status == DFX_OK, "%s: %s", c->name, status ? dfx_error() : "runs"))
+    if (!run_watched(&r, p, &o, &w))
         return;
     check_run(&w, c->calls, w.compared == 3, r);
     dfx_result_free(r);

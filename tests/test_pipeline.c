@@ -65,7 +65,6 @@ static void check_result(const struct scenario *c, const dfx_tensors *all, const
 
 static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct scenario *c)
 {
-    const char *id = dfx_device_get_info(dfx_pipeline_device(p))->id;
     struct watch w = { all, c->name, 0, 1, 0, -1, 0, 0 };
     dfx_generate_options o = DFX_GENERATE_DEFAULT;
     dfx_result *r;
@@ -79,10 +78,7 @@ static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct 
     o.width = c->width;
     o.height = c->height;
     o.latents = c->given ? find(all, c->name, "latents") : NULL;
-    o.on_step = on_step;
-    o.user = &w;
-    dfx_status status = dfx_pipeline_generate(&r, p, &o);
-    if (!ok(status == DFX_OK, "%s on %s: %s", c->name, id, status ? dfx_error() : "runs"))
+    if (!run_watched(&r, p, &o, &w))
         return;
     ok(w.in_order && w.calls == c->calls + 1, "%s: %d calls in order", c->name, w.calls);
     ok(w.compared == 5 && w.worst_norm < 1e-3 && w.worst_one < 1e-3,

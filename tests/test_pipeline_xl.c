@@ -179,7 +179,6 @@ static dfx_generate_options options_of(const struct scenario *c, const dfx_tenso
 
 static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct scenario *c)
 {
-    const char *id = dfx_device_get_info(dfx_pipeline_device(p))->id;
     struct watch w = { all, c->name, 0, 1, 0, -1, 0, 0 };
     dfx_generate_options o = options_of(c, all);
     dfx_image image = picture(all, c->image), mask = picture(all, c->mask);
@@ -187,10 +186,7 @@ static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct 
     int calls = (int)*(const float *)find(all, c->name, "calls")->data;
     o.image = image.pixels ? &image : NULL;
     o.mask = mask.pixels ? &mask : NULL;
-    o.on_step = on_step;
-    o.user = &w;
-    dfx_status status = dfx_pipeline_generate(&r, p, &o);
-    if (ok(status == DFX_OK, "%s on %s: %s", c->name, id, status ? dfx_error() : "runs")) {
+    if (run_watched(&r, p, &o, &w)) {
         ok(w.in_order && w.calls == calls + 1, "%s: %d calls in order", c->name, w.calls - 1);
         ok(w.compared == (calls > 1 ? 3 : 1) && w.worst_norm < 2e-5 && w.worst_one < 2e-5,
            "%s: the latents of %d steps (%.0e, at most %.0e)", c->name, w.compared, w.worst_norm,

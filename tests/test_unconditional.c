@@ -56,10 +56,7 @@ static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct 
     o.latents = find(all, c->name, "latents");
     o.class_labels = c->labels ? c->label : NULL;
     o.class_label_count = c->labels;
-    o.on_step = on_step;
-    o.user = &w;
-    dfx_status status = dfx_pipeline_generate(&r, p, &o);
-    if (!ok(status == DFX_OK, "%s: %s", c->name, status ? dfx_error() : "runs"))
+    if (!run_watched(&r, p, &o, &w))
         return;
     check_run(&w, c->calls, w.compared == (c->calls < 3 ? c->calls : 3), r);
     const dfx_image *image = dfx_result_image(r, c->batch - 1);
@@ -212,20 +209,75 @@ static void test_scheduler_refusals(void)
     dfx_pipeline_free(p);
 }
 
-/* A class of other pipelines, without a pipeline that gives its UNet labels. */
+/* A scheduler of the caller's own is kept, of whatever class. */
+static void test_own_scheduler(void)
+{
+    dfx_pipeline *p = open_pipeline("ddim", "cpu");
+    dfx_generate_options o = DFX_GENERATE_DEFAULT;
+    dfx_scheduler *s;
+    dfx_result *r;
+    if (dfx_scheduler_open(&s, data("unconditional/ddim/scheduler"), "dpmpp_2m") != DFX_OK)
+        exit(99);
+    dfx_pipeline_set_scheduler(p, s);
+    o.steps = 3;
+    ok(dfx_pipeline_generate(&r, p, &o) == DFX_OK && dfx_pipeline_settings(p, &o) == DFX_OK &&
+           strcmp(o.scheduler, "DPMSolverMultistepScheduler") == 0,
+       "a scheduler of the caller's own");
+    dfx_result_free(r);
+    dfx_pipeline_free(p);
+    dfx_scheduler_free(s);
+}
+
+/* Latents of pixels are pictures, also between steps. */
+static void test_decode(void)
+{
+    dfx_pipeline *p = open_pipeline("gray", "cpu");
+    dfx_generate_options o = DFX_GENERATE_DEFAULT;
+    dfx_result *r, *again = NULL;
+    o.steps = 3;
+    o.batch = 2;
+    if (dfx_pipeline_generate(&r, p, &o) != DFX_OK)
+        exit(99);
+    const dfx_tensor *floats = dfx_result_floats(r);
+    dfx_tensor latents = *dfx_result_latents(r);
+    ok(dfx_pipeline_decode(&again, p, &latents, NULL) == DFX_OK &&
+           memcmp(dfx_result_floats(again)->data, floats->data, floats->bytes) == 0 &&
+           dfx_result_image(again, 1)->channels == 1,
+       "latents are pictures");
+    dfx_result_free(again);
+    latents.spec.dim[1] = 2;
+    ok(dfx_pipeline_decode(&again, p, &latents, NULL) == DFX_ERROR_ARGUMENT && !again &&
+           strstr(dfx_error(), "latents"),
+       "refused: %s", dfx_error());
+    dfx_result_free(r);
+    dfx_pipeline_free(p);
+}
+
+static void does_not_fit(const char *model, dfx_model *unet, const char *word)
+{
+    dfx_pipeline *p = open_pipeline(model, "cpu");
+    ok(dfx_pipeline_set_component(p, "unet", unet) == DFX_ERROR_UNSUPPORTED &&
+           strstr(dfx_error(), word),
+       "refused: %s", dfx_error());
+    dfx_pipeline_free(p);
+}
+
 static void test_components(void)
 {
-    dfx_pipeline *p = open_pipeline("ddpm", "cpu"), *other = open_pipeline("cm", "cpu");
-    dfx_model *m = dfx_pipeline_component(other, "unet");
-    ok(dfx_pipeline_set_component(p, "unet", m) == DFX_ERROR_UNSUPPORTED &&
-           strstr(dfx_error(), "num_class_embeds"),
-       "refused: %s", dfx_error());
-    dfx_pipeline_free(other);
-    other = open_pipeline("gray", "cpu");
-    m = dfx_pipeline_component(other, "unet");
-    ok(dfx_pipeline_set_component(p, "unet", m) == DFX_OK, "another UNet fits");
-    dfx_pipeline_free(other);
+    dfx_pipeline *cm = open_pipeline("cm", "cpu"), *gray = open_pipeline("gray", "cpu");
+    dfx_pipeline *p = open_pipeline("ddpm", "cpu");
+    dfx_model *unet;
+    does_not_fit("ddpm", dfx_pipeline_component(cm, "unet"), "num_class_embeds");
+    does_not_fit("ldm", dfx_pipeline_component(gray, "unet"), "from 1 to 2 channels");
+    ok(dfx_pipeline_set_component(p, "unet", dfx_pipeline_component(gray, "unet")) == DFX_OK,
+       "another UNet fits");
+    if (dfx_model_open(&unet, data("models/unet2d_resnets")) != DFX_OK)
+        exit(99);
+    does_not_fit("cm", unet, "class_embed_type");
+    dfx_model_free(unet);
     dfx_pipeline_free(p);
+    dfx_pipeline_free(gray);
+    dfx_pipeline_free(cm);
 }
 
 int main(void)
@@ -242,6 +294,8 @@ int main(void)
     test_refusals();
     test_label_refusals();
     test_scheduler_refusals();
+    test_own_scheduler();
+    test_decode();
     test_components();
     return done();
 }

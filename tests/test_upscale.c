@@ -42,10 +42,7 @@ static dfx_result *run(dfx_pipeline *p, const dfx_tensors *all, const struct sce
     o.image = c->latents ? NULL : &picture;
     o.init_latents = c->latents ? dfx_tensors_find(all, "init_latents") : NULL;
     o.latents = find(all, c->name, "latents");
-    o.on_step = on_step;
-    o.user = w;
-    dfx_status status = dfx_pipeline_generate(&r, p, &o);
-    ok(status == DFX_OK, "%s: %s", c->name, status ? dfx_error() : "runs");
+    run_watched(&r, p, &o, w);
     return r;
 }
 

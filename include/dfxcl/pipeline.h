@@ -100,7 +100,8 @@ typedef struct {
     float guidance_scale;   /* negative: the model's, else 7.5; guidance acts above 1 */
     float guidance_rescale; /* 0..1, 0: off; the rescaled part (Lin et al. 2023, section 3.4) */
     uint64_t seed;
-    int width, height;         /* pixels, multiples of 8; 0: the model's */
+    int width, height;         /* pixels, multiples of 8 (without an autoencoder: of what the UNet
+                                * halves its input by); 0: the model's */
     const char *scheduler;     /* as dfx_scheduler_open's choice; NULL: the model's */
     int batch;                 /* pictures of each prompt, all in one run, 1 */
     const dfx_tensor *latents; /* [pictures, C, h, w] f32, the noise before init_noise_sigma, which

@@ -1,6 +1,8 @@
 /* unconditional.c - pictures without a text: DDPM (Ho et al. 2020), DDIM (Song et al. 2021), PNDM
  * (Liu et al. 2022), score models (Song et al. 2021), consistency models (Song et al. 2023), each
- * of pixels, and latent diffusion (Rombach et al. 2022). */
+ * of pixels, and latent diffusion (Rombach et al. 2022). All draws are of the run's generator;
+ * diffusers draws classes, and noise of LDMPipeline's steps, from torch's own one. Schedulers may
+ * scale their noise and input, which diffusers' pipelines of pixels leave out. */
 #include "core/dtype.h"
 #include "model/unet2d.h"
 #include "pipeline/run.h"

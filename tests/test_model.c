@@ -64,8 +64,9 @@ static const char *const runs[] = {
     "models/dpt_plain",
 };
 
-/* Allowed error by dtype, as a part of the result's norm. */
-static const double tolerance[] = { [DFX_F32] = 2e-5, [DFX_F16] = 4e-3, [DFX_BF16] = 3e-2 };
+/* Allowed error by dtype, as a part of the result's norm. In f16 it comes of storing what lies
+ * between layers: torch's own f16 differs as much from its f32. */
+static const double tolerance[] = { [DFX_F32] = 2e-5, [DFX_F16] = 2e-3, [DFX_BF16] = 3e-2 };
 
 static char logged[1024];
 

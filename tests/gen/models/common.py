@@ -25,15 +25,17 @@ def coarse(shape, generator, steps=2):
     return torch.round(torch.randn(shape, generator=generator) * steps) / steps
 
 
-def fill(model, seed, steps=2):
-    """Norm weights about 1, biases about 0.1, matrices that keep the scale of what they multiply."""
+def fill(model, seed, steps=2, gain=1):
+    """Norm weights about 1, biases about 0.1, matrices that keep the scale of what they multiply, or
+    times a gain. That of torch's initialisation is 0.58, and of the shipped UNet's matrices 0.74 in
+    the median; in f16 a residual stream of many layers loses what the gain multiplies."""
     generator = torch.Generator("cpu").manual_seed(seed)
     for name, p in model.named_parameters():
         value = coarse(p.shape, generator, steps)
         if p.dim() == 1:
             value = value / 8 + (1 if "norm" in name and name.endswith("weight") else 0)
         elif "embedding.weight" not in name:
-            value *= 2.0 ** round(-0.5 * torch.log2(torch.tensor(float(p[0].numel()))).item())
+            value *= gain * 2.0 ** round(-0.5 * torch.log2(torch.tensor(float(p[0].numel()))).item())
         p.data = value
     return model.eval()
 
@@ -48,14 +50,15 @@ def changed(model, p, run, before):
 
 
 def check_effect(model, runs, unused=()):
-    """unused: parts of names of parameters that transformers has and does not use."""
+    """Each parameter changes a result by 25 times what runs may differ in f32, or more.
+    unused: parts of names of parameters that transformers has and does not use."""
     outputs = [run(model) for run in runs]
     for name, p in model.named_parameters():
         if any(part in name for part in unused):
             continue
         effect = max(changed(model, p, run, before) for run, before in zip(runs, outputs))
         has_one_channel_a_group = name.endswith(("conv1.bias", "time_emb_proj.bias"))
-        assert effect > 1e-3 or name.endswith(WITHOUT_EFFECT) or has_one_channel_a_group, (name, effect)
+        assert effect > 5e-4 or name.endswith(WITHOUT_EFFECT) or has_one_channel_a_group, (name, effect)
     for output in outputs:
         for name, value in output.items():
             assert 0.1 < value.std() < 10, (name, value.std())

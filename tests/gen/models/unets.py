@@ -90,6 +90,9 @@ UNETS = {
         down_block_types=(CROSS_DOWN, CROSS_DOWN), up_block_types=(CROSS_UP, CROSS_UP)),
 }
 
+# Of many transformers, whose gain must not be more than what real ones have.
+DEEP = ("unet_linear", "unet_sdxl")
+
 COARSE = ("unet_k", "unet_added", "unet_mish", "unet_levels", "unet_self", "unet_depths")
 
 # Where sizes are halved and doubled, whatever the skips' are.
@@ -143,6 +146,6 @@ def run_unet(name, model, height, width):
 
 def make():
     for seed, (name, config) in enumerate(UNETS.items()):
-        model = fill(unet(**config), 20 + seed, 1 if name in COARSE else 2)
+        model = fill(unet(**config), 20 + seed, 1 if name in COARSE else 2, 0.75 if name in DEEP else 1)
         run_unet(name, model, *SIZES.get(name, (13, 19)))
         model.half().save_pretrained(MODELS / name)

@@ -173,6 +173,95 @@ static void test_lone(dfx_device *device)
     dfx_model_free(m);
 }
 
+/* A file of SDXL with CosXL's range of sigmas, whose UNet takes `channels`; more than 4 of them are
+ * the first ones again. */
+static const char *write_cosxl(int channels, float sigma_max)
+{
+    static const char conv[] = "model.diffusion_model.input_blocks.0.0.weight";
+    static char path[512];
+    dfx_tensors *from, *to;
+    if (dfx_tensors_open(&from, file_of("sdxl")) || dfx_tensors_new(&to))
+        exit(99);
+    for (int i = 0; i < dfx_tensors_count(from); i++) {
+        const dfx_tensor *t = dfx_tensors_at(from, i);
+        if (strcmp(t->name, conv) != 0) {
+            dfx_tensors_add(to, t->name, &t->spec, t->data);
+            continue;
+        }
+        dfx_spec spec = t->spec;
+        size_t rows = (size_t)spec.dim[0], row = t->bytes / rows, one = row / 4;
+        char *wide = malloc(rows * one * (size_t)channels);
+        spec.dim[1] = channels;
+        for (size_t k = 0; wide && k < rows * (size_t)channels; k++)
+            memcpy(wide + k * one,
+                   (const char *)t->data + k / (size_t)channels * row +
+                       k % (size_t)channels % 4 * one,
+                   one);
+        dfx_tensors_add(to, conv, &spec, wide);
+        free(wide);
+    }
+    if (sigma_max > 0)
+        dfx_tensors_add(to, "edm_vpred.sigma_max", &(dfx_spec){ DFX_F32, 1, { 1 } }, &sigma_max);
+    snprintf(path, sizeof path, "%s/changed.safetensors", folder);
+    if (dfx_tensors_save(to, path) != DFX_OK)
+        exit(99);
+    dfx_tensors_free(from);
+    dfx_tensors_free(to);
+    return path;
+}
+
+/* Whether the model has a key with that value. */
+static int has_key(const char *path, const char *name, const char *value)
+{
+    dfx_config_keys *keys;
+    int found = 0;
+    if (dfx_config_keys_open(&keys, path) != DFX_OK)
+        return 0;
+    for (int i = 0; i < dfx_config_keys_count(keys); i++) {
+        const dfx_config_key *k = dfx_config_keys_at(keys, i);
+        found |= strcmp(k->name, name) == 0 && strcmp(k->value, value) == 0;
+    }
+    dfx_config_keys_free(keys);
+    return found;
+}
+
+static void test_cosxl(void)
+{
+    static const struct {
+        int channels;
+        float sigma_max;
+        const char *class, *edits, *scheduler;
+        float first; /* sigma */
+    } files[] = {
+        { 4, 100, "StableDiffusionXLPipeline", NULL, "EDMEulerScheduler", 100 },
+        { 8, 120, "StableDiffusionXLInstructPix2PixPipeline", "true", "EDMEulerScheduler", 120 },
+        { 8, 0, "StableDiffusionXLInstructPix2PixPipeline", "false", "EulerDiscreteScheduler", 0 },
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const char *path = write_cosxl(files[i].channels, files[i].sigma_max);
+        char part[600];
+        dfx_scheduler *s;
+        int count;
+        ok(has_key(path, "_class_name", files[i].class) &&
+               (!files[i].edits || has_key(path, "is_cosxl_edit", files[i].edits)),
+           "SDXL of %d channels, CosXL's sigmas to %g: %s", files[i].channels, files[i].sigma_max,
+           files[i].class);
+        snprintf(part, sizeof part, "%s/scheduler", path);
+        if (!ok(dfx_scheduler_open(&s, part, NULL) == DFX_OK, "its scheduler: %s", dfx_error()))
+            continue;
+        ok(strcmp(dfx_scheduler_class(s), files[i].scheduler) == 0 &&
+               dfx_scheduler_set_timesteps(s, 2) == DFX_OK &&
+               (!files[i].first ||
+                fabsf(dfx_scheduler_sigmas(s, &count)[0] - files[i].first) < 1e-3f),
+           "%s", dfx_scheduler_class(s));
+        dfx_scheduler_free(s);
+    }
+    dfx_checkpoint *c;
+    ok(says(dfx_checkpoint_open(&c, write_cosxl(9, 120)), DFX_ERROR_UNSUPPORTED, "CosXL",
+            "changed.safetensors"),
+       "refused: CosXL that inpaints");
+}
+
 /* ---- what is refused ---- */
 
 static void test_families(void)
@@ -350,7 +439,7 @@ static void test_configs(void)
                     json_object_object_get_ex(files, "scheduler/scheduler_config.json", NULL);
         json_object_put(files);
     }
-    ok(count == 11 && complete == count, "%d of %d published models have their configs", complete,
+    ok(count == 14 && complete == count, "%d of %d published models have their configs", complete,
        count);
 }
 
@@ -404,6 +493,7 @@ int main(void)
     test_old_names();
     test_configs();
     test_tokenizer();
+    test_cosxl();
     test_families();
     test_wrong();
     test_damaged();

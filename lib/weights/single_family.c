@@ -15,7 +15,7 @@ const dfx__single_family dfx__single_families[] = {
         { "text_encoder_2", "conditioner.embedders.1.model.", DFX__LAYOUT_OPEN_CLIP } },
       2048,
       6,
-      { { 4, "sdxl", 64 }, { 9, "sdxl-inpainting", 64 } } },
+      { { 4, "sdxl", 64 }, { 9, "sdxl-inpainting", 64 }, { 8, "sdxl-pix2pix", 64 } } },
     { "Stable Diffusion XL refiner",
       { { "text_encoder_2", "conditioner.embedders.0.model.", DFX__LAYOUT_OPEN_CLIP } },
       1280,
@@ -190,6 +190,25 @@ static int is_epsilon(const dfx_tensors *file)
     return steps == 875000;
 }
 
+/* CosXL says so by its range of sigmas; its other tensors are SDXL's. */
+static dfx_status choose_cosxl(dfx__single_file *s, const dfx_tensors *file)
+{
+    static const struct {
+        const char *sdxl, *cosxl;
+    } configs[] = { { "sdxl", "cosxl" }, { "sdxl-pix2pix", "cosxl-edit" } };
+    if (!dfx_tensors_find(file, "edm_vpred.sigma_max"))
+        return DFX_OK;
+    for (int i = 0; i < 2; i++)
+        if (strcmp(s->configs, configs[i].sdxl) == 0) {
+            s->configs = configs[i].cosxl;
+            return DFX_OK;
+        }
+    return dfx__fail(DFX_ERROR_UNSUPPORTED,
+                     "is a checkpoint of %s with CosXL's noise (edm_vpred.sigma_max), which is not "
+                     "supported",
+                     s->family->name);
+}
+
 static dfx_status choose_variant(dfx__single_file *s, const dfx_tensors *file, int channels)
 {
     const dfx__single_family *f = s->family;
@@ -207,7 +226,7 @@ static dfx_status choose_variant(dfx__single_file *s, const dfx_tensors *file, i
             width_of(file, f->text[f->text[1].name ? 1 : 0].prefix, "text_projection");
     if (strcmp(s->configs, "sd2") == 0 && is_epsilon(file))
         s->configs = "sd2-base";
-    return DFX_OK;
+    return choose_cosxl(s, file);
 }
 
 static int has_configs(const dfx_tensors *file)

@@ -5,6 +5,7 @@
 #include "core/status.h"
 #include "weights/checkpoint.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -147,6 +148,19 @@ static dfx_status fit_part(struct single *s, int i, const dfx__key_shape *shape)
     return dfx__fit_config(config, shape, s->file, part->prefix, &s->facts.rules);
 }
 
+/* A number of the file's own in the scheduler's config. */
+static void take_sigma(struct single *s, const char *tensor, const char *key)
+{
+    const dfx_tensor *t = dfx_tensors_find(s->file, tensor);
+    json_object *config = json_object_object_get(s->configs, "scheduler/scheduler_config.json");
+    float value;
+    if (!t || t->spec.dtype != DFX_F32 || t->bytes != sizeof value)
+        return;
+    memcpy(&value, t->data, sizeof value);
+    if (value > 0 && isfinite(value))
+        json_object_object_add(config, key, json_object_new_double((double)value));
+}
+
 /* The parts' tensors, and their configs where the file has none. */
 static dfx_status read_parts(struct single *s)
 {
@@ -155,6 +169,8 @@ static dfx_status read_parts(struct single *s)
     if (!s->configs) {
         stored = 0;
         DFX__TRY(dfx__published_configs(&s->configs, s->facts.configs));
+        take_sigma(s, "edm_vpred.sigma_min", "sigma_min");
+        take_sigma(s, "edm_vpred.sigma_max", "sigma_max");
         fit_index(s, json_object_object_get(s->configs, "model_index.json"));
     }
     for (int i = 0; i < s->facts.parts; i++) {

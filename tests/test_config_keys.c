@@ -189,18 +189,28 @@ static void test_model(const char *component, json_object *classes)
 
 /* ---- all ---- */
 
-static void test_models(json_object *classes)
+/* Each config of a folder of tests/data, and of the folders in it. */
+static void test_folder(const char *path, json_object *classes)
 {
-    DIR *models = opendir(data("models"));
+    static const char *const others[] = { "model_index.json", "preprocessor_config.json",
+                                          "scheduler_config.json", "tokenizer_config.json" };
+    DIR *files = opendir(data(path));
     struct dirent *entry;
-    while (models && (entry = readdir(models))) {
-        char path[300];
-        snprintf(path, sizeof path, "models/%s", entry->d_name);
-        if (entry->d_name[0] != '.')
+    while (files && (entry = readdir(files))) {
+        char inside[512];
+        if (entry->d_name[0] == '.')
+            continue;
+        if (strcmp(entry->d_name, "config.json") == 0)
             test_model(path, classes);
+        for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+            if (strcmp(entry->d_name, others[i]) == 0)
+                test_file(path, others[i]);
+        snprintf(inside, sizeof inside, "%.200s/%.200s", path, entry->d_name);
+        if (!strchr(entry->d_name, '.'))
+            test_folder(inside, classes);
     }
-    if (models)
-        closedir(models);
+    if (files)
+        closedir(files);
 }
 
 static void test_keys(void)
@@ -233,14 +243,11 @@ int main(void)
     json_object *classes = read_object(data("config_keys.json"));
     make_folder("keys");
     test_keys();
-    test_models(classes);
-    test_model("tiny/unet", classes);
-    test_model("tiny_xl/text_encoder_2", classes);
-    test_file("tiny", "model_index.json");
-    test_file("tiny_xl", "model_index.json");
-    test_file("tiny/tokenizer", "tokenizer_config.json");
-    test_file("tiny_xl/tokenizer_2", "tokenizer_config.json");
-    test_file("tiny_xl/scheduler", "scheduler_config.json");
+    static const char *const folders[] = { "models",        "tiny",
+                                           "tiny_xl",       "picture_pipelines",
+                                           "unconditional", "upscale" };
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        test_folder(folders[i], classes);
     json_object_put(classes);
     ok(rmdir(folder) == 0, "no temporary file is left");
     return done();

@@ -79,7 +79,9 @@ static dfx_status list_index(dfx_config_keys *keys, json_object *index)
 {
     const char *class = dfx__json_string(index, "_class_name");
     size_t i = 0;
-    while (class && strncmp(class, families[i].class, strlen(families[i].class)) != 0)
+    if (!class)
+        class = "";
+    while (strncmp(class, families[i].class, strlen(families[i].class)) != 0)
         i++;
     const dfx__config_rule *lists[] = { dfx__common_rules, families[i].rules, components };
     json_object *read = json_tokener_parse(families[i].defaults);

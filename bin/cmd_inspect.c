@@ -31,6 +31,7 @@ static const struct positional positionals[] = {
     { .name = NULL },
 };
 
+#define INDEX "model_index.json"
 enum { INDEX_BYTES = 1 << 20, JSON_DEPTH = 32, NAME_WIDTH = 16 };
 
 static int inspect_picture(const struct settings *s)
@@ -78,12 +79,12 @@ static json_object *parse(const char *text, size_t bytes)
     return object;
 }
 
-/* Reads a JSON object; NULL with a message when it is none, of that kind of file. */
-static json_object *read_object(const dfx_checkpoint *files, const char *name, const char *kind)
+/* Reads model_index.json; NULL with a message when it is no JSON object. */
+static json_object *read_index(const dfx_checkpoint *files)
 {
     char *text;
     size_t bytes;
-    dfx_status status = dfx_checkpoint_read(&text, &bytes, files, name);
+    dfx_status status = dfx_checkpoint_read(&text, &bytes, files, INDEX);
     if (status != DFX_OK) {
         cmd_fail(status);
         return NULL;
@@ -91,8 +92,8 @@ static json_object *read_object(const dfx_checkpoint *files, const char *name, c
     json_object *object = parse(text, bytes);
     free(text);
     if (!json_object_is_type(object, json_type_object)) {
-        cmd_fail_with(EXIT_FAILED, "%s%s%s: not a JSON object of a %s", dfx_checkpoint_path(files),
-                      *name ? "/" : "", name, kind);
+        cmd_fail_with(EXIT_FAILED, "%s/" INDEX ": not a JSON object of a model's components",
+                      dfx_checkpoint_path(files));
         json_object_put(object);
         return NULL;
     }
@@ -272,7 +273,7 @@ static int list_pipeline(const struct inspection *i)
 
 static int inspect_pipeline(struct inspection *i)
 {
-    i->index = read_object(i->files, "model_index.json", "model's components");
+    i->index = read_index(i->files);
     if (!i->index)
         return EXIT_FAILED;
     dfx_status status = dfx_config_keys_open(&i->keys, dfx_checkpoint_path(i->files));
@@ -322,7 +323,7 @@ static int inspect_files(struct inspection *i)
 {
     struct stat status;
     const char *path = dfx_checkpoint_path(i->files);
-    if (dfx_checkpoint_has(i->files, "model_index.json"))
+    if (dfx_checkpoint_has(i->files, INDEX))
         return inspect_pipeline(i);
     if (dfx_checkpoint_form(i->files))
         return inspect_component(i);

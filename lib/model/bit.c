@@ -223,26 +223,34 @@ void dfx__bit_load(dfx__bit *m, dfx__loader *l)
 
 /* ---- record ---- */
 
-/* What TensorFlow's SAME adds around a side so that a result comes from every stride-th pixel; an
- * odd one goes behind. */
-static int same_padding(int64_t side, int kernel, int stride)
+/* Zeros around an image. */
+struct padding {
+    int top, left, bottom, right;
+};
+
+/* What TensorFlow's SAME adds to a side so that a result comes from every stride-th pixel. */
+static int missing(int64_t side, int kernel, int stride)
 {
     int64_t needed = (side + stride - 1) / stride * stride - stride + kernel;
     return needed > side ? (int)(needed - side) : 0;
+}
+
+/* Of an odd number the larger half goes behind. */
+static struct padding same_padding(const dfx_spec *s, int kernel, int stride)
+{
+    int down = missing(s->dim[1], kernel, stride), across = missing(s->dim[2], kernel, stride);
+    return (struct padding){ down / 2, across / 2, down - down / 2, across - across / 2 };
 }
 
 static dfx_value *record_conv(const dfx__conv *m, dfx_value *x)
 {
     dfx__conv padded = *m;
     dfx_conv2d_options *o = &padded.options;
-    const dfx_spec *s = dfx_value_spec(x);
-    int kernel = (int)m->weight->spec.dim[2];
-    int down = same_padding(s->dim[1], kernel, o->stride);
-    int across = same_padding(s->dim[2], kernel, o->stride);
-    o->top = down / 2;
-    o->left = across / 2;
-    o->bottom = down - o->top;
-    o->right = across - o->left;
+    struct padding p = same_padding(dfx_value_spec(x), (int)m->weight->spec.dim[2], o->stride);
+    o->top = p.top;
+    o->left = p.left;
+    o->bottom = p.bottom;
+    o->right = p.right;
     return dfx__conv_record(&padded, x);
 }
 
@@ -260,15 +268,10 @@ static dfx_value *record_stem(const dfx__bit *m, dfx_value *x)
 {
     enum { KERNEL = 3, STRIDE = 2 };
     x = dfx__norm_act_record(&m->norm, record_conv(&m->stem, x), NULL, m->act);
-    dfx_max_pool2d_options pool = { KERNEL, STRIDE, 0, 0, 0, 0 };
-    if (m->padded_pool) {
-        int down = same_padding(dfx_value_spec(x)->dim[1], KERNEL, STRIDE);
-        int across = same_padding(dfx_value_spec(x)->dim[2], KERNEL, STRIDE);
-        pool.top = down / 2;
-        pool.left = across / 2;
-        pool.bottom = down - pool.top;
-        pool.right = across - pool.left;
-    }
+    struct padding p = { 0, 0, 0, 0 };
+    if (m->padded_pool)
+        p = same_padding(dfx_value_spec(x), KERNEL, STRIDE);
+    dfx_max_pool2d_options pool = { KERNEL, STRIDE, p.top, p.left, p.bottom, p.right };
     return dfx_max_pool2d(x, &pool);
 }
 

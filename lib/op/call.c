@@ -10,6 +10,23 @@ int dfx__need_float(dfx_call *c, int input)
     return 0;
 }
 
+void dfx__infer_resized(dfx_call *c, int input, int64_t height, int64_t width)
+{
+    const dfx_spec *x = &c->in[input]->spec;
+    char shape[DFX__SHAPE_TEXT];
+    c->out->spec = *x;
+    if (!dfx__need_float(c, input))
+        return;
+    if (x->rank != 4 || height < 1 || width < 1) {
+        dfx__call_fail(c, "x %s cannot be resized to %lld x %lld: [N, H, W, C] is needed",
+                       dfx__shape_text(shape, x->rank, x->dim), (long long)height,
+                       (long long)width);
+        return;
+    }
+    c->out->spec.dim[1] = height;
+    c->out->spec.dim[2] = width;
+}
+
 int dfx__need_vector(dfx_call *c, int k, const char *what, int64_t n)
 {
     char shape[DFX__SHAPE_TEXT];

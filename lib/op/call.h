@@ -23,6 +23,9 @@ static inline int64_t dfx__rows(const dfx_spec *s)
 /* Fails the call unless the input has a float type. */
 int dfx__need_float(dfx_call *c, int input);
 
+/* The result is an image [N, H, W, C] of another size; fails the call where the input is none. */
+void dfx__infer_resized(dfx_call *c, int input, int64_t height, int64_t width);
+
 /* Fails the call unless input k is absent or a vector of n in f32. */
 int dfx__need_vector(dfx_call *c, int k, const char *what, int64_t n);
 

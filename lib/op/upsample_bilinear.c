@@ -14,19 +14,7 @@ dfx_value *dfx_upsample_bilinear(dfx_value *x, int64_t height, int64_t width, in
 
 static void infer(dfx_call *c)
 {
-    const dfx_spec *x = &c->in[X]->spec;
-    char shape[DFX__SHAPE_TEXT];
-    c->out->spec = *x;
-    if (!dfx__need_float(c, X))
-        return;
-    if (x->rank != 4 || c->i[HEIGHT] < 1 || c->i[WIDTH] < 1) {
-        dfx__call_fail(c, "x %s cannot be resized to %lld x %lld: [N, H, W, C] is needed",
-                       dfx__shape_text(shape, x->rank, x->dim), (long long)c->i[HEIGHT],
-                       (long long)c->i[WIDTH]);
-        return;
-    }
-    c->out->spec.dim[1] = c->i[HEIGHT];
-    c->out->spec.dim[2] = c->i[WIDTH];
+    dfx__infer_resized(c, X, c->i[HEIGHT], c->i[WIDTH]);
 }
 
 static double flops(const dfx_call *c)

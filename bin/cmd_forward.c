@@ -22,13 +22,15 @@ static const struct option options[] = {
       "vae: sample [B,3,H,W] in -1..1 to encode, or\n"
       "    latent [B,C,h,w] to decode, of an asymmetric one\n"
       "    with image [B,3,H,W] and mask [B,1,H,W] too\n"
-      "text_encoder: input_ids [B,T], i64 or i32",
+      "text_encoder: input_ids [B,T], i64 or i32\n"
+      "depth_estimator: pixel_values [B,3,H,W]",
       0, 0 },
     { "out", OPTION_STRING, AT(out), "OUT.safetensors",
       "its results:\n"
       "unet: sample; vae: latent_mean and latent_logvar,\n"
       "    or sample (no scaling factor is applied)\n"
-      "text_encoder: last_hidden_state, hidden_states.-2",
+      "text_encoder: last_hidden_state, hidden_states.-2\n"
+      "depth_estimator: predicted_depth",
       0, 0 },
     { "device", OPTION_STRING, AT(device), "D", "cpu, opencl, opencl:N or auto (DFX_DEVICE)", 0,
       0 },

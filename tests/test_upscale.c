@@ -8,21 +8,26 @@ static const struct linked models[] = {
     { "x2", "upscale/x2", "tiny", "tiny", NULL },
 };
 
-/* The picture, or latents in its place, and settings that are not the defaults. */
+static const char *const texts[] = { "a cat", "a red apple" }, *const negatives[] = { "red", "" };
+
+#define LISTS .prompts = texts, .negative_prompts = negatives, .prompt_count = 2
+
+/* What of the fixture is enlarged, and settings that are not the defaults. */
 static const struct scenario {
-    const char *name, *model;
-    int latents;
+    const char *name, *model, *from;
     dfx_generate_options o; /* 0 where the default is a negative number */
 } scenarios[] = {
-    { "x4", "x4", 0, { .negative_prompt = "a cat", .guidance_scale = 3, .batch = 2 } },
-    { "x4_given", "x4", 0, { .guidance_scale = 1, .noise_level = 55 } },
-    { "x2", "x2", 1, { .negative_prompt = "a cat", .guidance_scale = 2.5f } },
-    { "x2_picture", "x2", 0, { .guidance_scale = 0 } },
+    { "x4", "x4", "picture", { .negative_prompt = "a cat", .guidance_scale = 3, .batch = 2 } },
+    { "x4_given", "x4", "picture", { .guidance_scale = 1, .noise_level = 55 } },
+    { "x4_list", "x4", "small", { LISTS, .guidance_scale = 3, .batch = 2 } },
+    { "x2", "x2", "init_latents", { .negative_prompt = "a cat", .guidance_scale = 2.5f } },
+    { "x2_picture", "x2", "picture", { .guidance_scale = 0 } },
+    { "x2_list", "x2", "small", { LISTS, .guidance_scale = 2.5f } },
 };
 
-static dfx_image picture_of(const dfx_tensors *all)
+static dfx_image picture_of(const dfx_tensors *all, const char *name)
 {
-    const dfx_tensor *t = dfx_tensors_find(all, "picture");
+    const dfx_tensor *t = dfx_tensors_find(all, name);
     return (dfx_image){ (int)t->spec.dim[1], (int)t->spec.dim[0], 3, (uint8_t *)t->data };
 }
 
@@ -30,17 +35,20 @@ static dfx_result *run(dfx_pipeline *p, const dfx_tensors *all, const struct sce
                        struct watch *w)
 {
     dfx_generate_options o = c->o;
-    dfx_image picture = picture_of(all);
+    int latents = strcmp(c->from, "init_latents") == 0;
+    dfx_image picture = { 0 };
     dfx_result *r = NULL;
-    o.prompt = "a red apple";
+    if (!latents)
+        picture = picture_of(all, c->from);
+    o.prompt = o.prompts ? NULL : "a red apple";
     o.steps = STEPS;
     o.seed = 7;
     o.batch = o.batch ? o.batch : 1;
     o.image_guidance_scale = -1;
     o.strength = -1;
     o.noise_level = o.noise_level ? o.noise_level : -1;
-    o.image = c->latents ? NULL : &picture;
-    o.init_latents = c->latents ? dfx_tensors_find(all, "init_latents") : NULL;
+    o.image = latents ? NULL : &picture;
+    o.init_latents = latents ? dfx_tensors_find(all, c->from) : NULL;
     o.latents = find(all, c->name, "latents");
     run_watched(&r, p, &o, w);
     return r;
@@ -71,7 +79,7 @@ static void test_device(const char *name, const dfx_tensors *all)
 
 static void test_x4_settings(const dfx_tensors *all)
 {
-    dfx_image picture = picture_of(all);
+    dfx_image picture = picture_of(all, "picture");
     dfx_generate_options base = DFX_GENERATE_DEFAULT, o;
     dfx_pipeline *p = open_linked(models, "x4", "cpu");
     base.prompt = "a red apple";
@@ -97,7 +105,7 @@ static void test_x4_settings(const dfx_tensors *all)
 
 static void test_x2_settings(const dfx_tensors *all)
 {
-    dfx_image picture = picture_of(all);
+    dfx_image picture = picture_of(all, "picture");
     const dfx_tensor *latents = dfx_tensors_find(all, "init_latents");
     dfx_generate_options base = DFX_GENERATE_DEFAULT, o;
     dfx_pipeline *p = open_linked(models, "x2", "cpu");

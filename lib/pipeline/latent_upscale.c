@@ -126,12 +126,13 @@ static dfx_status add_latents(dfx__run *r, const float *small, int count)
     return status;
 }
 
-/* The picture's latents in half of the result's size. */
+/* The picture's latents in half of the result's size, a draw for each picture of the run: diffusers
+ * is given the picture as often. */
 static dfx_status encode_picture(dfx__run *r)
 {
     int width = r->o->width / SCALE, height = r->o->height / SCALE;
     float *image = NULL, factor = dfx__scaling_factor(r->p, r->p->model[DFX__VAE]);
-    size_t n = r->n / (size_t)r->pictures / (SCALE * SCALE);
+    size_t n = r->n / (SCALE * SCALE);
     float *latents = dfx__alloc(n, sizeof *latents);
     dfx__image_processor processor = dfx__init_image_processor(1);
     processor.filter = DFX_FILTER_BICUBIC;
@@ -139,11 +140,11 @@ static dfx_status encode_picture(dfx__run *r)
         latents ? dfx__image_preprocess(&image, &width, &height, r->o->image, &processor, "image")
                 : dfx__no_memory();
     if (status == DFX_OK)
-        status = dfx__encode_unscaled(r, image, width, height, 1, latents);
+        status = dfx__encode_unscaled(r, image, width, height, r->pictures, latents);
     for (size_t i = 0; i < n && status == DFX_OK; i++)
         latents[i] *= factor;
     if (status == DFX_OK)
-        status = add_latents(r, latents, 1);
+        status = add_latents(r, latents, r->pictures);
     free(latents);
     free(image);
     return status;

@@ -87,12 +87,13 @@ static void take_latents(const dfx__autoencoder_facts *vae, const float *moments
         }
 }
 
-dfx_status dfx__encode_unscaled(dfx__run *r, const float *image, int width, int height, int sample,
+dfx_status dfx__encode_unscaled(dfx__run *r, const float *image, int width, int height, int draws,
                                 float *latents)
 {
     dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(r->p->model[DFX__VAE]);
     int w = width / vae.factor, h = height / vae.factor;
     size_t pixels = (size_t)w * (size_t)h, n = pixels * (size_t)vae.latent_channels;
+    size_t count = draws > 1 ? (size_t)draws : 1;
     dfx_spec spec;
     float *moments = NULL, *noise = NULL;
     dfx_status status = run_encoder(r, image, width, height, &moments, &spec);
@@ -100,15 +101,15 @@ dfx_status dfx__encode_unscaled(dfx__run *r, const float *image, int width, int 
         status =
             dfx__fail(DFX_ERROR_ARGUMENT, "image: %d x %d pixels do not become latents of %d x %d",
                       width, height, w, h);
-    if (status == DFX_OK && sample && vae.has_moments) {
-        noise = dfx__alloc(n, sizeof *noise);
+    if (status == DFX_OK && draws && vae.has_moments) {
+        noise = dfx__alloc(count * n, sizeof *noise);
         if (noise)
-            dfx_rng_normal(&r->rng, noise, n);
+            dfx_rng_normal(&r->rng, noise, count * n);
         else
             status = dfx__no_memory();
     }
-    if (status == DFX_OK)
-        take_latents(&vae, moments, pixels, noise, latents);
+    for (size_t i = 0; i < count && status == DFX_OK; i++)
+        take_latents(&vae, moments, pixels, noise ? noise + i * n : NULL, latents + i * n);
     free(noise);
     free(moments);
     return status;

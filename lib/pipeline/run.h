@@ -277,9 +277,9 @@ dfx_status dfx__run_image(dfx_pipeline *p, const dfx_model *m, dfx__record_image
  * distribution (where it has one and `sample`, else its mean), times the scaling factor. */
 dfx_status dfx__encode_image(dfx__run *r, const float *image, int sample, float *latents);
 
-/* The same of an image of another size and without the scaling factor: latents [1, C, height /
- * factor, width / factor]. */
-dfx_status dfx__encode_unscaled(dfx__run *r, const float *image, int width, int height, int sample,
+/* The same of an image of another size and without the scaling factor: latents [draws, C, height /
+ * factor, width / factor] of so many draws; 0: [1, ..], the mean. */
+dfx_status dfx__encode_unscaled(dfx__run *r, const float *image, int width, int height, int draws,
                                 float *latents);
 
 /* r->x becomes the result's latents; decodes it, unless only latents are asked for, and makes the

@@ -148,8 +148,8 @@ def run(tensors, name, pipe, **settings):
     pipe.set_progress_bar_config(disable=True)
     calls_back = "callback_on_step_end" in type(pipe).__call__.__annotations__
     settings |= {"callback_on_step_end": at_end} if calls_back else {"callback": old}
-    image = pipe(PROMPT, output_type="pt", generator=torch.Generator("cpu").manual_seed(7),
-                 **({"num_inference_steps": STEPS} | settings)).images
+    image = pipe(output_type="pt", generator=torch.Generator("cpu").manual_seed(7),
+                 **({"prompt": PROMPT, "num_inference_steps": STEPS} | settings)).images
     for i in (1, 2, len(latents)):
         tensors[f"{name}/step.{i:02d}"] = latents[i - 1].contiguous()
     tensors[f"{name}/image"] = torch.round(image * 255).to(torch.uint8).contiguous()

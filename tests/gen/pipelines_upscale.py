@@ -1,7 +1,7 @@
 """Makes tests/data/upscale: tiny upscalers, and what diffusers makes of a picture with them in float32.
 
 As in picture_pipelines.py, whose parts it takes: a folder has what differs from tests/data/tiny, and
-runs.safetensors "picture", "init_latents", and "NAME/step.NN", "NAME/latents" and "NAME/image" of the
+runs.safetensors "picture", "small", "init_latents", and "NAME/step.NN", "NAME/latents" and "NAME/image" of the
 runs, whose settings stand in test_upscale.c.
 """
 
@@ -52,7 +52,9 @@ def main():
     rng = np.random.default_rng(6)
     picture = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
     image = PIL.Image.fromarray(picture).resize((29, 22), PIL.Image.Resampling.BICUBIC)
-    tensors = {"picture": torch.from_numpy(np.asarray(image).copy())}
+    little = image.resize((17, 9), PIL.Image.Resampling.BICUBIC)
+    tensors = {"picture": torch.from_numpy(np.asarray(image).copy()),
+               "small": torch.from_numpy(np.asarray(little).copy())}
 
     pipe = upscale()
     save("x4", pipe, ("unet", "vae", "scheduler", "low_res_scheduler"))
@@ -60,6 +62,8 @@ def main():
         num_images_per_prompt=2)
     run(tensors, "x4_given", pipe, image=image, guidance_scale=1.0, noise_level=55,
         latents=make_latents(tensors, "x4_given", 1, 4, 20, 28))
+    run(tensors, "x4_list", pipe, prompt=["a cat", "a red apple"], image=[little] * 2,
+        guidance_scale=3.0, negative_prompt=["red", ""], num_images_per_prompt=2)
 
     small = make_latents(tensors, "init", 1, 4, 5, 7)
     tensors["init_latents"] = tensors.pop("init/latents")
@@ -68,6 +72,8 @@ def main():
     run(tensors, "x2", pipe, image=small, guidance_scale=2.5, negative_prompt="a cat")
     run(tensors, "x2_picture", pipe, image=image, guidance_scale=0,
         latents=make_latents(tensors, "x2_picture", 1, 4, 4, 6))
+    run(tensors, "x2_list", pipe, prompt=["a cat", "a red apple"], image=[little] * 2,
+        guidance_scale=2.5, negative_prompt=["red", ""])
 
     save_file(tensors, pictures.FOLDER / "runs.safetensors")
     for path in pictures.FOLDER.rglob("*.*"):

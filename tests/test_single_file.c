@@ -262,6 +262,22 @@ static void test_cosxl(void)
        "refused: CosXL that inpaints");
 }
 
+/* As diffusers' from_single_file: the scheduler of the noise on the picture is in no checkpoint. */
+static void test_upscaler(void)
+{
+    char part[600];
+    dfx_scheduler *s = NULL;
+    const char *path = file_of("x4_upscaler/");
+    ok(has_key(path, "_class_name", "StableDiffusionUpscalePipeline") &&
+           has_key(path, "max_noise_level", "350"),
+       "the x4 upscaler's pipeline");
+    snprintf(part, sizeof part, "%s/low_res_scheduler", path);
+    ok(dfx_scheduler_open(&s, part, NULL) == DFX_OK &&
+           strcmp(dfx_scheduler_class(s), "DDPMScheduler") == 0,
+       "and its low_res_scheduler");
+    dfx_scheduler_free(s);
+}
+
 /* ---- what is refused ---- */
 
 static void test_families(void)
@@ -494,6 +510,7 @@ int main(void)
     test_configs();
     test_tokenizer();
     test_cosxl();
+    test_upscaler();
     test_families();
     test_wrong();
     test_damaged();

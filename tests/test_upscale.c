@@ -1,6 +1,8 @@
 /* test_upscale.c - the x4 and the latent x2 upscaler, against diffusers. */
 #include "linked_test.h"
 
+#include "model/model.h"
+
 enum { STEPS = 20 };
 
 static const struct linked models[] = {
@@ -136,6 +138,18 @@ static void test_x2_settings(const dfx_tensors *all)
     close_linked(p);
 }
 
+/* The published UNet has several levels of such blocks, which halve sides. */
+static void test_sides(void)
+{
+    dfx_model *m;
+    if (!ok(dfx_model_open(&m, data("models/unet_k")) == DFX_OK, "a UNet of three levels"))
+        return;
+    dfx__unet_facts unet = dfx__unet_get_facts(m->net);
+    ok(unet.multiple == 4 && unet.least == 8, "sides are multiples of %d from %d on", unet.multiple,
+       unet.least);
+    dfx_model_free(m);
+}
+
 int main(void)
 {
     dfx_tensors *all;
@@ -147,6 +161,7 @@ int main(void)
     test_device("opencl", all);
     test_x4_settings(all);
     test_x2_settings(all);
+    test_sides();
     dfx_tensors_free(all);
     ok(rmdir(folder) == 0, "no temporary file is left");
     return done();

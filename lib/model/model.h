@@ -62,6 +62,7 @@ typedef struct {
     dfx__class_labels class_labels;
     int class_count, class_width; /* ids that there are; numbers of a vector */
     int cond_width;               /* of timestep_cond; 0: it takes none */
+    int multiple, least;          /* the sample's sides are multiples of it, from `least` on */
 } dfx__unet_facts;
 dfx__unet_facts dfx__unet_get_facts(const dfx__unet *m);
 

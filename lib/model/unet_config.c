@@ -162,6 +162,14 @@ static void set_blocks(dfx__unet *m, dfx__config *c, const struct levels *v)
     m->mid_config.groups = m->groups ? m->groups : quarter < 32 ? quarter : 32;
 }
 
+/* Blocks of k-diffusion halve and double sides as they are, and reflect one pixel at each edge. */
+static void set_multiple(dfx__unet *m)
+{
+    int halved = m->levels - 1;
+    m->facts.multiple = dfx__unet_is_k(m->down_config[0].type) ? 1 << halved : 1;
+    m->facts.least = m->facts.multiple > 1 ? 2 * m->facts.multiple : 1;
+}
+
 static void check_heads(const struct block_config *b, dfx__config *c)
 {
     if (b->type == BLOCK_CROSS && b->out % b->heads)
@@ -385,6 +393,7 @@ void dfx__unet_read_config(dfx__unet *m, dfx__config *c)
     read_levels(&levels, m, c);
     read_cross_norm(m, c);
     set_blocks(m, c, &levels);
+    set_multiple(m);
     check_mixture(m, c);
     read_resnets(m, c);
     for (int i = 0; i < m->levels; i++) {

@@ -52,10 +52,13 @@ static dfx_status check_sigmas(dfx_pipeline *p, const dfx_generate_options *o)
 static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
 {
     int factor = dfx__autoencoder_get_facts(p->model[DFX__VAE]).factor;
+    dfx__unet_facts unet = dfx__unet_get_facts(p->model[DFX__UNET]->net);
+    int image = SCALE * (factor > 8 ? factor : 8), sample = factor * unet.multiple;
     dfx__defaults d = { .steps = 75,
                         .guidance_scale = 9,
                         .strength = 1,
-                        .multiple = SCALE * (factor > 8 ? factor : 8),
+                        .multiple = image > sample ? image : sample, /* powers of 2 */
+                        .least = factor * unet.least > image ? factor * unet.least : image,
                         .enlarges = SCALE };
     if (!o->image && !o->init_latents)
         return dfx__fail(DFX_ERROR_ARGUMENT,

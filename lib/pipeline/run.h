@@ -121,6 +121,7 @@ int dfx__pictures(const dfx_generate_options *o);
 typedef struct {
     int steps, width, height; /* where nothing says otherwise */
     int multiple;             /* of sides; 0: 8, or the autoencoder's factor where it is more */
+    int least;                /* side; 0: the multiple */
     float guidance_scale;
     double strength;
     int enlarges; /* the result's sides are so many times the image's or init_latents'; 0: once */

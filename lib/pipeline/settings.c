@@ -84,19 +84,20 @@ static dfx_status check_scheduler(dfx_pipeline *p, dfx_generate_options *o)
     return status;
 }
 
-static dfx_status check_sides(const dfx_pipeline *p, const dfx_generate_options *o, int multiple)
+static dfx_status check_sides(const dfx_pipeline *p, const dfx_generate_options *o,
+                              const dfx__defaults *d)
 {
     int factor = dfx__get_latent_form(p).factor;
-    if (!multiple)
-        multiple = factor > 8 ? factor : 8;
+    int multiple = d->multiple ? d->multiple : factor > 8 ? factor : 8;
+    int least = d->least ? d->least : multiple;
     const struct {
         const char *name;
         int value;
     } side[] = { { "width", o->width }, { "height", o->height } };
     for (int i = 0; i < 2; i++)
-        if (side[i].value < multiple || side[i].value % multiple || side[i].value > MAX_SIDE)
+        if (side[i].value < least || side[i].value % multiple || side[i].value > MAX_SIDE)
             return dfx__fail(DFX_ERROR_ARGUMENT, "%s: %d is not a multiple of %d from %d to %d",
-                             side[i].name, side[i].value, multiple, multiple, MAX_SIDE);
+                             side[i].name, side[i].value, multiple, least, MAX_SIDE);
     return DFX_OK;
 }
 
@@ -138,7 +139,8 @@ static dfx_status check_numbers(const dfx_generate_options *o)
 void dfx__take_size(const dfx_pipeline *p, const dfx_generate_options *o, dfx__defaults *d)
 {
     int factor = dfx__autoencoder_get_facts(p->model[DFX__VAE]).factor;
-    int multiple = factor > 8 ? factor : 8, times = d->enlarges ? d->enlarges : 1;
+    int times = d->enlarges ? d->enlarges : 1;
+    int multiple = d->multiple ? d->multiple / times : factor > 8 ? factor : 8;
     if (o->image) {
         d->width = times * (o->image->width - o->image->width % multiple);
         d->height = times * (o->image->height - o->image->height % multiple);
@@ -189,7 +191,7 @@ dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__de
     if (!o->width)
         o->width = d->width;
     DFX__TRY(check_numbers(o));
-    DFX__TRY(check_sides(p, o, d->multiple));
+    DFX__TRY(check_sides(p, o, d));
     if (o->init_latents)
         DFX__TRY(check_init_latents(p, o, enlarges));
     return check_scheduler(p, o);

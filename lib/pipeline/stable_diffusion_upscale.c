@@ -48,11 +48,11 @@ static dfx_status check(const dfx_pipeline *p)
     dfx__unet_facts unet = dfx__unet_get_facts(p->model[DFX__UNET]->net);
     DFX__TRY(dfx__check_text_alone(p));
     DFX__TRY(dfx__check_channels(p, RGB));
-    if (unet.class_labels == DFX__CLASS_ID && unet.class_count > p->max_noise_level)
+    if (unet.class_labels == DFX__CLASS_ID)
         return DFX_OK;
     return dfx__fail(DFX_ERROR_UNSUPPORTED,
-                     "%s: the UNet's num_class_embeds must tell noise levels up to %d apart",
-                     p->path, p->max_noise_level);
+                     "%s: the UNet's num_class_embeds is missing; %s tells noise levels with it",
+                     p->path, p->class_name);
 }
 
 /* ---- settings ---- */
@@ -63,6 +63,16 @@ static void take_size(const dfx_pipeline *p, const dfx_generate_options *o, dfx_
     int factor = dfx__autoencoder_get_facts(p->model[DFX__VAE]).factor;
     d->width = o->image->width / factor * factor * factor;
     d->height = o->image->height / factor * factor * factor;
+}
+
+static dfx_status check_noise_level(const dfx_pipeline *p, const dfx_generate_options *o)
+{
+    int count = dfx__unet_get_facts(p->model[DFX__UNET]->net).class_count;
+    int most = p->max_noise_level < count ? p->max_noise_level : count - 1;
+    if (o->noise_level <= most)
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_ARGUMENT, "noise_level: %d is more than the model's %d",
+                     o->noise_level, most);
 }
 
 static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
@@ -77,9 +87,7 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
     DFX__TRY(dfx__check_clip_skip(p, o));
     if (o->noise_level < 0)
         o->noise_level = DEFAULT_LEVEL;
-    if (o->noise_level > p->max_noise_level)
-        return dfx__fail(DFX_ERROR_ARGUMENT, "noise_level: %d is more than the model's %d",
-                         o->noise_level, p->max_noise_level);
+    DFX__TRY(check_noise_level(p, o));
     take_size(p, o, &d);
     return dfx__settings(p, o, &d);
 }

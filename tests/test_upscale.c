@@ -138,6 +138,24 @@ static void test_x2_settings(const dfx_tensors *all)
     close_linked(p);
 }
 
+/* A low_res_scheduler of another kind would add another noise. */
+static void test_low_res_scheduler(void)
+{
+    dfx_pipeline_options o = { .device = "cpu" };
+    dfx_pipeline *p = NULL;
+    char euler[PATH_MAX];
+    for (int i = 0; i < LINKED_PARTS; i++)
+        link_part(&models[0], linked_parts[i]);
+    unlink(in_folder("low_res_scheduler"));
+    if (!realpath(data("upscale/x2/scheduler"), euler) ||
+        symlink(euler, in_folder("low_res_scheduler")) != 0)
+        exit(99);
+    ok(dfx_pipeline_open(&p, folder, &o) == DFX_ERROR_UNSUPPORTED &&
+           strstr(dfx_error(), "low_res_scheduler: EulerDiscreteScheduler"),
+       "refused: %s", dfx_error());
+    close_linked(p);
+}
+
 /* The published UNet has several levels of such blocks, which halve sides. */
 static void test_sides(void)
 {
@@ -161,6 +179,7 @@ int main(void)
     test_device("opencl", all);
     test_x4_settings(all);
     test_x2_settings(all);
+    test_low_res_scheduler();
     test_sides();
     dfx_tensors_free(all);
     ok(rmdir(folder) == 0, "no temporary file is left");

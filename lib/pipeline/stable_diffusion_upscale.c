@@ -20,10 +20,12 @@ static dfx_status open_low_res(dfx_scheduler **out, dfx_pipeline *p)
 {
     const char *config = dfx__component_path(p, "low_res_scheduler");
     DFX__TRY(config ? dfx__scheduler_open(out, config, NULL, 0) : dfx__no_memory());
-    if ((*out)->alphas_cumprod)
-        return DFX_OK;
-    dfx_status status = dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: %s has no alphas_cumprod", config,
-                                  dfx_scheduler_class(*out));
+    const char *class = dfx_scheduler_class(*out);
+    if (strcmp(class, "DDPMScheduler") == 0 || strcmp(class, "DDIMScheduler") == 0)
+        return DFX_OK; /* these add noise alike */
+    dfx_status status =
+        dfx__fail(DFX_ERROR_UNSUPPORTED,
+                  "%s: %s is not supported (only DDPMScheduler, DDIMScheduler)", config, class);
     dfx_scheduler_free(*out);
     return status;
 }

@@ -125,6 +125,7 @@ static void test_bad(void)
         { "storage_short", "tensor 'a': it goes beyond its storage" },
         { "storage_count", "tensor 'a': it goes beyond its storage" },
         { "name_zero", "has a zero byte" },
+        { "name_surrogate", "is not UTF-8" },
         { "name_long", "is too long" },
         { "name_twice", "tensor 'a.b' is there twice" },
         { "big_endian", "big-endian" },

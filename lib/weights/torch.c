@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <utf8proc.h>
+
 enum { MAX_NAME = 1024, MAX_DEPTH = 32, MAX_VISITS = 1 << 22, MAX_NESTED_CALLS = 4 };
 
 static const struct {
@@ -356,10 +358,25 @@ static dfx_status read_value(struct walk *w, const dfx__object *value)
     return DFX_OK;
 }
 
-/* Appends a key to the name; 0 when there is no room, or it has a zero byte. */
+/* Whether it can be a name elsewhere too: UTF-8 without a zero. */
+static int is_name(const dfx__object *key)
+{
+    const utf8proc_uint8_t *text = (const utf8proc_uint8_t *)key->text;
+    utf8proc_int32_t code;
+    for (size_t at = 0; at < key->bytes;) {
+        utf8proc_ssize_t used =
+            utf8proc_iterate(text + at, (utf8proc_ssize_t)(key->bytes - at), &code);
+        if (used <= 0 || code == 0)
+            return 0;
+        at += (size_t)used;
+    }
+    return 1;
+}
+
+/* Appends a key to the name; 0 when there is no room, or it is no name. */
 static int add_key(struct walk *w, size_t length, const dfx__object *key)
 {
-    if (length + 1 + key->bytes >= MAX_NAME || memchr(key->text, 0, key->bytes))
+    if (length + 1 + key->bytes >= MAX_NAME || !is_name(key))
         return 0;
     if (length)
         w->name[length++] = '.';
@@ -380,8 +397,8 @@ static dfx_status walk(struct walk *w, const dfx__object *o, size_t length, int 
             return dfx__fail(DFX_ERROR_FORMAT, "its dicts hold each other");
         if (!add_key(w, length, key))
             return dfx__fail(DFX_ERROR_FORMAT,
-                             "the name of a tensor after '%.200s' is too long "
-                             "or has a zero byte",
+                             "the name of a tensor after '%.200s' is too long, has a zero byte "
+                             "or is not UTF-8",
                              w->name);
         DFX__TRY(walk(w, o->item[i + 1], strlen(w->name), depth + 1));
         w->name[length] = 0;

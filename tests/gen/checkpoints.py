@@ -127,7 +127,7 @@ def make_good():
 
 
 def text(s):
-    s = s.encode()
+    s = s.encode("utf-8", "surrogatepass")
     return b"X" + struct.pack("<I", len(s)) + s
 
 
@@ -246,6 +246,7 @@ TORCH = {
     "storage_short": ("a storage of 2 elements in 4 bytes", archive(A, bytes(4))),
     "storage_count": ("a storage that says it has 1 element", archive(top(a=tensor(storage(count=1))))),
     "name_zero": ("a zero byte in a name", archive(top(**{"a\0b": tensor()}))),
+    "name_surrogate": ("a name that is not UTF-8", archive(top(**{"a\ud800": tensor()}))),
     "name_long": ("a name of 2000 bytes", archive(top(**{"a" * 2000: tensor()}))),
     "name_twice": ("a.b, and b in a", archive(top(**{"a.b": tensor(), "a": b"}" + text("b") + tensor() + b"s"}))),
     "big_endian": ("numbers in big-endian order", archive(A, more=[("x/byteorder", b"big")])),

@@ -15,7 +15,7 @@ static dfx_status choose_variants(dfx_sequence *s)
             return dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: %s: device %s has no way to do it",
                              c->path, c->op->name, s->device->info.id);
         c->scratch.bytes = c->variant->scratch ? c->variant->scratch(c) : 0;
-        s->info.flops += c->op->flops ? c->op->flops(c) : (double)dfx__elements(&c->out->spec);
+        s->info.flops += dfx__call_flops(c);
     }
     return DFX_OK;
 }

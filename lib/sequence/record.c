@@ -238,3 +238,8 @@ dfx_value *dfx_reshape(dfx_value *x, int rank, const int64_t *dim)
     v->bad = 1;
     return v;
 }
+
+double dfx__call_flops(const dfx_call *c)
+{
+    return c->op->flops ? c->op->flops(c) : (double)dfx__elements(&c->out->spec);
+}

@@ -114,6 +114,9 @@ typedef struct {
 /* Appends a call; in.v[0] must be given. Returns its result, bad or NULL after an error. */
 dfx_value *dfx__record(const dfx_op *op, dfx__inputs in, dfx__ints i, dfx__floats f);
 
+/* What a call does; an operation for each element where its operator counts none. */
+double dfx__call_flops(const dfx_call *c);
+
 /* From infer: the call cannot be made. The first failure is the sequence's error. */
 void dfx__call_fail(dfx_call *c, const char *format, ...) DFX__PRINTF(2, 3);
 

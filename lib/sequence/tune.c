@@ -50,11 +50,6 @@ static double read_setting(const dfx_device *d)
     return d->info.is_cpu || d->is_native ? least_flops : least_flops_gpu;
 }
 
-static double flops(const dfx_call *c)
-{
-    return c->op->flops ? c->op->flops(c) : (double)dfx__elements(&c->out->spec);
-}
-
 static size_t add_spec(char *key, size_t n, dfx_dtype dtype, const dfx_spec *spec)
 {
     char shape[DFX__SHAPE_TEXT];
@@ -269,7 +264,7 @@ dfx_status dfx__tune(dfx_sequence *s)
         const dfx__variant *way[DFX__MAX_WAYS];
         dfx_call *c = s->call[k];
         int ways = c->variant ? 0 : dfx__variant_list(way, c);
-        if (ways > 1 && flops(c) >= t.least_flops)
+        if (ways > 1 && dfx__call_flops(c) >= t.least_flops)
             status = choose_measured(&t, c, way, ways);
         else if (ways > 0)
             c->variant = way[0];

@@ -125,15 +125,17 @@ static void cl_close(dfx_device *device)
     dfx__cl_programs_free(d);
     if (d->queue)
         clReleaseCommandQueue(d->queue);
+    if (d->timed)
+        clReleaseCommandQueue(d->timed);
     if (d->context)
         clReleaseContext(d->context);
     free(d);
 }
 
 static const dfx__device_class cl_class = {
-    cl_allocate,     cl_release, cl_write,          cl_read,
-    cl_map,          cl_unmap,   dfx__cl_prepare,   dfx__cl_discard,
-    dfx__cl_enqueue, cl_finish,  dfx__cl_has, cl_close,
+    cl_allocate, cl_release,      cl_write,        cl_read,         cl_map,
+    cl_unmap,    dfx__cl_prepare, dfx__cl_discard, dfx__cl_enqueue, dfx__cl_time,
+    cl_finish,   dfx__cl_has,     cl_close,
 };
 
 static dfx_status start(dfx__cl_device *d)

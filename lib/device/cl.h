@@ -22,7 +22,7 @@ typedef struct {
     cl_platform_id platform;
     cl_device_id id;
     cl_context context;
-    cl_command_queue queue;
+    cl_command_queue queue, timed; /* timed: NULL until times are taken */
     dfx__program *programs;
     double build_seconds; /* spent compiling so far */
     enum { DFX__UNTRIED, DFX__ABSENT, DFX__PRESENT } feature[DFX__FEATURES]; /* cl_probe.c */
@@ -79,6 +79,7 @@ void dfx__cl_cache_store(const char *key, const dfx__cl_binary *binary);
 dfx_status dfx__cl_prepare(dfx__prepared **out, dfx_device *d, const dfx__launch *l);
 void dfx__cl_discard(dfx__prepared *p);
 dfx_status dfx__cl_enqueue(dfx__prepared *p);
+dfx_status dfx__cl_time(double *seconds, dfx__prepared *p);
 dfx_status dfx__cl_gemm(dfx__cl_device *d, const dfx__launch *l);
 int dfx__cl_has_gemm(void);
 

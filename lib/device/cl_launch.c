@@ -104,13 +104,55 @@ void dfx__cl_discard(dfx__prepared *p)
     free(p);
 }
 
+static dfx_status enqueue_kernel(dfx__prepared *p, cl_command_queue queue, cl_event *event)
+{
+    cl_int error =
+        clEnqueueNDRangeKernel(queue, p->kernel, (cl_uint)p->launch.kernel.dims, NULL,
+                               p->launch.kernel.global, p->launch.kernel.local, 0, NULL, event);
+    DFX__CL(error, p->launch.kernel.name);
+    return DFX_OK;
+}
+
 dfx_status dfx__cl_enqueue(dfx__prepared *p)
 {
     if (p->launch.kind == DFX__LAUNCH_GEMM)
         return dfx__cl_gemm(p->device, &p->launch);
-    cl_int error =
-        clEnqueueNDRangeKernel(p->device->queue, p->kernel, (cl_uint)p->launch.kernel.dims, NULL,
-                               p->launch.kernel.global, p->launch.kernel.local, 0, NULL, NULL);
-    DFX__CL(error, p->launch.kernel.name);
+    return enqueue_kernel(p, p->device->queue, NULL);
+}
+
+/* Times are taken on a queue of their own: some drivers are slower on one that takes them. */
+static dfx_status start_timed_queue(dfx__cl_device *d)
+{
+    cl_int error;
+    if (d->timed)
+        return DFX_OK;
+    d->timed = clCreateCommandQueue(d->context, d->id, CL_QUEUE_PROFILING_ENABLE, &error);
+    DFX__CL(error, "clCreateCommandQueue");
     return DFX_OK;
+}
+
+static dfx_status read_seconds(double *seconds, cl_event event)
+{
+    cl_ulong start, end;
+    DFX__CL(clWaitForEvents(1, &event), "clWaitForEvents");
+    DFX__CL(clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL),
+            "clGetEventProfilingInfo");
+    DFX__CL(clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL),
+            "clGetEventProfilingInfo");
+    *seconds = 1e-9 * (double)(end - start);
+    return DFX_OK;
+}
+
+dfx_status dfx__cl_time(double *seconds, dfx__prepared *p)
+{
+    cl_event event;
+    *seconds = 0;
+    if (p->launch.kind == DFX__LAUNCH_GEMM) /* CLBlast's event is of its last kernel alone */
+        return dfx__cl_gemm(p->device, &p->launch);
+    DFX__TRY(start_timed_queue(p->device));
+    DFX__CL(clFinish(p->device->queue), "clFinish");
+    DFX__TRY(enqueue_kernel(p, p->device->timed, &event));
+    dfx_status status = read_seconds(seconds, event);
+    clReleaseEvent(event);
+    return status;
 }

@@ -86,6 +86,9 @@ typedef struct {
     dfx_status (*prepare)(dfx__prepared **out, dfx_device *d, const dfx__launch *l);
     void (*discard)(dfx__prepared *p);
     dfx_status (*enqueue)(dfx__prepared *p);
+    /* The same and waits for it: the seconds that it took on the device, by the device's own clock;
+     * 0 where that has none for it. */
+    dfx_status (*time)(double *seconds, dfx__prepared *p);
     dfx_status (*finish)(dfx_device *d);
     /* Whether kernels that need a feature compile and are right; NULL: none do. */
     int (*has)(dfx_device *d, dfx__feature feature);

@@ -117,6 +117,31 @@ dfx_status dfx__model_open(dfx_model **out, const char *folder, const dfx__model
     return DFX_OK;
 }
 
+dfx_status dfx__model_random(dfx_model **out, json_object *config, const void *numbers,
+                             size_t bytes)
+{
+    dfx__config c;
+    *out = NULL;
+    DFX__TRY(dfx__config_take(&c, config, "random weights"));
+    dfx_model *m = calloc(1, sizeof *m);
+    dfx__loader l = { .random = numbers, .random_bytes = bytes, .status = DFX_OK };
+    dfx_status status = m ? find_class(&m->class, &c, NULL) : dfx__no_memory();
+    if (status == DFX_OK) {
+        l.pool = &m->pool;
+        m->net = m->class->build(&c, &l);
+        status = c.status != DFX_OK ? c.status : l.status;
+    }
+    dfx__config_close(&c);
+    if (status == DFX_OK && !m->net)
+        status = dfx__no_memory();
+    if (status != DFX_OK) {
+        dfx_model_free(m);
+        return status;
+    }
+    *out = m;
+    return DFX_OK;
+}
+
 dfx_status dfx_model_open(dfx_model **out, const char *folder)
 {
     dfx_checkpoint *c;

@@ -38,6 +38,11 @@ struct dfx_model {
 dfx_status dfx__model_open(dfx_model **out, const char *folder, const dfx__model_class *class,
                            const char *variant);
 
+/* A model of a config, which it takes over, whose weights are all made of the same `bytes` of f16
+ * numbers; they must live longer. For timing: it computes nonsense at the right speed. */
+dfx_status dfx__model_random(dfx_model **out, json_object *config, const void *numbers,
+                             size_t bytes);
+
 /* Counts one more user, each of whom calls dfx_model_free. */
 dfx_model *dfx__model_share(dfx_model *m);
 

@@ -80,20 +80,11 @@ void dfx__config_add_rules(dfx__config *c, const dfx__config_rule *rules)
         c->rules[c->lists++] = rules;
 }
 
-dfx_status dfx__config_open(dfx__config *c, const char *folder)
-{
-    return dfx__config_open_file(c, folder, "config.json");
-}
-
-dfx_status dfx__config_open_file(dfx__config *c, const char *folder, const char *name)
+dfx_status dfx__config_take(dfx__config *c, json_object *json, const char *path)
 {
     memset(c, 0, sizeof *c);
-    char *path = dfx__path_join(folder, name);
-    if (!path)
-        return dfx__no_memory();
     snprintf(c->path, sizeof c->path, "%s", path);
-    free(path);
-    DFX__TRY(dfx__json_read(&c->json, c->path));
+    c->json = json;
     c->read = json_object_new_object();
     if (c->read && json_object_is_type(c->json, json_type_object)) {
         int of_diffusers = json_object_object_get_ex(c->json, "_class_name", NULL);
@@ -105,6 +96,24 @@ dfx_status dfx__config_open_file(dfx__config *c, const char *folder, const char 
     }
     dfx__config_close(c);
     return dfx__fail(DFX_ERROR_FORMAT, "%s: it is not a JSON object", c->path);
+}
+
+dfx_status dfx__config_open(dfx__config *c, const char *folder)
+{
+    return dfx__config_open_file(c, folder, "config.json");
+}
+
+dfx_status dfx__config_open_file(dfx__config *c, const char *folder, const char *name)
+{
+    json_object *json;
+    char *path = dfx__path_join(folder, name);
+    if (!path)
+        return dfx__no_memory();
+    dfx_status status = dfx__json_read(&json, path);
+    if (status == DFX_OK)
+        status = dfx__config_take(c, json, path);
+    free(path);
+    return status;
 }
 
 void dfx__config_close(dfx__config *c)

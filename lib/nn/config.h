@@ -18,6 +18,8 @@ typedef struct {
 
 dfx_status dfx__config_open(dfx__config *c, const char *folder);
 dfx_status dfx__config_open_file(dfx__config *c, const char *folder, const char *name);
+/* The same of an object, which the config owns then, even after a failure; `path` for messages. */
+dfx_status dfx__config_take(dfx__config *c, json_object *json, const char *path);
 void dfx__config_close(dfx__config *c);
 
 /* An object that is a key's value as a config of its own, empty where the key is absent or null.

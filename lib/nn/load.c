@@ -44,11 +44,29 @@ static const char *both_names(const dfx__loader *l, const char *name, char room[
     return room;
 }
 
+static dfx_weight *random_weight(dfx__loader *l, int rank, const int64_t *dim)
+{
+    dfx_weight *w = dfx__loader_alloc(l, 1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->name = "random";
+    w->spec = (dfx_spec){ .dtype = DFX_F16, .rank = rank };
+    memcpy(w->spec.dim, dim, (size_t)rank * sizeof *dim);
+    w->data = l->random;
+    if (dfx__spec_bytes(&w->spec) <= l->random_bytes)
+        return w;
+    l->status = dfx__fail(DFX_ERROR_MEMORY, "a weight of %zu MiB is too large for random numbers",
+                          dfx__spec_bytes(&w->spec) >> 20);
+    return NULL;
+}
+
 dfx_weight *dfx__load(dfx__loader *l, const char *name, int rank, const int64_t *dim)
 {
     char full[sizeof l->path + 64], has[DFX__SHAPE_TEXT], needs[DFX__SHAPE_TEXT], names[1024];
     if (l->status != DFX_OK)
         return NULL;
+    if (l->random)
+        return random_weight(l, rank, dim);
     snprintf(full, sizeof full, "%s%s", l->path, name);
     dfx_weight *w = dfx__weights_take(l->weights, full);
     if (!w) {
@@ -70,14 +88,15 @@ int dfx__loader_has(const dfx__loader *l, const char *name)
 {
     char full[sizeof l->path + 64];
     snprintf(full, sizeof full, "%s%s", l->path, name);
-    return dfx__weights_find(l->weights, full) != NULL;
+    return !l->random && dfx__weights_find(l->weights, full) != NULL;
 }
 
 void dfx__ignore(dfx__loader *l, const char *name)
 {
     char full[sizeof l->path + 64];
     snprintf(full, sizeof full, "%s%s", l->path, name);
-    dfx__weights_take(l->weights, full);
+    if (!l->random)
+        dfx__weights_take(l->weights, full);
 }
 
 void *dfx__loader_alloc(dfx__loader *l, size_t count, size_t size)

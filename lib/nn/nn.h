@@ -12,6 +12,9 @@
 /* The walk over a component's weights; the first failure sticks. */
 typedef struct {
     dfx__weights *weights;
+    const void *random; /* not NULL: `random_bytes` of f16 numbers that every weight is made of, in
+                         * place of files, for timing */
+    size_t random_bytes;
     dfx__pool *pool;   /* for structs that live as long as the model */
     char path[512];    /* "down_blocks.0.resnets.1." */
     size_t length[16]; /* of the path before each enter */

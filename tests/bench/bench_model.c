@@ -1,9 +1,7 @@
 /* bench_model.c - times one component of a model, prepared once, run many times; prints JSON. */
+#include "bench/component.h"
 #include "core/dtype.h"
 #include "core/memory.h"
-#include "dfxcl/rng.h"
-#include "model/autoencoder.h"
-#include "sequence/sequence.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -12,7 +10,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-enum { TOKENS = 77, TIME_IDS = 6, LATENT = 8, MAX_ROUNDS = 1000, MAX_SIZE = 8192, MAX_BATCH = 64 };
+enum { MAX_ROUNDS = 1000, MAX_SIZE = 8192, MAX_BATCH = 64 };
 
 static const char help[] =
     "usage: bench_model [options] MODEL/COMPONENT\n"
@@ -46,95 +44,6 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static dfx_value *record_unet(struct bench *b)
-{
-    dfx__unet_facts f = dfx__unet_get_facts(b->model->net);
-    int64_t n = b->batch, side = b->size / LATENT;
-    dfx_value *x = dfx_input(b->s, "x", DFX_F32, 4, (int64_t[]){ n, side, side, f.in_channels });
-    dfx_value *t = dfx_input(b->s, "t", DFX_F32, 1, (int64_t[]){ n });
-    dfx_value *text = dfx_input(b->s, "text", DFX_F32, 3, (int64_t[]){ n, TOKENS, f.context });
-    dfx__unet_inputs in = { .sample = dfx_cast(x, b->dtype),
-                            .timestep = t,
-                            .text = dfx_cast(text, b->dtype) };
-    if (f.added_width) {
-        int64_t pooled[] = { n, f.added_width - TIME_IDS * f.size_width };
-        dfx_value *embeds = dfx_input(b->s, "text_embeds", DFX_F32, 2, pooled);
-        in.text_embeds = dfx_cast(embeds, b->dtype);
-        in.time_ids = dfx_input(b->s, "time_ids", DFX_F32, 2, (int64_t[]){ n, TIME_IDS });
-    }
-    return dfx__unet_record(b->model->net, &in);
-}
-
-static dfx_value *record_vae(struct bench *b)
-{
-    dfx__autoencoder_facts f = dfx__autoencoder_get_facts(b->model);
-    int64_t side = b->size / f.factor;
-    dfx_value *x = dfx_input(b->s, "latent", DFX_F32, 4,
-                             (int64_t[]){ b->batch, side, side, f.latent_channels });
-    return dfx__autoencoder_decode(b->model, dfx_cast(x, b->dtype));
-}
-
-static dfx_value *record_text(struct bench *b)
-{
-    int positions = dfx__clip_text_get_facts(b->model->net).positions;
-    int64_t tokens = positions < TOKENS ? positions : TOKENS;
-    dfx_value *ids = dfx_input(b->s, "ids", DFX_I32, 2, (int64_t[]){ b->batch, tokens });
-    dfx__clip_text_outputs out;
-    dfx__clip_text_record(b->model->net, &(dfx__clip_text_inputs){ ids, NULL, 0 }, DFX__CLIP_LAST,
-                          &out);
-    return out.last_hidden_state;
-}
-
-static const struct {
-    const dfx__model_class *class;
-    const char *part;
-    dfx_value *(*record)(struct bench *b);
-} parts[] = {
-    { &dfx__unet_class, "unet", record_unet },
-    { &dfx__autoencoder_kl_class, "vae", record_vae },
-    { &dfx__clip_text_class, "text", record_text },
-    { &dfx__clip_text_projection_class, "text", record_text },
-};
-
-static dfx_status record(struct bench *b)
-{
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if (parts[i].class == b->model->class) {
-            b->part = parts[i].part;
-            dfx_output(dfx_cast(parts[i].record(b), DFX_F32), "out");
-            return DFX_OK;
-        }
-    return dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: no benchmark of the class %s", b->folder,
-                     dfx_model_class(b->model));
-}
-
-/* Noise for floats, small ids for tokens. */
-static dfx_status write_input(struct bench *b, const dfx_value *v, dfx_rng *rng)
-{
-    size_t n = dfx__elements(&v->spec);
-    void *data = dfx__alloc(n, 4);
-    if (!data)
-        return dfx__no_memory();
-    if (v->spec.dtype == DFX_F32)
-        dfx_rng_normal(rng, data, n);
-    else
-        for (size_t i = 0; i < n; i++)
-            ((int32_t *)data)[i] = (int32_t)(i % 1000);
-    dfx_status status = dfx_sequence_write(b->s, v->name, data, n * 4);
-    free(data);
-    return status;
-}
-
-static dfx_status write_inputs(struct bench *b)
-{
-    dfx_rng rng;
-    dfx_rng_seed(&rng, 0);
-    for (const dfx_value *v = b->s->values; v; v = v->next)
-        if (v->is_input)
-            DFX__TRY(write_input(b, v, &rng));
-    return DFX_OK;
-}
-
 static dfx_status start(struct bench *b)
 {
     double begin = now();
@@ -143,10 +52,10 @@ static dfx_status start(struct bench *b)
     b->open = now() - begin;
     begin = now();
     DFX__TRY(dfx_sequence_new(&b->s, b->device, b->dtype));
-    DFX__TRY(record(b));
+    DFX__TRY(dfx__bench_record(b->s, b->model, b->size, b->batch, &b->part));
     DFX__TRY(dfx_sequence_prepare(b->s));
     b->prepare = now() - begin;
-    return write_inputs(b);
+    return dfx__bench_fill(b->s);
 }
 
 static dfx_status run_once(struct bench *b, double *seconds)
@@ -195,7 +104,7 @@ static void add_call(struct row *r, const dfx_call *c)
 {
     r->calls++;
     r->seconds += c->seconds;
-    r->flops += c->op->flops ? c->op->flops(c) : (double)dfx__elements(&c->out->spec);
+    r->flops += dfx__call_flops(c);
     r->bytes += (double)dfx__spec_bytes(&c->out->spec);
     for (int i = 0; i < DFX__MAX_INPUTS; i++)
         if (c->in[i])

@@ -54,8 +54,8 @@ static int unknown_option(const struct command *command, const char *word, size_
     if (nearest)
         return cmd_fail_with(EXIT_USAGE, "--%.*s: no such option; did you mean --%s?", (int)length,
                              word, nearest->name);
-    return cmd_fail_with(EXIT_USAGE, "--%.*s: no such option; `dfx %s --help` lists them",
-                         (int)length, word, command->name);
+    return cmd_fail_with(EXIT_USAGE, "--%.*s: no such option; `%s%s%s --help` lists them",
+                         (int)length, word, CMD_LINE(command));
 }
 
 static const struct option *find(const struct command *command, const char *name, size_t length)
@@ -211,7 +211,7 @@ static int parse_option(const struct command *command, int argc, char **argv, in
     }
     int code = set(o, value, settings);
     if (code == OPTIONS_RUN && !o->help)
-        return cmd_fail_with(EXIT_USAGE, "--%s: this version of dfx does not do it yet", o->name);
+        return cmd_fail_with(EXIT_USAGE, "--%s: this version does not do it yet", o->name);
     return code;
 }
 
@@ -234,7 +234,7 @@ static void print_entry(const char *name, const char *argument, const char *help
 
 static void print_help(const struct command *command)
 {
-    printf("usage: dfx %s", command->name);
+    printf("usage: %s%s%s", CMD_LINE(command));
     for (const struct positional *p = command->positionals; p->name; p++)
         printf(p->required ? " %s" : " [%s]", p->name);
     printf(" [options]\n\n%s\n\n", command->summary);
@@ -266,18 +266,18 @@ int options_parse(const struct command *command, int argc, char **argv, void *se
             if (code != OPTIONS_RUN)
                 return code;
         } else if (!only_positionals && word[0] == '-' && word[1]) {
-            return cmd_fail_with(EXIT_USAGE, "%s: no such option; `dfx %s --help` lists them", word,
-                                 command->name);
+            return cmd_fail_with(EXIT_USAGE, "%s: no such option; `%s%s%s --help` lists them", word,
+                                 CMD_LINE(command));
         } else if (next->name) {
             *(const char **)((char *)settings + next++->at) = word;
         } else {
-            return cmd_fail_with(EXIT_USAGE, "%s: one argument too many for dfx %s%s", word,
-                                 command->name,
+            return cmd_fail_with(EXIT_USAGE, "%s: one argument too many for %s%s%s%s", word,
+                                 CMD_LINE(command),
                                  next > command->positionals ? "; write text in quotes" : "");
         }
     }
     if (next->name && next->required)
-        return cmd_fail_with(EXIT_USAGE, "%s is missing; `dfx %s --help` shows the usage",
-                             next->name, command->name);
+        return cmd_fail_with(EXIT_USAGE, "%s is missing; `%s%s%s --help` shows the usage",
+                             next->name, CMD_LINE(command));
     return OPTIONS_RUN;
 }

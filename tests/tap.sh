@@ -30,7 +30,7 @@ done_testing()
     test "$tap_failures" -eq 0
 }
 
-# fails CODE PATTERN ARGUMENT...: that exit status, nothing on stdout, one line "dfx: PATTERN".
+# fails CODE PATTERN ARGUMENT...: that exit status, nothing on stdout, one line "PROGRAM: PATTERN".
 fails()
 {
     want=$1
@@ -40,7 +40,7 @@ fails()
     code=$?
     cat out.txt err.txt
     test "$code" -eq "$want" && test ! -s out.txt && test "$(wc -l <err.txt)" -eq 1 &&
-        grep -q "^dfx: $pattern" err.txt
+        grep -q "^$(basename "$dfx"): $pattern" err.txt
 }
 
 # prints PATTERN ARGUMENT...: exit status 0 and the pattern on stdout.

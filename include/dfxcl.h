@@ -3,6 +3,7 @@
 #define DFXCL_H
 
 #include "dfxcl/base.h"
+#include "dfxcl/bench.h"
 #include "dfxcl/checkpoint.h"
 #include "dfxcl/config.h"
 #include "dfxcl/convert.h"

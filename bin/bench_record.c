@@ -1,0 +1,122 @@
+/* bench_record.c - benches as JSON. */
+#include "bench_record.h"
+
+#include "cmd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void put_text(json_object *o, const char *key, const char *text)
+{
+    json_object_object_add(o, key, json_object_new_string(text));
+}
+
+static void put_number(json_object *o, const char *key, double value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.6g", value);
+    json_object_object_add(o, key, json_object_new_double_s(value, text));
+}
+
+json_object *bench_record_new(void)
+{
+    char now[32];
+    time_t seconds = time(NULL);
+    struct tm utc;
+    json_object *o = json_object_new_object();
+    strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &utc));
+    json_object_object_add(o, "schema", json_object_new_int(BENCH_SCHEMA));
+    put_text(o, "library", dfx_version());
+    put_text(o, "time", now);
+    json_object_object_add(o, "devices", json_object_new_array());
+    return o;
+}
+
+json_object *bench_record_device(json_object *record, const dfx_device_info *info,
+                                 const char *dtype, int quick)
+{
+    json_object *o = json_object_new_object();
+    put_text(o, "id", info->id);
+    put_text(o, "name", info->name);
+    put_text(o, "platform", info->platform);
+    put_text(o, "driver", info->driver);
+    put_text(o, "vendor", info->vendor);
+    json_object_object_add(o, "units", json_object_new_int(info->units));
+    json_object_object_add(o, "memory", json_object_new_uint64(info->memory));
+    json_object_object_add(o, "max_buffer", json_object_new_uint64(info->max_buffer));
+    put_text(o, "dtype", dtype);
+    json_object_object_add(o, "quick", json_object_new_boolean(quick));
+    json_object_object_add(o, "rows", json_object_new_array());
+    json_object_array_add(json_object_object_get(record, "devices"), o);
+    return o;
+}
+
+static void put_times(json_object *row, const char *key, const dfx_bench_times *t)
+{
+    if (!t->runs || !(t->median > 0))
+        return;
+    json_object *o = json_object_new_object();
+    json_object_object_add(o, "runs", json_object_new_int(t->runs));
+    put_number(o, "median", t->median);
+    put_number(o, "least", t->least);
+    put_number(o, "lower", t->lower);
+    put_number(o, "upper", t->upper);
+    put_number(o, "most", t->most);
+    json_object_object_add(row, key, o);
+}
+
+void bench_record_row(json_object *device, const dfx_bench_row *r)
+{
+    json_object *o = json_object_new_object();
+    put_text(o, "group", dfx_bench_group_name(r->group));
+    put_text(o, "name", r->name);
+    put_text(o, "shape", r->shape);
+    put_text(o, "model", r->model);
+    put_text(o, "variant", r->variant);
+    put_text(o, "dtype", r->dtype);
+    put_number(o, "flops", r->flops);
+    put_number(o, "bytes", r->bytes);
+    put_times(o, "wall_seconds", &r->wall);
+    put_times(o, "device_seconds", &r->device);
+    if (r->predicted > 0)
+        put_number(o, "predicted_seconds", r->predicted);
+    if (r->memory)
+        json_object_object_add(o, "memory", json_object_new_uint64(r->memory));
+    put_number(o, "of_limit", r->limit);
+    json_object_object_add(o, "noisy", json_object_new_boolean(r->noisy));
+    json_object_array_add(json_object_object_get(device, "rows"), o);
+}
+
+int bench_record_write(json_object *record, const char *path)
+{
+    const int style =
+        JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE;
+    if (strcmp(path, "-") == 0) {
+        puts(json_object_to_json_string_ext(record, style));
+        return EXIT_DONE;
+    }
+    if (json_object_to_file_ext(path, record, style) == 0)
+        return EXIT_DONE;
+    return cmd_fail_with(EXIT_FAILED, "%s: %s", path, strerror(errno));
+}
+
+int bench_record_read(json_object **out, const char *path)
+{
+    json_object *schema, *devices;
+    *out = json_object_from_file(path);
+    if (!*out)
+        return cmd_fail_with(EXIT_FAILED, "%s: %s", path,
+                             errno ? strerror(errno) : "it is not JSON");
+    if (json_object_object_get_ex(*out, "schema", &schema) &&
+        json_object_object_get_ex(*out, "devices", &devices) &&
+        json_object_is_type(devices, json_type_array) &&
+        json_object_get_int(schema) == BENCH_SCHEMA)
+        return EXIT_DONE;
+    json_object_put(*out);
+    *out = NULL;
+    return cmd_fail_with(EXIT_FAILED, "%s: it is not a record of dfx-bench of schema %d", path,
+                         BENCH_SCHEMA);
+}

@@ -54,13 +54,7 @@ static double flops(const dfx_call *c)
 
 static void launch(const dfx_call *c, dfx__launches *l)
 {
-    const dfx_spec *x = &c->in[X]->spec, *y = &c->out->spec;
-    dfx__rows_kernel(l, "max_pool2d", "max_pool2d", y->dim[2], y->dim[0] * y->dim[1], "");
-    dfx__arg_int(l, x->dim[1]);
-    dfx__arg_int(l, x->dim[2]);
-    dfx__arg_int(l, y->dim[1]);
-    dfx__arg_int(l, y->dim[2]);
-    dfx__arg_int(l, x->dim[3]);
+    dfx__pixels_kernel(l, "max_pool2d", &c->in[X]->spec, "");
     dfx__arg_int(l, c->i[KERNEL]);
     dfx__arg_int(l, c->i[STRIDE]);
     dfx__arg_int(l, c->i[TOP]);
@@ -102,11 +96,7 @@ static void run_pixel(const dfx_call *c, const dfx__host *h, int64_t row, int64_
 
 static void run(const dfx_call *c, const dfx__host *h)
 {
-    const dfx_spec *y = &c->out->spec;
-#pragma omp parallel for
-    for (int64_t row = 0; row < y->dim[0] * y->dim[1]; row++)
-        for (int64_t column = 0; column < y->dim[2]; column++)
-            run_pixel(c, h, row, column);
+    dfx__each_pixel(c, h, run_pixel);
 }
 
 static const dfx__variant cpu = { "plain", NULL, DFX__PLAIN, NULL, NULL, run };

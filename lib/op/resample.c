@@ -89,30 +89,14 @@ static double flops(const dfx_call *c)
 
 static void launch(const dfx_call *c, dfx__launches *l)
 {
-    const dfx_spec *x = &c->in[X]->spec, *y = &c->out->spec;
-    dfx__rows_kernel(l, "resample", "resample", y->dim[2], y->dim[0] * y->dim[1],
-                     c->i[FILTER] == DFX_BOX ? "-DTAPS=2" : "-DTAPS=4");
-    dfx__arg_int(l, x->dim[1]);
-    dfx__arg_int(l, x->dim[2]);
-    dfx__arg_int(l, y->dim[1]);
-    dfx__arg_int(l, y->dim[2]);
-    dfx__arg_int(l, x->dim[3]);
+    dfx__pixels_kernel(l, "resample", &c->in[X]->spec,
+                       c->i[FILTER] == DFX_BOX ? "-DTAPS=2" : "-DTAPS=4");
     dfx__arg_int(l, c->i[UP]);
     dfx__arg_int(l, c->i[DOWN]);
     dfx__arg_int(l, c->i[BEFORE]);
     dfx__arg_int(l, c->i[REFLECT]);
     dfx__arg_in(l, X);
     dfx__arg_out(l);
-}
-
-/* Adds to sum the n numbers from `at` of one pixel. */
-static void add_pixel(float *sum, const dfx__host *h, dfx_dtype dtype, int64_t at, size_t n,
-                      float factor)
-{
-    float room[DFX__PIECE];
-    const float *x = dfx__piece_load(h->in[X], dtype, at, n, room);
-    for (size_t i = 0; i < n; i++)
-        sum[i] += factor * x[i];
 }
 
 static void run_pixel(const dfx_call *c, const dfx__host *h, int64_t row, int64_t column)
@@ -127,8 +111,9 @@ static void run_pixel(const dfx_call *c, const dfx__host *h, int64_t row, int64_
             int64_t iy = source(c, row % y->dim[1], ty, x->dim[1]);
             int64_t ix = source(c, column, tx, x->dim[2]);
             if (iy >= 0 && ix >= 0)
-                add_pixel(sum, h, x->dtype, ((first + iy) * x->dim[2] + ix) * channels + k, n,
-                          tap(c, ty) * tap(c, tx));
+                dfx__piece_add(sum, h->in[X], x->dtype,
+                               ((first + iy) * x->dim[2] + ix) * channels + k, n,
+                               tap(c, ty) * tap(c, tx));
         }
         int64_t at = (row * y->dim[2] + column) * channels + k;
         float *to = dfx__piece_begin(h->out, y->dtype, at, room);
@@ -139,11 +124,7 @@ static void run_pixel(const dfx_call *c, const dfx__host *h, int64_t row, int64_
 
 static void run(const dfx_call *c, const dfx__host *h)
 {
-    const dfx_spec *y = &c->out->spec;
-#pragma omp parallel for
-    for (int64_t row = 0; row < y->dim[0] * y->dim[1]; row++)
-        for (int64_t column = 0; column < y->dim[2]; column++)
-            run_pixel(c, h, row, column);
+    dfx__each_pixel(c, h, run_pixel);
 }
 
 static const dfx__variant cpu = { "plain", NULL, DFX__PLAIN, NULL, NULL, run };

@@ -18,6 +18,17 @@ void dfx__rows_kernel(dfx__launches *l, const char *program, const char *name, i
     dfx__grid(l, rows * lanes, images, 1, lanes, 1, 1);
 }
 
+void dfx__pixels_kernel(dfx__launches *l, const char *name, const dfx_spec *x, const char *options)
+{
+    const dfx_spec *y = &l->call->out->spec;
+    dfx__rows_kernel(l, name, name, y->dim[2], y->dim[0] * y->dim[1], options);
+    dfx__arg_int(l, x->dim[1]);
+    dfx__arg_int(l, x->dim[2]);
+    dfx__arg_int(l, y->dim[1]);
+    dfx__arg_int(l, y->dim[2]);
+    dfx__arg_int(l, x->dim[3]);
+}
+
 void dfx__flat_kernel(dfx__launches *l, const char *program, const char *name, const char *options)
 {
     int64_t n = (int64_t)dfx__elements(&l->call->out->spec);
@@ -44,4 +55,24 @@ void dfx__piece_end(void *data, dfx_dtype dtype, int64_t at, size_t n, const flo
 {
     if (dtype != DFX_F32)
         dfx__cpu_kernels()->narrow((uint16_t *)data + at, dtype, room, n);
+}
+
+void dfx__piece_add(float *sum, const void *data, dfx_dtype dtype, int64_t at, size_t n,
+                    float factor)
+{
+    float room[DFX__PIECE];
+    const float *x = dfx__piece_load(data, dtype, at, n, room);
+    for (size_t i = 0; i < n; i++)
+        sum[i] += factor * x[i];
+}
+
+void dfx__each_pixel(const dfx_call *c, const dfx__host *h,
+                     void (*run_pixel)(const dfx_call *c, const dfx__host *h, int64_t row,
+                                       int64_t column))
+{
+    const dfx_spec *y = &c->out->spec;
+#pragma omp parallel for
+    for (int64_t row = 0; row < y->dim[0] * y->dim[1]; row++)
+        for (int64_t column = 0; column < y->dim[2]; column++)
+            run_pixel(c, h, row, column);
 }

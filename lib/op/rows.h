@@ -12,6 +12,10 @@
 void dfx__rows_kernel(dfx__launches *l, const char *program, const char *name, int64_t rows,
                       int64_t images, const char *options);
 
+/* The same for each pixel of the result, an image [N, H, W, C] made of input x; adds the arguments
+ * height and width of x and of the result, and the channels. */
+void dfx__pixels_kernel(dfx__launches *l, const char *name, const dfx_spec *x, const char *options);
+
 /* The same for the n numbers of the result as rows of a fixed length, of which the last is shorter;
  * adds the arguments `length` and `last`. */
 void dfx__flat_kernel(dfx__launches *l, const char *program, const char *name, const char *options);
@@ -37,5 +41,15 @@ const float *dfx__piece_load(const void *data, dfx_dtype dtype, int64_t at, size
  * there into their place. */
 float *dfx__piece_begin(void *data, dfx_dtype dtype, int64_t at, float *room);
 void dfx__piece_end(void *data, dfx_dtype dtype, int64_t at, size_t n, const float *room);
+
+/* sum [n] += factor times the n numbers from index `at`. */
+void dfx__piece_add(float *sum, const void *data, dfx_dtype dtype, int64_t at, size_t n,
+                    float factor);
+
+/* Calls run_pixel for each pixel of the result, an image whose rows are counted through all of its
+ * images, on all threads. */
+void dfx__each_pixel(const dfx_call *c, const dfx__host *h,
+                     void (*run_pixel)(const dfx_call *c, const dfx__host *h, int64_t row,
+                                       int64_t column));
 
 #endif

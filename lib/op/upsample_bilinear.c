@@ -3,6 +3,8 @@
 #include "op/oplist.h"
 #include "op/rows.h"
 
+#include <string.h>
+
 enum { X };
 enum { HEIGHT, WIDTH, ALIGN };
 
@@ -24,14 +26,8 @@ static double flops(const dfx_call *c)
 
 static void launch(const dfx_call *c, dfx__launches *l)
 {
-    const dfx_spec *x = &c->in[X]->spec;
-    dfx__rows_kernel(l, "upsample_bilinear", "upsample_bilinear", c->i[WIDTH],
-                     x->dim[0] * c->i[HEIGHT], c->i[ALIGN] ? "-DALIGN_CORNERS=1" : "");
-    dfx__arg_int(l, x->dim[1]);
-    dfx__arg_int(l, x->dim[2]);
-    dfx__arg_int(l, c->i[HEIGHT]);
-    dfx__arg_int(l, c->i[WIDTH]);
-    dfx__arg_int(l, x->dim[3]);
+    dfx__pixels_kernel(l, "upsample_bilinear", &c->in[X]->spec,
+                       c->i[ALIGN] ? "-DALIGN_CORNERS=1" : "");
     dfx__arg_in(l, X);
     dfx__arg_out(l);
 }
@@ -57,16 +53,6 @@ static struct place place_of(const dfx_call *c, int64_t o, int64_t in, int64_t o
     return (struct place){ first, first < in - 1 ? first + 1 : first, at - (float)first };
 }
 
-/* sum = [sum +] factor times the n numbers from `at`. */
-static void add_pixel(float *sum, const dfx__host *h, dfx_dtype dtype, int64_t at, size_t n,
-                      float factor, int first)
-{
-    float room[DFX__PIECE];
-    const float *x = dfx__piece_load(h->in[X], dtype, at, n, room);
-    for (size_t i = 0; i < n; i++)
-        sum[i] = (first ? 0 : sum[i]) + factor * x[i];
-}
-
 static void run_pixel(const dfx_call *c, const dfx__host *h, int64_t row, int64_t column)
 {
     const dfx_spec *x = &c->in[X]->spec;
@@ -87,19 +73,17 @@ static void run_pixel(const dfx_call *c, const dfx__host *h, int64_t row, int64_
         size_t n = dfx__piece(channels, k);
         int64_t at = (row * width + column) * channels + k;
         float *sum = dfx__piece_begin(h->out, x->dtype, at, room);
+        memset(sum, 0, n * sizeof *sum);
         for (int i = 0; i < 4; i++)
-            add_pixel(sum, h, x->dtype, part[i].pixel * channels + k, n, part[i].factor, i == 0);
+            dfx__piece_add(sum, h->in[X], x->dtype, part[i].pixel * channels + k, n,
+                           part[i].factor);
         dfx__piece_end(h->out, x->dtype, at, n, sum);
     }
 }
 
 static void run(const dfx_call *c, const dfx__host *h)
 {
-    const dfx_spec *x = &c->in[X]->spec;
-#pragma omp parallel for
-    for (int64_t row = 0; row < x->dim[0] * c->i[HEIGHT]; row++)
-        for (int64_t column = 0; column < c->i[WIDTH]; column++)
-            run_pixel(c, h, row, column);
+    dfx__each_pixel(c, h, run_pixel);
 }
 
 static const dfx__variant cpu = { "plain", NULL, DFX__PLAIN, NULL, NULL, run };

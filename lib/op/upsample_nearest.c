@@ -21,14 +21,7 @@ static void infer(dfx_call *c)
 
 static void launch(const dfx_call *c, dfx__launches *l)
 {
-    const dfx_spec *x = &c->in[X]->spec;
-    dfx__rows_kernel(l, "upsample_nearest", "upsample_nearest", c->i[WIDTH],
-                     x->dim[0] * c->i[HEIGHT], "");
-    dfx__arg_int(l, x->dim[1]);
-    dfx__arg_int(l, x->dim[2]);
-    dfx__arg_int(l, c->i[HEIGHT]);
-    dfx__arg_int(l, c->i[WIDTH]);
-    dfx__arg_int(l, x->dim[3]);
+    dfx__pixels_kernel(l, "upsample_nearest", &c->in[X]->spec, "");
     dfx__arg_in(l, X);
     dfx__arg_out(l);
 }

@@ -74,18 +74,24 @@ static char *list_dtypes(dfx_model *m)
     return dfx__pool_copy(&m->pool, text);
 }
 
+static dfx_status build_net(dfx_model *m, dfx__loader *l)
+{
+    l->pool = &m->pool;
+    m->net = m->class->build(&m->config, l);
+    DFX__TRY(m->config.status);
+    if (l->status != DFX_OK)
+        return dfx__fail_in(l->status, "%s", m->folder);
+    return m->net ? DFX_OK : dfx__no_memory();
+}
+
 static dfx_status build(dfx_model *m, const dfx__model_class *wanted, const char *variant)
 {
-    dfx__config *c = &m->config;
-    DFX__TRY(find_class(&m->class, c, wanted));
+    DFX__TRY(find_class(&m->class, &m->config, wanted));
     DFX__TRY(dfx__weights_open(&m->weights, m->folder, m->class->basename, variant));
-    dfx__loader l = { .weights = m->weights, .pool = &m->pool, .status = DFX_OK };
-    m->net = m->class->build(c, &l);
-    DFX__TRY(c->status);
-    if (l.status != DFX_OK)
-        return dfx__fail_in(l.status, "%s", m->folder);
+    dfx__loader l = { .weights = m->weights, .status = DFX_OK };
+    DFX__TRY(build_net(m, &l));
     m->dtypes = list_dtypes(m);
-    if (!m->net || !m->dtypes)
+    if (!m->dtypes)
         return dfx__no_memory();
     name_unused(m);
     return DFX_OK;
@@ -103,12 +109,9 @@ static dfx_status open_model(dfx_model *m, const char *folder, const dfx__model_
     return build(m, class, variant);
 }
 
-dfx_status dfx__model_open(dfx_model **out, const char *folder, const dfx__model_class *class,
-                           const char *variant)
+/* Hands a model over, or what there is of it goes. */
+static dfx_status finish(dfx_model **out, dfx_model *m, dfx_status status)
 {
-    *out = NULL;
-    dfx_model *m = calloc(1, sizeof *m);
-    dfx_status status = m ? open_model(m, folder, class, variant) : dfx__no_memory();
     if (status != DFX_OK) {
         dfx_model_free(m);
         return status;
@@ -117,29 +120,33 @@ dfx_status dfx__model_open(dfx_model **out, const char *folder, const dfx__model
     return DFX_OK;
 }
 
+dfx_status dfx__model_open(dfx_model **out, const char *folder, const dfx__model_class *class,
+                           const char *variant)
+{
+    *out = NULL;
+    dfx_model *m = calloc(1, sizeof *m);
+    return finish(out, m, m ? open_model(m, folder, class, variant) : dfx__no_memory());
+}
+
+static dfx_status make_random(dfx_model *m, json_object *config, const void *numbers, size_t bytes)
+{
+    dfx__loader l = { .random = numbers, .random_bytes = bytes, .status = DFX_OK };
+    DFX__TRY(dfx__config_take(&m->config, config, "random weights"));
+    m->folder = dfx__pool_copy(&m->pool, m->config.path);
+    if (!m->folder)
+        return dfx__no_memory();
+    DFX__TRY(find_class(&m->class, &m->config, NULL));
+    return build_net(m, &l);
+}
+
 dfx_status dfx__model_random(dfx_model **out, json_object *config, const void *numbers,
                              size_t bytes)
 {
-    dfx__config c;
     *out = NULL;
-    DFX__TRY(dfx__config_take(&c, config, "random weights"));
     dfx_model *m = calloc(1, sizeof *m);
-    dfx__loader l = { .random = numbers, .random_bytes = bytes, .status = DFX_OK };
-    dfx_status status = m ? find_class(&m->class, &c, NULL) : dfx__no_memory();
-    if (status == DFX_OK) {
-        l.pool = &m->pool;
-        m->net = m->class->build(&c, &l);
-        status = c.status != DFX_OK ? c.status : l.status;
-    }
-    dfx__config_close(&c);
-    if (status == DFX_OK && !m->net)
-        status = dfx__no_memory();
-    if (status != DFX_OK) {
-        dfx_model_free(m);
-        return status;
-    }
-    *out = m;
-    return DFX_OK;
+    if (!m)
+        json_object_put(config);
+    return finish(out, m, m ? make_random(m, config, numbers, bytes) : dfx__no_memory());
 }
 
 dfx_status dfx_model_open(dfx_model **out, const char *folder)

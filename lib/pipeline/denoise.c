@@ -147,6 +147,12 @@ static void keep(dfx__run *r, int call)
     }
 }
 
+float dfx__sigma_of_call(const dfx__run *r, int call)
+{
+    int count;
+    return dfx_scheduler_sigmas(r->scheduler, &count)[call];
+}
+
 static dfx_status report(const dfx__run *r, int step)
 {
     int steps = r->end - r->first;

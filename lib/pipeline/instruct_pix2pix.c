@@ -41,12 +41,12 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
 static dfx_status add_picture(dfx__run *r)
 {
     size_t n = r->n / (size_t)r->pictures;
+    const dfx_pipeline *p = r->p;
     float *image = NULL, *latents = dfx__alloc(n, sizeof *latents);
+    float scale = p->is_cosxl_edit ? dfx__scaling_factor(p, p->model[DFX__VAE]) : 1;
     dfx_status status = latents ? dfx__read_image(r, &image) : dfx__no_memory();
     if (status == DFX_OK)
-        status = r->p->is_cosxl_edit
-                     ? dfx__encode_image(r, image, 0, latents)
-                     : dfx__encode_unscaled(r, image, r->o->width, r->o->height, 0, latents);
+        status = dfx__encode_image(r, image, r->o->width, r->o->height, 0, scale, latents);
     if (status == DFX_OK)
         status = dfx__set_extra(r, latents, (int)r->latent.dim[1]);
     if (status == DFX_OK && r->branches == 3)

@@ -35,23 +35,19 @@ static dfx_status plan(dfx_scheduler *s, const dfx_generate_options *o)
     return status;
 }
 
-static dfx_status check_plan(dfx_pipeline *p, const dfx_generate_options *o)
+static dfx_status check_plan(const dfx_pipeline *p, const dfx_generate_options *o, dfx_scheduler *s)
 {
-    dfx_scheduler *s;
-    DFX__TRY(dfx__take_scheduler(&s, p, o->scheduler));
-    dfx_status status = DFX_OK;
+    if (!starts_from_image(o))
+        return DFX_OK;
     if (strcmp(dfx_scheduler_class(s), "LCMScheduler") != 0)
-        status = dfx__fail(DFX_ERROR_ARGUMENT,
-                           "scheduler: %s needs LCMScheduler to start from an image, not %s",
-                           p->class_name, dfx_scheduler_class(s));
-    else if (s->config.timesteps.values && o->strength < 1)
-        status = dfx__fail(DFX_ERROR_ARGUMENT,
-                           "strength: with timesteps of one's own %s takes 1, not %g",
-                           p->class_name, o->strength);
-    else
-        status = plan(s, o);
-    dfx__release_scheduler(p, s);
-    return status;
+        return dfx__fail(DFX_ERROR_ARGUMENT,
+                         "scheduler: %s needs LCMScheduler to start from an image, not %s",
+                         p->class_name, dfx_scheduler_class(s));
+    if (s->config.timesteps.values && o->strength < 1)
+        return dfx__fail(DFX_ERROR_ARGUMENT,
+                         "strength: with timesteps of one's own %s takes 1, not %g", p->class_name,
+                         o->strength);
+    return plan(s, o);
 }
 
 enum {
@@ -67,7 +63,8 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
                         .width = unet.sample_width * factor,
                         .height = unet.sample_height * factor,
                         .guidance_scale = 8.5f,
-                        .strength = o->mask ? 1 : 0.8 };
+                        .strength = o->mask ? 1 : 0.8,
+                        .check_scheduler = check_plan };
     DFX__TRY(dfx__refuse_unused(p, o, USES));
     DFX__TRY(dfx__check_clip_skip(p, o));
     DFX__TRY(dfx__check_mask(p, o));
@@ -77,8 +74,7 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
     if (!o->mask || o->init_latents)
         dfx__take_size(p, o, &d);
     p->repairs = o->mask ? DFX__REPAIR_STEPS_OFFSET | DFX__REPAIR_SKIP_PRK_STEPS : 0;
-    DFX__TRY(dfx__settings(p, o, &d));
-    return starts_from_image(o) ? check_plan(p, o) : DFX_OK;
+    return dfx__settings(p, o, &d);
 }
 
 /* ---- a run ---- */

@@ -1,7 +1,6 @@
 /* latent_upscale.c - StableDiffusionLatentUpscalePipeline: latents twice as large, by a diffusion
  * that sees the small ones. */
 #include "core/dtype.h"
-#include "media/image_processor.h"
 #include "pipeline/run.h"
 
 #include <math.h>
@@ -36,17 +35,15 @@ static dfx_status check(const dfx_pipeline *p)
 /* ---- settings ---- */
 
 /* The UNet's time is made of them. */
-static dfx_status check_sigmas(dfx_pipeline *p, const dfx_generate_options *o)
+static dfx_status check_sigmas(const dfx_pipeline *p, const dfx_generate_options *o,
+                               dfx_scheduler *s)
 {
-    dfx_scheduler *s;
     int count;
-    DFX__TRY(dfx__take_scheduler(&s, p, o->scheduler));
-    dfx_status status = dfx_scheduler_set_timesteps(s, o->steps);
-    if (status == DFX_OK && !dfx_scheduler_sigmas(s, &count))
-        status = dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: %s needs one with sigmas: euler",
-                           dfx_scheduler_class(s), p->class_name);
-    dfx__release_scheduler(p, s);
-    return status;
+    (void)o;
+    if (dfx_scheduler_sigmas(s, &count))
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler %s: %s needs one with sigmas: euler",
+                     dfx_scheduler_class(s), p->class_name);
 }
 
 static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
@@ -59,14 +56,14 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
                         .strength = 1,
                         .multiple = image > sample ? image : sample, /* powers of 2 */
                         .least = factor * unet.least > image ? factor * unet.least : image,
-                        .enlarges = SCALE };
+                        .enlarges = SCALE,
+                        .check_scheduler = check_sigmas };
     if (!o->image && !o->init_latents)
         return dfx__fail(DFX_ERROR_ARGUMENT,
                          "image: %s needs one, or init_latents, which it enlarges", p->class_name);
     DFX__TRY(dfx__refuse_unused(p, o, DFX__USES_IMAGE | DFX__USES_INIT_LATENTS));
     dfx__take_size(p, o, &d);
-    DFX__TRY(dfx__settings(p, o, &d));
-    return check_sigmas(p, o);
+    return dfx__settings(p, o, &d);
 }
 
 /* ---- drawing ---- */
@@ -134,18 +131,12 @@ static dfx_status add_latents(dfx__run *r, const float *small, int count)
 static dfx_status encode_picture(dfx__run *r)
 {
     int width = r->o->width / SCALE, height = r->o->height / SCALE;
-    float *image = NULL, factor = dfx__scaling_factor(r->p, r->p->model[DFX__VAE]);
-    size_t n = r->n / (SCALE * SCALE);
-    float *latents = dfx__alloc(n, sizeof *latents);
-    dfx__image_processor processor = dfx__init_image_processor(1);
-    processor.filter = DFX_FILTER_BICUBIC;
-    dfx_status status =
-        latents ? dfx__image_preprocess(&image, &width, &height, r->o->image, &processor, "image")
-                : dfx__no_memory();
+    float *image = NULL, scale = dfx__scaling_factor(r->p, r->p->model[DFX__VAE]);
+    float *latents = dfx__alloc(r->n / (SCALE * SCALE), sizeof *latents);
+    dfx_status status = latents ? dfx__read_resized(r, width, height, DFX_FILTER_BICUBIC, &image)
+                                : dfx__no_memory();
     if (status == DFX_OK)
-        status = dfx__encode_unscaled(r, image, width, height, r->pictures, latents);
-    for (size_t i = 0; i < n && status == DFX_OK; i++)
-        latents[i] *= factor;
+        status = dfx__encode_image(r, image, width, height, r->pictures, scale, latents);
     if (status == DFX_OK)
         status = add_latents(r, latents, r->pictures);
     free(latents);
@@ -156,14 +147,12 @@ static dfx_status encode_picture(dfx__run *r)
 /* Karras et al. 2022, table 1, with a quarter of the logarithm as the UNet's time. */
 static float timestep(const dfx__run *r, int call)
 {
-    int count;
-    return 0.25f * logf(dfx_scheduler_sigmas(r->scheduler, &count)[call]);
+    return 0.25f * logf(dfx__sigma_of_call(r, call));
 }
 
 static void precondition(dfx__run *r, int call)
 {
-    int count;
-    float sigma = dfx_scheduler_sigmas(r->scheduler, &count)[call], scaled;
+    float sigma = dfx__sigma_of_call(r, call), scaled;
     float skip = 1 / (sigma * sigma + 1);
     dfx_scheduler_scale_model_input(r->scheduler, call, &sigma, &scaled, 1, 1);
     for (size_t i = 0; i < r->n; i++)

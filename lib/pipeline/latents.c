@@ -70,10 +70,10 @@ static dfx_status run_encoder(dfx__run *r, const float *image, int width, int he
     return status;
 }
 
-/* Takes latents [C, h, w] out of moments [h, w, 2 C], with noise of the latents' shape, or out of
- * [h, w, C] of an autoencoder without a distribution. */
+/* Takes latents [C, h, w], scaled, out of moments [h, w, 2 C], with noise of the latents' shape, or
+ * out of [h, w, C] of an autoencoder without a distribution. */
 static void take_latents(const dfx__autoencoder_facts *vae, const float *moments, size_t pixels,
-                         const float *noise, float *latents)
+                         const float *noise, float scale, float *latents)
 {
     size_t channels = (size_t)vae->latent_channels, wide = channels * (vae->has_moments ? 2 : 1);
     for (size_t c = 0; c < channels; c++)
@@ -83,12 +83,12 @@ static void take_latents(const dfx__autoencoder_facts *vae, const float *moments
                 float log_variance = fminf(fmaxf(moments[p * wide + channels + c], -30), 20);
                 value += expf(0.5f * log_variance) * noise[c * pixels + p];
             }
-            latents[c * pixels + p] = value;
+            latents[c * pixels + p] = value * scale;
         }
 }
 
-dfx_status dfx__encode_unscaled(dfx__run *r, const float *image, int width, int height, int draws,
-                                float *latents)
+dfx_status dfx__encode_image(dfx__run *r, const float *image, int width, int height, int draws,
+                             float scale, float *latents)
 {
     dfx__autoencoder_facts vae = dfx__autoencoder_get_facts(r->p->model[DFX__VAE]);
     int w = width / vae.factor, h = height / vae.factor;
@@ -109,20 +109,10 @@ dfx_status dfx__encode_unscaled(dfx__run *r, const float *image, int width, int 
             status = dfx__no_memory();
     }
     for (size_t i = 0; i < count && status == DFX_OK; i++)
-        take_latents(&vae, moments, pixels, noise ? noise + i * n : NULL, latents + i * n);
+        take_latents(&vae, moments, pixels, noise ? noise + i * n : NULL, scale, latents + i * n);
     free(noise);
     free(moments);
     return status;
-}
-
-dfx_status dfx__encode_image(dfx__run *r, const float *image, int sample, float *latents)
-{
-    float factor = dfx__scaling_factor(r->p, r->p->model[DFX__VAE]);
-    size_t n = r->n / (size_t)r->pictures;
-    DFX__TRY(dfx__encode_unscaled(r, image, r->o->width, r->o->height, sample, latents));
-    for (size_t i = 0; i < n; i++)
-        latents[i] *= factor;
-    return DFX_OK;
 }
 
 /* ---- decoding ---- */

@@ -290,6 +290,7 @@ void dfx_pipeline_free(dfx_pipeline *p)
     dfx__forget(&p->vae_kept);
     dfx__forget(&p->preview_kept);
     dfx_model_free(p->preview);
+    dfx_scheduler_free(p->low_res_scheduler);
     for (int i = 0; i < DFX__TOWERS; i++)
         dfx_tokenizer_free(p->tokenizer[i]);
     for (int i = 0; i < DFX__COMPONENTS; i++)

@@ -70,8 +70,9 @@ struct dfx_pipeline {
     const dfx__model_class *expected[DFX__COMPONENTS]; /* of their classes */
     /* of SDXL's model_index.json */
     int force_zeros_for_empty_prompt, requires_aesthetics_score, is_cosxl_edit;
-    int is_score;         /* its pictures lie in 0..1, those of others without a vae in -1..1 */
-    int max_noise_level;  /* of an upscaler's model_index.json */
+    int is_score; /* its pictures lie in 0..1, those of others without a vae in -1..1 */
+    dfx_scheduler *low_res_scheduler; /* of an upscaler; NULL: none */
+    int max_noise_level;              /* of an upscaler's model_index.json */
     float scaling_factor; /* of latents, which the class has in place of the vae's own; 0: none */
     int denormalises;     /* latents are in latents_std about latents_mean where the VAE has them */
     dfx_scheduler *scheduler; /* the caller's; NULL: each run opens its own */

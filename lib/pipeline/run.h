@@ -100,6 +100,10 @@ dfx_status dfx__stop_early(dfx__run *r);
  * freed. */
 dfx_status dfx__read_image(const dfx__run *r, float **out);
 
+/* The settings' image resized to another size, without a crop. */
+dfx_status dfx__read_resized(const dfx__run *r, int width, int height, dfx_image_filter filter,
+                             float **out);
+
 /* ---- mask_crop.c ---- */
 
 /* Whether padding_mask_crop has what it needs. */
@@ -125,6 +129,9 @@ typedef struct {
     float guidance_scale;
     double strength;
     int enlarges; /* the result's sides are so many times the image's or init_latents'; 0: once */
+    /* What the class needs of the scheduler, whose timesteps are set; NULL: nothing. */
+    dfx_status (*check_scheduler)(const dfx_pipeline *p, const dfx_generate_options *o,
+                                  dfx_scheduler *s);
 } dfx__defaults;
 dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__defaults *d);
 
@@ -252,6 +259,9 @@ dfx_status dfx__set_time_ids(dfx__run *r);
 
 /* ---- denoise.c ---- */
 
+/* The scheduler's sigma at a call; it must have some. Fits r->unet_timestep. */
+float dfx__sigma_of_call(const dfx__run *r, int call);
+
 /* Goes through the scheduler's calls from r->first on; r->x becomes the result. */
 dfx_status dfx__denoise(dfx__run *r);
 
@@ -274,14 +284,11 @@ dfx_status dfx__run_image(dfx_pipeline *p, const dfx_model *m, dfx__record_image
                           dfx_dtype dtype, const float *pixels, int height, int width, float **out,
                           dfx_spec *spec);
 
-/* Latents [1, C, h, w] of an image [1, 3, height, width] in -1..1: a draw from the autoencoder's
- * distribution (where it has one and `sample`, else its mean), times the scaling factor. */
-dfx_status dfx__encode_image(dfx__run *r, const float *image, int sample, float *latents);
-
-/* The same of an image of another size and without the scaling factor: latents [draws, C, height /
- * factor, width / factor] of so many draws; 0: [1, ..], the mean. */
-dfx_status dfx__encode_unscaled(dfx__run *r, const float *image, int width, int height, int draws,
-                                float *latents);
+/* Latents [draws, C, height / factor, width / factor] of an image [1, 3, height, width] in -1..1:
+ * so many draws from the autoencoder's distribution, or the mean where it has none; 0: [1, ..], the
+ * mean. All are times `scale`, which is dfx__scaling_factor or, for UNets that see the image, 1. */
+dfx_status dfx__encode_image(dfx__run *r, const float *image, int width, int height, int draws,
+                             float scale, float *latents);
 
 /* r->x becomes the result's latents; decodes it, unless only latents are asked for, and makes the
  * result's pictures. */

@@ -71,15 +71,17 @@ dfx_status dfx__check_mask(const dfx_pipeline *p, const dfx_generate_options *o)
     return dfx__check_mask_crop(o);
 }
 
-/* Opens the scheduler to see that it takes the settings; without a choice it is the config's class.
- */
-static dfx_status check_scheduler(dfx_pipeline *p, dfx_generate_options *o)
+/* Opens the scheduler to see that it takes the settings, and the pipeline it; without a choice it
+ * is the config's class. */
+static dfx_status check_scheduler(dfx_pipeline *p, dfx_generate_options *o, const dfx__defaults *d)
 {
     dfx_scheduler *s;
     DFX__TRY(dfx__take_scheduler(&s, p, o->scheduler));
     if (!o->scheduler)
         o->scheduler = dfx__pool_copy(&p->pool, dfx_scheduler_class(s));
     dfx_status status = dfx_scheduler_set_timesteps(s, o->steps);
+    if (status == DFX_OK && d->check_scheduler)
+        status = d->check_scheduler(p, o, s);
     dfx__release_scheduler(p, s);
     return status;
 }
@@ -194,7 +196,7 @@ dfx_status dfx__settings(dfx_pipeline *p, dfx_generate_options *o, const dfx__de
     DFX__TRY(check_sides(p, o, d));
     if (o->init_latents)
         DFX__TRY(check_init_latents(p, o, enlarges));
-    return check_scheduler(p, o);
+    return check_scheduler(p, o, d);
 }
 
 dfx_status dfx__refuse_unused(const dfx_pipeline *p, const dfx_generate_options *o, int uses)

@@ -1,7 +1,6 @@
 /* stable_diffusion_upscale.c - StableDiffusionUpscalePipeline: pictures four times as large, by a
  * diffusion that sees the small one with some noise (Rombach et al. 2022, section 4.4). */
 #include "core/dtype.h"
-#include "media/image_processor.h"
 #include "pipeline/run.h"
 #include "scheduler/scheduler.h"
 
@@ -16,30 +15,27 @@ static const float scaling_factor = 0.08333f;
 
 /* ---- opening ---- */
 
-static dfx_status open_low_res(dfx_scheduler **out, dfx_pipeline *p)
+static dfx_status open_low_res(dfx_pipeline *p)
 {
     const char *config = dfx__component_path(p, "low_res_scheduler");
-    DFX__TRY(config ? dfx__scheduler_open(out, config, NULL, 0) : dfx__no_memory());
-    const char *class = dfx_scheduler_class(*out);
+    DFX__TRY(config ? dfx__scheduler_open(&p->low_res_scheduler, config, NULL, 0)
+                    : dfx__no_memory());
+    const char *class = dfx_scheduler_class(p->low_res_scheduler);
     if (strcmp(class, "DDPMScheduler") == 0 || strcmp(class, "DDIMScheduler") == 0)
         return DFX_OK; /* these add noise alike */
-    dfx_status status =
-        dfx__fail(DFX_ERROR_UNSUPPORTED,
-                  "%s: %s is not supported (only DDPMScheduler, DDIMScheduler)", config, class);
-    dfx_scheduler_free(*out);
-    return status;
+    return dfx__fail(DFX_ERROR_UNSUPPORTED,
+                     "%s: %s is not supported (only DDPMScheduler, DDIMScheduler)", config, class);
 }
 
 static dfx_status open_pipeline(dfx_pipeline *p, json_object *index)
 {
-    dfx_scheduler *low_res;
     json_object *most = dfx__json_get(index, "max_noise_level", json_type_int);
     DFX__TRY(dfx__open_components(p, index));
-    DFX__TRY(open_low_res(&low_res, p));
+    DFX__TRY(open_low_res(p));
+    int last = p->low_res_scheduler->config.num_train_timesteps - 1;
     p->max_noise_level = most ? json_object_get_int(most) : DEFAULT_MOST;
-    if (p->max_noise_level >= low_res->config.num_train_timesteps)
-        p->max_noise_level = low_res->config.num_train_timesteps - 1;
-    dfx_scheduler_free(low_res);
+    if (p->max_noise_level > last)
+        p->max_noise_level = last;
     p->scaling_factor = scaling_factor;
     return DFX_OK;
 }
@@ -100,21 +96,16 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
  * take them in turn, as in diffusers. */
 static dfx_status add_picture(dfx__run *r, const float *image)
 {
-    dfx_scheduler *low_res;
     size_t n = RGB * (size_t)(r->latent.dim[2] * r->latent.dim[3]);
     size_t prompts = (size_t)(r->pictures / r->o->batch);
+    float a = dfx__alpha_at(r->p->low_res_scheduler, r->o->noise_level);
     float *noised = dfx__alloc(prompts * n, sizeof *noised);
     if (!noised)
         return dfx__no_memory();
-    dfx_status status = open_low_res(&low_res, r->p);
-    if (status == DFX_OK) {
-        float a = dfx__alpha_at(low_res, r->o->noise_level);
-        dfx_rng_normal(&r->rng, noised, prompts * n);
-        for (size_t i = 0; i < prompts * n; i++)
-            noised[i] = sqrtf(a) * image[i % n] + sqrtf(1 - a) * noised[i];
-        dfx_scheduler_free(low_res);
-        status = dfx__set_extra_rows(r, noised, RGB, (int)prompts);
-    }
+    dfx_rng_normal(&r->rng, noised, prompts * n);
+    for (size_t i = 0; i < prompts * n; i++)
+        noised[i] = sqrtf(a) * image[i % n] + sqrtf(1 - a) * noised[i];
+    dfx_status status = dfx__set_extra_rows(r, noised, RGB, (int)prompts);
     free(noised);
     return status;
 }
@@ -123,9 +114,7 @@ static dfx_status read_picture(dfx__run *r)
 {
     float *image;
     int width = (int)r->latent.dim[3], height = (int)r->latent.dim[2];
-    dfx__image_processor processor = dfx__init_image_processor(1);
-    processor.filter = DFX_FILTER_BICUBIC;
-    DFX__TRY(dfx__image_preprocess(&image, &width, &height, r->o->image, &processor, "image"));
+    DFX__TRY(dfx__read_resized(r, width, height, DFX_FILTER_BICUBIC, &image));
     dfx_status status = add_picture(r, image);
     free(image);
     return status;

@@ -71,6 +71,14 @@ static dfx_status skip_calls(dfx__run *r)
     return DFX_OK;
 }
 
+dfx_status dfx__read_resized(const dfx__run *r, int width, int height, dfx_image_filter filter,
+                             float **out)
+{
+    dfx__image_processor p = dfx__init_image_processor(1);
+    p.filter = filter;
+    return dfx__image_preprocess(out, &width, &height, r->o->image, &p, "image");
+}
+
 /* Nothing where latents replace the image. */
 dfx_status dfx__read_image(const dfx__run *r, float **out)
 {
@@ -80,6 +88,13 @@ dfx_status dfx__read_image(const dfx__run *r, float **out)
     dfx__image_processor p = dfx__init_image_processor(1);
     p.crop = r->crops ? &r->crop : NULL;
     return dfx__image_preprocess(out, &width, &height, r->o->image, &p, "image");
+}
+
+/* A draw of the latents of an image in the settings' size. */
+static dfx_status encode_scaled(dfx__run *r, const float *image, float *latents)
+{
+    return dfx__encode_image(r, image, r->o->width, r->o->height, 1,
+                             dfx__scaling_factor(r->p, r->p->model[DFX__VAE]), latents);
 }
 
 /* Latents of the picture, or the settings', once for each picture of the run: [pictures, C, h, w],
@@ -94,7 +109,7 @@ static dfx_status encode(dfx__run *r, const float *image, float **out)
     if (given)
         memcpy(latents, given->data, given->bytes);
     else
-        DFX__TRY(dfx__encode_image(r, image, 1, latents));
+        DFX__TRY(encode_scaled(r, image, latents));
     for (size_t i = n; i < r->n; i++)
         latents[i] = latents[i - n];
     return DFX_OK;
@@ -165,7 +180,7 @@ static dfx_status take_masked(dfx__run *r, float *image, const float *mask, int 
         for (size_t i = 0; i < 3 * pixels; i++)
             image[i] *= mask[i % pixels] < 0.5f;
         memcpy(planes, r->mask, points * sizeof *planes);
-        status = dfx__encode_image(r, image, 1, planes + points);
+        status = encode_scaled(r, image, planes + points);
         if (status == DFX_OK)
             status = dfx__set_extra(r, planes, 1 + (int)r->latent.dim[1]);
     }

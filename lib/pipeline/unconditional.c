@@ -135,20 +135,14 @@ static dfx_status check_labels(const dfx_pipeline *p, const dfx_generate_options
     return DFX_OK;
 }
 
-/* Of the class that diffusers makes where nothing else is asked for. */
-static dfx_status choose_scheduler(dfx_pipeline *p, dfx_generate_options *o)
+static dfx_status check_class(const dfx_pipeline *p, const dfx_generate_options *o,
+                              dfx_scheduler *s)
 {
     const kind *k = kind_of(p);
-    dfx_scheduler *s;
-    if (!o->scheduler && !p->scheduler)
-        o->scheduler = k->scheduler;
-    if (!k->only)
+    (void)o;
+    if (!k->only || strcmp(dfx_scheduler_class(s), k->scheduler) == 0)
         return DFX_OK;
-    DFX__TRY(dfx__take_scheduler(&s, p, o->scheduler));
-    int fits = strcmp(dfx_scheduler_class(s), k->scheduler) == 0;
-    dfx__release_scheduler(p, s);
-    return fits ? DFX_OK
-                : dfx__fail(DFX_ERROR_ARGUMENT, "scheduler: %s needs %s", k->name, k->scheduler);
+    return dfx__fail(DFX_ERROR_ARGUMENT, "scheduler: %s needs %s", k->name, k->scheduler);
 }
 
 static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
@@ -159,7 +153,8 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
                         .width = unet.sample_width * factor,
                         .height = unet.sample_height * factor,
                         .multiple = unet.multiple * factor,
-                        .strength = 1 };
+                        .strength = 1,
+                        .check_scheduler = check_class };
     DFX__TRY(dfx__refuse_unused(p, o, kind_of(p)->labels ? DFX__USES_CLASS_LABELS : 0));
     DFX__TRY(refuse_text(p, o));
     if (!unet.sample_width && !o->latents && (!o->width || !o->height))
@@ -167,7 +162,8 @@ static dfx_status settings(dfx_pipeline *p, dfx_generate_options *o)
                          "width, height: are needed, the config of %s/unet has no sample_size",
                          p->path);
     o->guidance_scale = 1;
-    DFX__TRY(choose_scheduler(p, o));
+    if (!o->scheduler && !p->scheduler) /* the class that diffusers makes of any config */
+        o->scheduler = kind_of(p)->scheduler;
     DFX__TRY(dfx__settings(p, o, &d));
     return check_labels(p, o);
 }
@@ -210,15 +206,9 @@ static dfx_status check_timesteps(const dfx__run *r)
     return DFX_OK;
 }
 
-static float sigma_of(const dfx__run *r, int call)
-{
-    int count;
-    return dfx_scheduler_sigmas(r->scheduler, &count)[call];
-}
-
 static dfx_status draw(dfx__run *r)
 {
-    r->unet_timestep = r->p->is_score ? sigma_of : NULL;
+    r->unet_timestep = r->p->is_score ? dfx__sigma_of_call : NULL;
     DFX__TRY(check_timesteps(r));
     DFX__TRY(dfx__start_from_noise(r));
     DFX__TRY(set_labels(r));

@@ -28,27 +28,6 @@ static const struct group {
 };
 enum { GROUPS = sizeof groups / sizeof *groups };
 
-static double number(json_object *o, const char *key)
-{
-    json_object *v;
-    return json_object_object_get_ex(o, key, &v) ? json_object_get_double(v) : 0;
-}
-
-static const char *text(json_object *o, const char *key)
-{
-    json_object *v;
-    return json_object_object_get_ex(o, key, &v) ? json_object_get_string(v) : "";
-}
-
-static double seconds(json_object *row)
-{
-    json_object *t;
-    if (json_object_object_get_ex(row, "device_seconds", &t) ||
-        json_object_object_get_ex(row, "wall_seconds", &t))
-        return number(t, "median");
-    return 0;
-}
-
 static double x_of(const struct field *f, double intensity)
 {
     return LEFT + (log10(intensity) - f->x0) / (f->x1 - f->x0) * (RIGHT - LEFT);
@@ -77,8 +56,8 @@ static void draw_axes(const struct field *f, json_object *device)
             "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n"
             "<text x=\"%d\" y=\"28\" font-size=\"15\">",
             WIDTH, HEIGHT, LEFT);
-    put_escaped(f->file, text(device, "name"));
-    fprintf(f->file, ", %s</text>\n", text(device, "dtype"));
+    put_escaped(f->file, bench_record_text(device, "name"));
+    fprintf(f->file, ", %s</text>\n", bench_record_text(device, "dtype"));
     for (int e = (int)f->x0; e <= (int)f->x1; e++) {
         double x = x_of(f, pow(10, e));
         fprintf(f->file,
@@ -106,12 +85,13 @@ static double best(json_object *rows, const char *group, const char *dtype, cons
     double found = 0;
     for (size_t i = 0; i < json_object_array_length(rows); i++) {
         json_object *row = json_object_array_get_idx(rows, i);
-        if (strcmp(text(row, "group"), group) != 0 ||
-            (dtype && strcmp(text(row, "dtype"), dtype) != 0) ||
-            strncmp(text(row, "shape"), "local", 5) == 0 ||
-            strcmp(text(row, "name"), "transfer") == 0 || !(seconds(row) > 0))
+        if (strcmp(bench_record_text(row, "group"), group) != 0 ||
+            (dtype && strcmp(bench_record_text(row, "dtype"), dtype) != 0) ||
+            strncmp(bench_record_text(row, "shape"), "local", 5) == 0 ||
+            strcmp(bench_record_text(row, "name"), "transfer") == 0 ||
+            !(bench_record_seconds(row) > 0))
             continue;
-        double rate = number(row, key) / seconds(row);
+        double rate = bench_record_number(row, key) / bench_record_seconds(row);
         found = rate > found ? rate : found;
     }
     return found;
@@ -137,17 +117,19 @@ static void draw_points(const struct field *f, json_object *rows)
     for (size_t i = 0; i < json_object_array_length(rows); i++) {
         json_object *row = json_object_array_get_idx(rows, i);
         const struct group *g = groups;
-        while (g < groups + GROUPS && strcmp(g->name, text(row, "group")) != 0)
+        while (g < groups + GROUPS && strcmp(g->name, bench_record_text(row, "group")) != 0)
             g++;
-        double flops = number(row, "flops"), bytes = number(row, "bytes");
-        if (g == groups + GROUPS || !(flops > 0) || !(bytes > 0) || !(seconds(row) > 0))
+        double flops = bench_record_number(row, "flops"), bytes = bench_record_number(row, "bytes");
+        if (g == groups + GROUPS || !(flops > 0) || !(bytes > 0) ||
+            !(bench_record_seconds(row) > 0))
             continue;
         fprintf(f->file, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"%s\"><title>",
-                x_of(f, flops / bytes), y_of(f, flops / seconds(row)), g->color);
-        put_escaped(f->file, text(row, "name"));
+                x_of(f, flops / bytes), y_of(f, flops / bench_record_seconds(row)), g->color);
+        put_escaped(f->file, bench_record_text(row, "name"));
         fputc(' ', f->file);
-        put_escaped(f->file, text(row, "shape"));
-        fprintf(f->file, ": %.1f GFLOP/s</title></circle>\n", flops / seconds(row) * 1e-9);
+        put_escaped(f->file, bench_record_text(row, "shape"));
+        fprintf(f->file, ": %.1f GFLOP/s</title></circle>\n",
+                flops / bench_record_seconds(row) * 1e-9);
     }
 }
 
@@ -171,7 +153,8 @@ static void span(struct field *f, json_object *rows, double peak)
     f->y0 = f->y1 = ceil(log10(peak));
     for (size_t i = 0; i < json_object_array_length(rows); i++) {
         json_object *row = json_object_array_get_idx(rows, i);
-        double flops = number(row, "flops"), bytes = number(row, "bytes"), s = seconds(row);
+        double flops = bench_record_number(row, "flops"), bytes = bench_record_number(row, "bytes"),
+               s = bench_record_seconds(row);
         if (!(flops > 0) || !(bytes > 0) || !(s > 0))
             continue;
         f->x0 = fmin(f->x0, floor(log10(flops / bytes)));
@@ -186,12 +169,12 @@ static void span(struct field *f, json_object *rows, double peak)
 int bench_plot(json_object *record, const char *path)
 {
     json_object *device = json_object_array_get_idx(json_object_object_get(record, "devices"), 0);
-    json_object *rows = device ? json_object_object_get(device, "rows") : NULL;
+    json_object *rows = bench_record_rows(device);
     double bandwidth = rows ? best(rows, "bandwidth", NULL, "bytes") : 0;
     double f32 = rows ? best(rows, "flops", "f32", "flops") : 0;
     if (!(bandwidth > 0) || !(f32 > 0))
         return cmd_fail_with(EXIT_FAILED, "%s: no peaks were measured to draw it", path);
-    const char *dtype = text(device, "dtype");
+    const char *dtype = bench_record_text(device, "dtype");
     double other = strcmp(dtype, "f32") != 0 ? best(rows, "flops", dtype, "flops") : 0;
     struct field f = { .file = fopen(path, "w") };
     if (!f.file)

@@ -120,3 +120,35 @@ int bench_record_read(json_object **out, const char *path)
     return cmd_fail_with(EXIT_FAILED, "%s: it is not a record of dfx-bench of schema %d", path,
                          BENCH_SCHEMA);
 }
+
+const char *bench_record_text(json_object *o, const char *key)
+{
+    json_object *v;
+    return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_string)
+               ? json_object_get_string(v)
+               : "";
+}
+
+double bench_record_number(json_object *o, const char *key)
+{
+    json_object *v;
+    return json_object_object_get_ex(o, key, &v) ? json_object_get_double(v) : 0;
+}
+
+double bench_record_seconds(json_object *row)
+{
+    json_object *t;
+    if (json_object_object_get_ex(row, "device_seconds", &t) ||
+        json_object_object_get_ex(row, "wall_seconds", &t))
+        return bench_record_number(t, "median");
+    return 0;
+}
+
+json_object *bench_record_rows(json_object *device)
+{
+    json_object *rows;
+    return json_object_object_get_ex(device, "rows", &rows) &&
+                   json_object_is_type(rows, json_type_array)
+               ? rows
+               : NULL;
+}

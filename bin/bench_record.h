@@ -23,6 +23,16 @@ int bench_record_write(json_object *record, const char *path);
  * status; after EXIT_DONE *out is to be released. */
 int bench_record_read(json_object **out, const char *path);
 
+/* What an entry or a row has under a key: "" and 0 where there is nothing of the kind. */
+const char *bench_record_text(json_object *o, const char *key);
+double bench_record_number(json_object *o, const char *key);
+
+/* The median by the device's clock, else by the host's; 0 where the row was not measured. */
+double bench_record_seconds(json_object *row);
+
+/* A device's rows, an array; NULL: it has none. */
+json_object *bench_record_rows(json_object *device);
+
 /* Prints the figures of two records side by side, with their ratios (bench_compare.c). */
 int bench_compare(const char *a, const char *b);
 

@@ -132,11 +132,10 @@ enum { READ, WRITE, COPY, WAYS };
 
 static const struct {
     const char *name, *kernel;
-    int buffers;
 } ways[WAYS] = {
-    [READ] = { "read", "bench_read", 2 },
-    [WRITE] = { "write", "bench_write", 1 },
-    [COPY] = { "copy", "bench_copy", 2 },
+    [READ] = { "read", "bench_read" },
+    [WRITE] = { "write", "bench_write" },
+    [COPY] = { "copy", "bench_copy" },
 };
 
 struct host_move {

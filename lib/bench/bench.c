@@ -124,8 +124,10 @@ dfx_status dfx_bench(dfx_device *device, const dfx_bench_options *options,
         .device = device, .options = options ? *options : defaults, .report = report, .user = user
     };
     int groups = b.options.groups ? b.options.groups : DFX_BENCH_ALL;
-    DFX__TRY(dfx__bench_bandwidth(&b, groups & DFX_BENCH_BANDWIDTH));
-    DFX__TRY(dfx__bench_flops(&b, groups & DFX_BENCH_FLOPS));
+    if (groups != DFX_BENCH_FLOPS) /* what each of the others is a share of */
+        DFX__TRY(dfx__bench_bandwidth(&b, groups & DFX_BENCH_BANDWIDTH));
+    if (groups != DFX_BENCH_BANDWIDTH)
+        DFX__TRY(dfx__bench_flops(&b, groups & DFX_BENCH_FLOPS));
     for (int group = DFX_BENCH_GEMM; group <= DFX_BENCH_OPS; group *= 2)
         if (groups & group)
             DFX__TRY(dfx__bench_calls(&b, group));

@@ -63,6 +63,16 @@ static inline const dfx_tensor *find(const dfx_tensors *all, const char *run, co
     return dfx_tensors_find(all, name);
 }
 
+/* A fixture's bytes [H, W, 3] or [H, W] as a picture; pixels NULL: name is NULL, or it has none. */
+static inline dfx_image picture_of(const dfx_tensors *all, const char *name)
+{
+    const dfx_tensor *t = name ? dfx_tensors_find(all, name) : NULL;
+    if (!t)
+        return (dfx_image){ 0, 0, 0, NULL };
+    return (dfx_image){ (int)t->spec.dim[1], (int)t->spec.dim[0], t->spec.rank == 3 ? 3 : 1,
+                        (uint8_t *)t->data };
+}
+
 /* Mean distance of a picture's floats in 0..1 from bytes, in 1/255. */
 static inline double image_error(const dfx_tensor *got, const dfx_tensor *wanted)
 {

@@ -183,8 +183,7 @@ int main(void)
     if (!ok(dfx_tensors_open(&all, data("picture_pipelines/runs.safetensors")) == DFX_OK,
             "the fixture opens"))
         return 99;
-    const dfx_tensor *t = dfx_tensors_find(all, "picture");
-    picture = (dfx_image){ (int)t->spec.dim[1], (int)t->spec.dim[0], 3, (uint8_t *)t->data };
+    picture = picture_of(all, "picture");
     test_device("cpu");
     test_device("opencl");
     test_processors();

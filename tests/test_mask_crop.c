@@ -18,13 +18,6 @@ static const struct scenario {
     { "xl", "tiny_xl", NULL, "euler", 12, 2, 0.6, 1, 0, 0 },
 };
 
-static dfx_image picture(const dfx_tensors *all, const char *name)
-{
-    const dfx_tensor *t = dfx_tensors_find(all, name);
-    return (dfx_image){ (int)t->spec.dim[1], (int)t->spec.dim[0], t->spec.rank == 3 ? 3 : 1,
-                        (uint8_t *)t->data };
-}
-
 /* How many bytes of the pictures [B, H, W, 3] differ; *most: by how much. */
 static size_t count_differences(const dfx_result *r, const dfx_tensor *wanted, int *most)
 {
@@ -48,7 +41,7 @@ static size_t count_differences(const dfx_result *r, const dfx_tensor *wanted, i
 static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct scenario *c)
 {
     struct watch w = { all, c->name, 0, 1, 0, -1, 0, 0 };
-    dfx_image image = picture(all, "image"), mask = picture(all, "mask");
+    dfx_image image = picture_of(all, "image"), mask = picture_of(all, "mask");
     dfx_generate_options o = DFX_GENERATE_DEFAULT;
     dfx_result *r;
     int most;
@@ -104,7 +97,7 @@ static void test_device(const char *name, const dfx_tensors *all)
 static void test_refusals(const dfx_tensors *all)
 {
     dfx_pipeline_options open = { .device = "cpu", .dtype = "f32" };
-    dfx_image image = picture(all, "image"), mask = picture(all, "mask"), small = mask;
+    dfx_image image = picture_of(all, "image"), mask = picture_of(all, "mask"), small = mask;
     dfx_image black = { mask.width, mask.height, 1, calloc(1, 1 << 16) };
     float zeros[4 * 8 * 8] = { 0 };
     dfx_tensor latents = { "latents", { DFX_F32, 4, { 1, 4, 8, 8 } }, zeros, sizeof zeros };

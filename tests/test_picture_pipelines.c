@@ -61,17 +61,11 @@ static const struct scenario {
         .scheduler = "lcm,original_inference_steps=30" } },
 };
 
-static dfx_image picture_of(const dfx_tensors *all)
-{
-    const dfx_tensor *t = dfx_tensors_find(all, "picture");
-    return (dfx_image){ (int)t->spec.dim[1], (int)t->spec.dim[0], 3, (uint8_t *)t->data };
-}
-
 static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct scenario *c)
 {
     struct watch w = { all, c->name, 0, 1, 0, -1, 0, 0 };
     dfx_generate_options o = c->o;
-    dfx_image picture = picture_of(all);
+    dfx_image picture = picture_of(all, "picture");
     dfx_result *r;
     o.prompt = "a red apple";
     o.steps = o.steps ? o.steps : STEPS;
@@ -135,7 +129,7 @@ static void test_text(const char *name)
 
 static void test_settings(const dfx_tensors *all)
 {
-    dfx_image picture = picture_of(all);
+    dfx_image picture = picture_of(all, "picture");
     dfx_generate_options base = DFX_GENERATE_DEFAULT, o;
     const dfx_tensor *depth = dfx_tensors_find(all, "depth");
     dfx_tensor wrong = *depth;

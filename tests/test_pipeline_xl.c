@@ -150,16 +150,6 @@ static void check_result(const struct scenario *c, const dfx_tensors *all, const
     }
 }
 
-/* The fixture's picture; pixels NULL: there is none. */
-static dfx_image picture(const dfx_tensors *all, const char *name)
-{
-    const dfx_tensor *t = name ? dfx_tensors_find(all, name) : NULL;
-    if (!t)
-        return (dfx_image){ 0, 0, 0, NULL };
-    return (dfx_image){ (int)t->spec.dim[1], (int)t->spec.dim[0], t->spec.rank == 3 ? 3 : 1,
-                        (uint8_t *)t->data };
-}
-
 /* The run's settings, with the defaults of DFX_GENERATE_DEFAULT where the table has 0. */
 static dfx_generate_options options_of(const struct scenario *c, const dfx_tensors *all)
 {
@@ -181,7 +171,7 @@ static void test_scenario(dfx_pipeline *p, const dfx_tensors *all, const struct 
 {
     struct watch w = { all, c->name, 0, 1, 0, -1, 0, 0 };
     dfx_generate_options o = options_of(c, all);
-    dfx_image image = picture(all, c->image), mask = picture(all, c->mask);
+    dfx_image image = picture_of(all, c->image), mask = picture_of(all, c->mask);
     dfx_result *r;
     int calls = (int)*(const float *)find(all, c->name, "calls")->data;
     o.image = image.pixels ? &image : NULL;
@@ -231,7 +221,7 @@ static void test_hand_over(dfx_pipeline *base, dfx_pipeline *refiner, const dfx_
 
 static void test_settings(dfx_pipeline *p, const dfx_tensors *all)
 {
-    dfx_image image = picture(all, "image"), mask = picture(all, "mask");
+    dfx_image image = picture_of(all, "image"), mask = picture_of(all, "mask");
     dfx_generate_options o = DFX_GENERATE_DEFAULT;
     o.prompt = "";
     ok(dfx_pipeline_settings(p, &o) == DFX_OK && o.steps == 50 && o.guidance_scale == 5 &&
@@ -256,7 +246,7 @@ static void test_settings(dfx_pipeline *p, const dfx_tensors *all)
 static void test_bad_settings(dfx_pipeline *p, dfx_pipeline *refiner, dfx_pipeline *sd,
                               const dfx_tensors *all)
 {
-    dfx_image image = picture(all, "image");
+    dfx_image image = picture_of(all, "image");
     dfx_tensor latents = *dfx_tensors_find(all, "early/last");
     dfx_generate_options base = DFX_GENERATE_DEFAULT, o;
     base.prompt = "red";

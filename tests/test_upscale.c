@@ -27,12 +27,6 @@ static const struct scenario {
     { "x2_list", "x2", "small", { LISTS, .guidance_scale = 2.5f } },
 };
 
-static dfx_image picture_of(const dfx_tensors *all, const char *name)
-{
-    const dfx_tensor *t = dfx_tensors_find(all, name);
-    return (dfx_image){ (int)t->spec.dim[1], (int)t->spec.dim[0], 3, (uint8_t *)t->data };
-}
-
 static dfx_result *run(dfx_pipeline *p, const dfx_tensors *all, const struct scenario *c,
                        struct watch *w)
 {

@@ -208,3 +208,14 @@ const char *dfx__json_text(json_object *object)
     return json_object_to_json_string_ext(
         object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
 }
+
+void dfx__json_put(json_object *object, const char *key, json_object *value)
+{
+    if (!object || json_object_object_add(object, key, value) != 0)
+        json_object_put(value);
+}
+
+void dfx__json_put_text(json_object *object, const char *key, const char *text)
+{
+    dfx__json_put(object, key, json_object_new_string(text));
+}

@@ -31,4 +31,8 @@ const char *dfx__json_text(json_object *object);
 /* A string member, or NULL. */
 const char *dfx__json_string(json_object *object, const char *key);
 
+/* Puts a member that the object owns from now on; without memory there is none. */
+void dfx__json_put(json_object *object, const char *key, json_object *value);
+void dfx__json_put_text(json_object *object, const char *key, const char *text);
+
 #endif

@@ -15,6 +15,4 @@ void dfx__choice_add(dfx_device *d, const char *key, const char *const *name, co
 /* Writes what was added since the last time, beside what other processes wrote. */
 void dfx__choices_save(dfx_device *d);
 
-void dfx__choices_free(struct dfx__choices *c);
-
 #endif

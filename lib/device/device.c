@@ -2,7 +2,7 @@
 #include "device/device.h"
 
 #include "core/status.h"
-#include "device/choices.h"
+#include "device/kept.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -68,7 +68,7 @@ void dfx_device_free(dfx_device *device)
 {
     if (!device)
         return;
-    dfx__choices_free(device->choices);
+    dfx__kept_close(device->choices);
     device->class->close(device);
 }
 

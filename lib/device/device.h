@@ -104,7 +104,7 @@ struct dfx_device {
     int has_gemm;        /* takes DFX__LAUNCH_GEMM */
     int vector_width;    /* floats of a vector register that a work-item has for itself; GPUs: 1 */
     uint64_t used, peak; /* bytes in buffers */
-    struct dfx__choices *choices; /* choices.c; NULL before they are needed */
+    struct dfx__kept *choices; /* choices.c; NULL before they are needed */
 };
 
 /* The classes, to find and open their devices. opencl: n as numbered by the listing, -1 for the

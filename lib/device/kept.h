@@ -1,0 +1,27 @@
+/* kept.h - what was found out about a device, from run to run in a readable JSON file. */
+#ifndef DFX_DEVICE_KEPT_H
+#define DFX_DEVICE_KEPT_H
+
+#include "core/json.h"
+#include "device/device.h"
+
+typedef struct dfx__kept dfx__kept;
+
+/* The entries that stand in the device's file under `member`. The file is one under
+ * $XDG_CACHE_HOME/dfxcl for each device, driver, version of the library and `kernels` (a folder of
+ * kernel files; NULL: those of the library), and its name ends with `ending` (NULL: there is no
+ * file, and entries last until the end). NULL when there is no memory. */
+dfx__kept *dfx__kept_open(const dfx_device_info *info, const char *member, const char *ending,
+                          const char *kernels);
+void dfx__kept_close(dfx__kept *k);
+
+/* The file's, and those that were put since it was read. */
+json_object *dfx__kept_entries(const dfx__kept *k);
+
+/* An entry from now on, in the file once that is saved. NULL takes out the one that is there. */
+void dfx__kept_put(dfx__kept *k, const char *key, json_object *entry);
+
+/* Writes what was put since the last time, beside what other processes wrote. */
+void dfx__kept_save(dfx__kept *k);
+
+#endif

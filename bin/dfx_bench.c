@@ -1,6 +1,7 @@
 /* dfx_bench.c - the device benchmarking tool. */
 #include "bench_record.h"
 #include "bench_table.h"
+#include "bench_tune.h"
 #include "cmd.h"
 #include "output.h"
 
@@ -12,7 +13,8 @@ const char cmd_program[] = "dfx-bench";
 
 struct settings {
     const char *device, *dtype, *json, *only, *compare, *with, *plot;
-    int quick;
+    const char *budget, *import_path, *export_path;
+    int quick, tune;
 };
 
 static const struct settings defaults = { .dtype = "f32" };
@@ -31,6 +33,15 @@ static const struct option options[] = {
     { "plot", OPTION_STRING, AT(plot), "F.svg", "draw the calls under this device's limits", 0, 0 },
     { "compare", OPTION_STRING, AT(compare), "A.json",
       "print this record beside B.json, with ratios; nothing is measured", 0, 0 },
+    { "tune", OPTION_FLAG, AT(tune), NULL,
+      "search what is fastest on the device instead: CLBlast's parameters\nand the ways of models' "
+      "calls; later runs of every program use it",
+      0, 0 },
+    { "budget", OPTION_STRING, AT(budget), "TIME", "of --tune: 90s, 5m, 1h (5m)", 0, 0 },
+    { "import", OPTION_STRING, AT(import_path), "F.json",
+      "take over what --export wrote for such a device, after a check", 0, 0 },
+    { "export", OPTION_STRING, AT(export_path), "F.json",
+      "write what --tune found for others with such a device", 0, 0 },
     { .name = NULL },
 };
 
@@ -82,6 +93,8 @@ struct job {
     dfx_bench_options bench;
     json_object *record;
     int prints;
+    struct tuning tuning;
+    int tunes; /* and measures nothing */
 };
 
 static int run_device(struct job *job, const char *name)
@@ -91,6 +104,11 @@ static int run_device(struct job *job, const char *name)
     dfx_status status = dfx_device_open(&device, name);
     if (status != DFX_OK)
         return cmd_fail(status);
+    if (job->tunes) {
+        int code = bench_tune(&job->tuning, device);
+        dfx_device_free(device);
+        return code;
+    }
     const dfx_device_info *info = dfx_device_get_info(device);
     if (report.prints)
         bench_table_begin(&report.table, info);
@@ -135,6 +153,28 @@ static int measure(struct job *job)
     return code == EXIT_DONE ? written : code;
 }
 
+/* Reads what belongs to tuning; nothing else is done then. */
+static int read_tuning(struct job *job)
+{
+    const struct settings *s = job->s;
+    const char *device = cmd_default(s->device, "DFX_DEVICE");
+    job->tuning = (struct tuning){ s->import_path, s->export_path, 0, job->bench.dtype };
+    job->tunes = s->tune || s->import_path || s->export_path;
+    if (s->budget && !s->tune)
+        return cmd_fail_with(EXIT_USAGE, "--budget is for --tune");
+    if (s->tune)
+        job->tuning.budget = bench_tune_read_time(s->budget ? s->budget : "5m");
+    if (s->tune && !(job->tuning.budget > 0))
+        return cmd_fail_with(EXIT_USAGE, "--budget: \"%s\" must be a time such as 5m", s->budget);
+    if (job->tunes && (s->quick || s->only || s->json || s->plot))
+        return cmd_fail_with(EXIT_USAGE,
+                             "--tune, --import and --export measure nothing else: leave "
+                             "out --quick, --only, --json and --plot");
+    if ((s->import_path || s->export_path) && device && strcmp(device, "all") == 0)
+        return cmd_fail_with(EXIT_USAGE, "--import and --export are of one device, not all");
+    return s->export_path ? output_check(s->export_path) : EXIT_DONE;
+}
+
 static int run(void *settings)
 {
     const struct settings *s = settings;
@@ -160,10 +200,13 @@ static int run(void *settings)
     for (int i = 0; i < 2; i++)
         if (paths[i] && output_check(paths[i]) != EXIT_DONE)
             return EXIT_FAILED;
+    int code = read_tuning(&job);
+    if (code != EXIT_DONE)
+        return code;
     job.prints = !s->json || strcmp(s->json, "-") != 0;
     job.record = bench_record_new();
     cmd_catch_interrupt();
-    int code = measure(&job);
+    code = measure(&job);
     json_object_put(job.record);
     return code;
 }
@@ -173,7 +216,8 @@ static const struct command command = {
     .summary = "Measures what a device can do, and what diffusion models do on it.",
     .example = "  dfx-bench --quick\n"
                "  dfx-bench --device all --json here.json --plot here.svg\n"
-               "  dfx-bench --compare here.json there.json\n",
+               "  dfx-bench --compare here.json there.json\n"
+               "  dfx-bench --tune --budget 10m --device opencl\n",
     .options = options,
     .positionals = positionals,
     .defaults = &defaults,

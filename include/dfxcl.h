@@ -18,5 +18,6 @@
 #include "dfxcl/sequence.h"
 #include "dfxcl/tensors.h"
 #include "dfxcl/tokenizer.h"
+#include "dfxcl/tune.h"
 
 #endif

@@ -253,7 +253,7 @@ static void test_flipped_bits(void)
         text[i] ^= (char)(1 << i % 8);
         if (dfx_device_open(&d, "cpu") != DFX_OK)
             continue;
-        wrong += dfx__choice_find(d, "other", names, 2) != -1;
+        wrong += dfx__choice_find(d, "other", names, 2, 2) != -1;
         dfx_device_free(d);
     }
     ok(text && !wrong, "%zu files with a bit turned over", bytes);

@@ -2,15 +2,13 @@
  * picture of 512x512 take, and what single calls let expect. */
 #include "bench/bench.h"
 #include "bench/component.h"
+#include "bench/published.h"
 
 #include "core/dtype.h"
-#include "weights/single_config.h"
 
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-enum { SIZE = 512, STEPS = 20, NUMBERS = 40 << 20 };
+enum { SIZE = 512, STEPS = 20 };
 
 /* A component: its config's file, what it runs on, and how often a picture needs it. */
 struct part {
@@ -27,25 +25,10 @@ enum { PARTS = sizeof parts / sizeof *parts };
 
 struct models {
     dfx__bench *b;
-    json_object *configs;
-    uint16_t *numbers;
+    dfx__published published;
     double predicted, measured; /* of a picture so far; 0 where a part has none */
     uint64_t memory;
 };
-
-/* Normal numbers of about the scale that weights have, so that results stay finite. */
-static dfx_status make_numbers(struct models *m)
-{
-    uint32_t seed = 1;
-    m->numbers = dfx__alloc(NUMBERS, sizeof *m->numbers);
-    if (!m->numbers)
-        return dfx__no_memory();
-    for (int i = 0; i < NUMBERS; i++) { /* +-2^-7 to +-2^-5, as f16 */
-        seed = seed * 1664525u + 1013904223u;
-        m->numbers[i] = (uint16_t)((seed >> 16 & 0x8000u) | (0x2000u + (seed >> 13 & 0x7ffu)));
-    }
-    return DFX_OK;
-}
 
 static dfx_status run_sequence(void *data, double *seconds)
 {
@@ -90,11 +73,7 @@ static dfx_status open_part(struct models *m, const struct part *part)
 {
     dfx_model *model;
     dfx_sequence *s;
-    json_object *config;
-    if (!json_object_object_get_ex(m->configs, part->file, &config))
-        return dfx__fail(DFX_ERROR_FORMAT, "%s is not there", part->file);
-    DFX__TRY(dfx__model_random(&model, json_object_get(config), m->numbers,
-                               NUMBERS * sizeof *m->numbers));
+    DFX__TRY(dfx__published_model(&model, &m->published, part->file));
     dfx_status status = dfx_sequence_new(&s, m->b->device, m->b->options.dtype);
     if (status == DFX_OK)
         status = run_part(m, part, s, model);
@@ -125,14 +104,12 @@ static dfx_status report_picture(const struct models *m)
 dfx_status dfx__bench_models(dfx__bench *b)
 {
     struct models m = { .b = b };
-    DFX__TRY(dfx__published_configs(&m.configs, "sd1"));
-    dfx_status status = make_numbers(&m);
+    dfx_status status = dfx__published_open(&m.published, "sd1");
     for (int i = 0; i < PARTS && status == DFX_OK; i++)
         status = open_part(&m, &parts[i]);
     if (status == DFX_OK)
         status = report_picture(&m);
-    json_object_put(m.configs);
-    free(m.numbers);
+    dfx__published_close(&m.published);
     if (status == DFX_OK || status == DFX_ERROR_INTERRUPTED)
         return status;
     dfx__log("Stable Diffusion 1.5: %s", dfx_error());

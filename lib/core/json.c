@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "core/status.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -218,4 +219,11 @@ void dfx__json_put(json_object *object, const char *key, json_object *value)
 void dfx__json_put_text(json_object *object, const char *key, const char *text)
 {
     dfx__json_put(object, key, json_object_new_string(text));
+}
+
+void dfx__json_put_seconds(json_object *object, const char *key, double seconds)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.7f", seconds);
+    dfx__json_put(object, key, isfinite(seconds) ? json_object_new_double_s(seconds, text) : NULL);
 }

@@ -34,5 +34,7 @@ const char *dfx__json_string(json_object *object, const char *key);
 /* Puts a member that the object owns from now on; without memory there is none. */
 void dfx__json_put(json_object *object, const char *key, json_object *value);
 void dfx__json_put_text(json_object *object, const char *key, const char *text);
+/* A time in the digits that it has; null where it is not finite. */
+void dfx__json_put_seconds(json_object *object, const char *key, double seconds);
 
 #endif

@@ -1,17 +1,16 @@
 /* choices.c - choices as entries of the device's file (device/kept.h):
  *
- *   "choices": { CALL: { "variant": NAME, "seconds": { NAME: SECONDS, ... } }, ... } */
+ *   "choices": { CALL: { "variant": NAME, "seconds": { NAME: SECONDS or null, ... } }, ... } */
 #include "device/choices.h"
 
 #include "device/kept.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* The device's choices, read when they are not yet; NULL when there is no memory. The times of
  * kernels that are edited do not last. */
-static dfx__kept *choices_of(dfx_device *d)
+dfx__kept *dfx__choices(dfx_device *d)
 {
     if (!d->choices)
         d->choices =
@@ -19,17 +18,18 @@ static dfx__kept *choices_of(dfx_device *d)
     return d->choices;
 }
 
-int dfx__choice_find(dfx_device *d, const char *key, const char *const *name, int names)
+int dfx__choice_find(dfx_device *d, const char *key, const char *const *name, int names, int all)
 {
-    dfx__kept *c = choices_of(d);
+    dfx__kept *c = dfx__choices(d);
     json_object *entry = c ? dfx__json_get(dfx__kept_entries(c), key, json_type_object) : NULL;
     const char *variant = dfx__json_string(entry, "variant");
     json_object *seconds = dfx__json_get(entry, "seconds", json_type_object);
     int found = -1;
-    for (int i = 0; variant && i < names; i++) {
-        if (!json_object_object_get_ex(seconds, name[i], NULL))
+    for (int i = 0; variant && i < all; i++) {
+        int measured = json_object_object_get_ex(seconds, name[i], NULL);
+        if (!measured && i < names)
             return -1; /* there is a new way */
-        if (strcmp(variant, name[i]) == 0)
+        if (measured && strcmp(variant, name[i]) == 0)
             found = i;
     }
     return found;
@@ -38,16 +38,13 @@ int dfx__choice_find(dfx_device *d, const char *key, const char *const *name, in
 void dfx__choice_add(dfx_device *d, const char *key, const char *const *name, const double *seconds,
                      int names, int chosen)
 {
-    dfx__kept *c = choices_of(d);
+    dfx__kept *c = dfx__choices(d);
     if (!c)
         return;
     json_object *entry = json_object_new_object(), *times = json_object_new_object();
     dfx__json_put_text(entry, "variant", name[chosen]);
-    for (int i = 0; i < names; i++) {
-        char text[32];
-        snprintf(text, sizeof text, "%.7f", seconds[i]);
-        dfx__json_put(times, name[i], json_object_new_double_s(seconds[i], text));
-    }
+    for (int i = 0; i < names; i++)
+        dfx__json_put_seconds(times, name[i], seconds[i]);
     dfx__json_put(entry, "seconds", times);
     dfx__kept_put(c, key, entry);
 }

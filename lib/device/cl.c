@@ -133,9 +133,20 @@ static void cl_close(dfx_device *device)
 }
 
 static const dfx__device_class cl_class = {
-    cl_allocate, cl_release,      cl_write,        cl_read,         cl_map,
-    cl_unmap,    dfx__cl_prepare, dfx__cl_discard, dfx__cl_enqueue, dfx__cl_time,
-    cl_finish,   dfx__cl_has,     cl_close,
+    cl_allocate,
+    cl_release,
+    cl_write,
+    cl_read,
+    cl_map,
+    cl_unmap,
+    dfx__cl_prepare,
+    dfx__cl_discard,
+    dfx__cl_enqueue,
+    dfx__cl_time,
+    cl_finish,
+    dfx__cl_has,
+    dfx__cl_set_parameters,
+    cl_close,
 };
 
 static dfx_status start(dfx__cl_device *d)

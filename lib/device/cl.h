@@ -26,7 +26,8 @@ typedef struct {
     dfx__program *programs;
     double build_seconds; /* spent compiling so far */
     enum { DFX__UNTRIED, DFX__ABSENT, DFX__PRESENT } feature[DFX__FEATURES]; /* cl_probe.c */
-    int keeps_buffers; /* DFX_DEBUG=separate: none is given back, so that none is used again */
+    int has_parameters; /* CLBlast was given those that are known of the device, or is tuned now */
+    int keeps_buffers;  /* DFX_DEBUG=separate: none is given back, so that none is used again */
 } dfx__cl_device;
 
 /* A range of a buffer as an OpenCL object; launches share them. */
@@ -82,6 +83,8 @@ dfx_status dfx__cl_enqueue(dfx__prepared *p);
 dfx_status dfx__cl_time(double *seconds, dfx__prepared *p);
 dfx_status dfx__cl_gemm(dfx__cl_device *d, const dfx__launch *l);
 int dfx__cl_has_gemm(void);
+dfx_status dfx__cl_set_parameters(dfx_device *d, const char *kernel,
+                                  struct json_object *parameters);
 
 /* What the device's compiler can do beyond OpenCL C (cl_probe.c). */
 int dfx__cl_has(dfx_device *d, dfx__feature feature);

@@ -69,6 +69,8 @@ void dfx_device_free(dfx_device *device)
     if (!device)
         return;
     dfx__kept_close(device->choices);
+    dfx__kept_close(device->tuning);
+    json_object_put(device->shipped);
     device->class->close(device);
 }
 

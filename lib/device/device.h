@@ -4,6 +4,8 @@
 
 #include "dfxcl/device.h"
 
+struct json_object;
+
 /* Memory on a device. Each class of device begins its own struct with this one. */
 typedef struct dfx__buffer {
     dfx_device *device;
@@ -92,6 +94,10 @@ typedef struct {
     dfx_status (*finish)(dfx_device *d);
     /* Whether kernels that need a feature compile and are right; NULL: none do. */
     int (*has)(dfx_device *d, dfx__feature feature);
+    /* CLBlast's kernel has these parameters from now on: all that it has, as whole numbers by name.
+     * kernel NULL: nothing is set, and what is known of the device is not taken either. NULL: there
+     * is no CLBlast. Errors: DFX_ERROR_DEVICE (it does not know the kernel or them). */
+    dfx_status (*set_parameters)(dfx_device *d, const char *kernel, struct json_object *parameters);
     void (*close)(dfx_device *d);
 } dfx__device_class;
 
@@ -104,7 +110,8 @@ struct dfx_device {
     int has_gemm;        /* takes DFX__LAUNCH_GEMM */
     int vector_width;    /* floats of a vector register that a work-item has for itself; GPUs: 1 */
     uint64_t used, peak; /* bytes in buffers */
-    struct dfx__kept *choices; /* choices.c; NULL before they are needed */
+    struct dfx__kept *choices, *tuning; /* choices.c, tuning.c; NULL before they are needed */
+    struct json_object *shipped;        /* tuning.c; NULL before it is looked for */
 };
 
 /* The classes, to find and open their devices. opencl: n as numbered by the listing, -1 for the

@@ -20,6 +20,7 @@ enum { SCHEMA = 1, LARGEST = 4 << 20, LOCK_TRIES = 100, LOCK_WAIT = 10000000 };
 
 struct dfx__kept {
     const char *member;
+    dfx__kept_join *join;
     json_object *header;  /* all of a file but its entries */
     json_object *known;   /* the file's entries as they were read, with the changes */
     json_object *changes; /* since they were saved; null: taken out */
@@ -27,7 +28,7 @@ struct dfx__kept {
 };
 
 /* What entries are true of: driver is the instruction set of the native CPU, units its threads. */
-static json_object *new_header(const dfx_device_info *info, const char *kernels)
+json_object *dfx__kept_header(const dfx_device_info *info, const char *kernels)
 {
     json_object *header = json_object_new_object();
     dfx__json_put(header, "schema", json_object_new_int(SCHEMA));
@@ -42,7 +43,7 @@ static json_object *new_header(const dfx_device_info *info, const char *kernels)
 }
 
 /* Whether each member of the header stands in the file too. */
-static int is_of(json_object *file, json_object *header)
+int dfx__kept_is_of(json_object *file, json_object *header)
 {
     json_object_object_foreach (header, key, value) {
         json_object *other;
@@ -62,7 +63,7 @@ static json_object *read_entries(const dfx__kept *k)
     if (text.bytes <= LARGEST)
         dfx__json_parse(&file, (const char *)text.data, text.bytes, k->path);
     dfx__unmap_file(&text);
-    if (json_object_is_type(file, json_type_object) && is_of(file, k->header))
+    if (json_object_is_type(file, json_type_object) && dfx__kept_is_of(file, k->header))
         entries = json_object_get(dfx__json_get(file, k->member, json_type_object));
     json_object_put(file);
     return entries;
@@ -71,11 +72,20 @@ static json_object *read_entries(const dfx__kept *k)
 dfx__kept *dfx__kept_open(const dfx_device_info *info, const char *member, const char *ending,
                           const char *kernels)
 {
+    return dfx__kept_open_file(dfx__kept_header(info, kernels), member, ending, NULL);
+}
+
+dfx__kept *dfx__kept_open_file(json_object *header, const char *member, const char *ending,
+                               dfx__kept_join *join)
+{
     dfx__kept *k = calloc(1, sizeof *k);
-    if (!k)
+    if (!k) {
+        json_object_put(header);
         return NULL;
+    }
     k->member = member;
-    k->header = new_header(info, kernels);
+    k->join = join;
+    k->header = header;
     k->changes = json_object_new_object();
     const char *key = k->header ? json_object_to_json_string(k->header) : NULL;
     if (key && ending) {
@@ -157,8 +167,12 @@ static void merge(dfx__kept *k)
     json_object *file = read_entries(k);
     if (!file)
         return;
-    json_object_object_foreach (k->changes, key, entry)
-        change(file, key, entry);
+    json_object_object_foreach (k->changes, key, entry) {
+        json_object *theirs = dfx__json_get(file, key, json_type_object);
+        json_object *joined = theirs && entry && k->join ? k->join(theirs, entry) : NULL;
+        change(file, key, joined ? joined : entry);
+        json_object_put(joined);
+    }
     json_object_put(k->known);
     k->known = file;
 }

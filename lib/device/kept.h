@@ -15,6 +15,17 @@ dfx__kept *dfx__kept_open(const dfx_device_info *info, const char *member, const
                           const char *kernels);
 void dfx__kept_close(dfx__kept *k);
 
+/* The same in the file of a header of one's own, which is the entries' from now on. join: of an
+ * entry that the file has too, what stays of both: a new reference to an object, NULL without
+ * memory. NULL: what was put stays. */
+typedef json_object *dfx__kept_join(json_object *file, json_object *ours);
+dfx__kept *dfx__kept_open_file(json_object *header, const char *member, const char *ending,
+                               dfx__kept_join *join);
+
+/* What a device's file begins with, to be put; and whether a file begins so. */
+json_object *dfx__kept_header(const dfx_device_info *info, const char *kernels);
+int dfx__kept_is_of(json_object *file, json_object *header);
+
 /* The file's, and those that were put since it was read. */
 json_object *dfx__kept_entries(const dfx__kept *k);
 

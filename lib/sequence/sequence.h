@@ -29,7 +29,7 @@ enum {
     DFX__MAX_INTS = 10,
     DFX__MAX_FLOATS = 2,
     DFX__MAX_PARTS = 4,
-    DFX__MAX_WAYS = 12,
+    DFX__MAX_WAYS = 16,
     DFX__MAX_DEPTH = 16
 };
 
@@ -165,6 +165,9 @@ int dfx__plan(dfx__plan_item *item, int items, size_t align, size_t largest, siz
  * one that is the last resort. Returns how many, 0 when the device has no way to do it. */
 int dfx__variant_list(const dfx__variant **way, const dfx_call *c);
 
+/* The same, and behind them what else the device can do the call in: *all in total. */
+int dfx__variant_list_all(const dfx__variant **way, const dfx_call *c, int *all);
+
 /* The first of them, or NULL. */
 const dfx__variant *dfx__variant_choose(const dfx_call *c);
 
@@ -177,6 +180,22 @@ int dfx__takes_last(const dfx_call *c, const dfx_device *d);
 /* Chooses the variants of all calls that have none: of several the fastest, as it was measured on
  * this device now or before (tune.c). NULL stays where there is none. */
 dfx_status dfx__tune(dfx_sequence *s);
+
+/* What came of a call; the texts live as long as the report's call. */
+typedef struct {
+    const char *op, *call; /* the call: shapes and numbers */
+    const char *variant;   /* the fastest way */
+    int ways, wrong;       /* measured; those that were not the CPU's, or did not run */
+    double seconds, first; /* of the fastest way, of the first in order */
+} dfx__tuned_call;
+
+/* Measures the calls of a recorded sequence in all ways that the device has, those too that other
+ * ones are usually better than, where that was not done yet; a way counts where its result is the
+ * CPU's. Ways that are seldom good are tried where others take little time. Reports after each call
+ * and before the first, with NULL; something else than 0 ends it. The sequence is not to be
+ * prepared afterwards. */
+typedef int dfx__tune_report(void *user, const dfx__tuned_call *call);
+dfx_status dfx__tune_all(dfx_sequence *s, dfx__tune_report *report, void *user);
 
 /* Runs one call; its seconds grow where the sequence is timed. */
 dfx_status dfx__run_call(dfx_call *c);

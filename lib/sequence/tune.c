@@ -27,6 +27,10 @@ static const double too_slow = 2;
  * before a word is said. */
 static const double limit = 0.3, enough = 0.02, patience = 2;
 
+/* Of all ways those that are usually slower, perhaps a hundred times, are tried where the best one
+ * takes so many seconds. */
+static const double short_call = 0.05;
+
 enum { ROUNDS = 3, FAST_ROUNDS = 10, BLOCK = 1 << 16 };
 
 /* Of a key with as many inputs and integers as there can be. */
@@ -35,6 +39,9 @@ enum { KEY = 64 + (DFX__MAX_INPUTS + 1) * (DFX__SHAPE_TEXT + 8) + DFX__MAX_INTS 
 struct tuner {
     dfx_sequence *s;
     double least_flops;
+    int all; /* every way is measured and checked */
+    dfx__tune_report *report;
+    void *user;
     double began; /* of the first measurement; 0: none yet */
     int told;
 };
@@ -159,15 +166,21 @@ static dfx_status run(struct tuner *t, dfx_call *way)
     return DFX_OK;
 }
 
-/* One run of each way that is still in the race. */
-static dfx_status run_round(struct tuner *t, dfx_sequence *trial, double *seconds)
+static double least_of(const double *seconds, int ways)
 {
     double best = INFINITY;
-    for (int k = 0; k < trial->calls; k++)
+    for (int k = 0; k < ways; k++)
         if (seconds[k] < best)
             best = seconds[k];
-    for (int k = 0; k < trial->calls; k++) {
-        if (seconds[k] > too_slow * best)
+    return best;
+}
+
+/* One run of each way that is still in the race. */
+static dfx_status run_round(struct tuner *t, dfx_sequence *trial, double *seconds, int ways)
+{
+    double best = least_of(seconds, ways);
+    for (int k = 0; k < ways; k++) {
+        if (!(seconds[k] <= too_slow * best))
             continue;
         DFX__TRY(run(t, trial->call[k]));
         if (trial->call[k]->seconds < seconds[k])
@@ -176,17 +189,31 @@ static dfx_status run_round(struct tuner *t, dfx_sequence *trial, double *second
     return DFX_OK;
 }
 
-/* The best of a few runs of each way. The very first does not count on OpenCL devices, some of
- * whose drivers compile when a kernel is first run. */
-static dfx_status time_ways(struct tuner *t, dfx_sequence *trial, double *seconds)
+/* The first run of a way. It does not count on OpenCL devices, some of whose drivers compile when a
+ * kernel is first run; but where all are measured, one that fails or is wrong is out. */
+static dfx_status run_first(struct tuner *t, dfx_call *way, double *seconds)
 {
-    for (int k = 0; k < trial->calls; k++) {
-        DFX__TRY(run(t, trial->call[k]));
-        seconds[k] = trial->device->is_native ? trial->call[k]->seconds : INFINITY;
-    }
+    double worst = 0;
+    size_t where;
+    dfx_status status = run(t, way);
+    *seconds = t->s->device->is_native ? way->seconds : INFINITY;
+    if (!t->all || status == DFX_ERROR_INTERRUPTED)
+        return status;
+    if (status == DFX_OK)
+        status = dfx__check_call(way, &worst, &where);
+    if (status != DFX_OK || worst > 1)
+        *seconds = NAN;
+    return status == DFX_ERROR_MEMORY ? status : DFX_OK;
+}
+
+/* The best of a few runs of each of the first ways. */
+static dfx_status time_ways(struct tuner *t, dfx_sequence *trial, double *seconds, int ways)
+{
+    for (int k = 0; k < ways; k++)
+        DFX__TRY(run_first(t, trial->call[k], &seconds[k]));
     double begin = dfx__seconds(), spent = 0;
     for (int round = 0; round < ROUNDS || (round < FAST_ROUNDS && spent < enough); round++) {
-        DFX__TRY(run_round(t, trial, seconds));
+        DFX__TRY(run_round(t, trial, seconds, ways));
         spent = dfx__seconds() - begin;
         if (spent > limit)
             break;
@@ -194,8 +221,27 @@ static dfx_status time_ways(struct tuner *t, dfx_sequence *trial, double *second
     return DFX_OK;
 }
 
+/* The other ways, one after the other. */
+static dfx_status time_others(struct tuner *t, dfx_sequence *trial, double *seconds, int ways)
+{
+    for (int k = ways; k < trial->calls; k++) {
+        double best = least_of(seconds, k);
+        seconds[k] = INFINITY;
+        if (best > short_call)
+            continue;
+        DFX__TRY(run_first(t, trial->call[k], &seconds[k]));
+        for (int round = 0; round < ROUNDS && !isnan(seconds[k]); round++) {
+            DFX__TRY(run(t, trial->call[k]));
+            seconds[k] = fmin(seconds[k], trial->call[k]->seconds);
+            if (seconds[k] > too_slow * best)
+                break;
+        }
+    }
+    return DFX_OK;
+}
+
 static dfx_status measure(struct tuner *t, const dfx_call *c, const dfx__variant *const *way,
-                          int ways, double *seconds)
+                          int ways, int all, double *seconds)
 {
     dfx_sequence *trial;
     if (t->began == 0)
@@ -203,12 +249,14 @@ static dfx_status measure(struct tuner *t, const dfx_call *c, const dfx__variant
     DFX__TRY(dfx_sequence_new(&trial, t->s->device, t->s->dtype));
     trial->check = 0;
     trial->time = 1;
-    record_ways(trial, c, way, ways);
+    record_ways(trial, c, way, all);
     dfx_status status = dfx_sequence_prepare(trial);
     if (status == DFX_OK)
         status = fill_inputs(trial);
     if (status == DFX_OK)
-        status = time_ways(t, trial, seconds);
+        status = time_ways(t, trial, seconds, ways);
+    if (status == DFX_OK)
+        status = time_others(t, trial, seconds, ways);
     trial->time = 0; /* or its end would print a profile */
     dfx_sequence_free(trial);
     return status;
@@ -224,52 +272,109 @@ static void log_times(const char *key, const char *const *name, const double *se
     dfx__log("tune: %s: %s%s", key, name[chosen], text);
 }
 
-/* Where measuring fails, for want of memory say, the first way is taken, and fails for itself if it
- * is the cause. */
-static dfx_status choose_measured(struct tuner *t, dfx_call *c, const dfx__variant *const *way,
-                                  int ways)
+/* The fastest of the ways that are right; an earlier one where noise would choose. */
+static int fastest(const double *seconds, int ways)
+{
+    int chosen = 0;
+    for (int k = 1; k < ways; k++)
+        if (isnan(seconds[chosen]) ? !isnan(seconds[k]) : seconds[k] < margin * seconds[chosen])
+            chosen = k;
+    return chosen;
+}
+
+/* Reports a call that was measured in all ways. */
+static dfx_status tell(struct tuner *t, const char *key, const char *const *name,
+                       const double *seconds, int ways, int chosen)
+{
+    const char *shapes = strchr(key, ' ');
+    char op[64];
+    snprintf(op, sizeof op, "%.*s", shapes ? (int)(shapes - key) : 0, key);
+    dfx__tuned_call row = { .op = op,
+                            .call = shapes ? shapes + 1 : key,
+                            .variant = name[chosen],
+                            .ways = ways,
+                            .seconds = seconds[chosen],
+                            .first = seconds[0] };
+    for (int k = 0; k < ways; k++)
+        row.wrong += isnan(seconds[k]);
+    return t->report(t->user, &row) ? dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted") : DFX_OK;
+}
+
+/* Measures and chooses. Where that fails, for want of memory say, the first way is taken, and fails
+ * for itself if it is the cause. */
+static dfx_status choose_now(struct tuner *t, const char *key, dfx_call *c,
+                             const dfx__variant *const *way, int ways, int all, int *chosen)
 {
     const char *name[DFX__MAX_WAYS];
     double seconds[DFX__MAX_WAYS];
-    char key[KEY];
-    dfx_device *d = t->s->device;
-    key_of(key, c);
-    for (int k = 0; k < ways; k++)
+    *chosen = 0;
+    for (int k = 0; k < all; k++)
         name[k] = way[k]->name;
-    int chosen = dfx__choice_find(d, key, name, ways);
-    if (chosen < 0) {
-        dfx_status status = measure(t, c, way, ways, seconds);
-        if (status == DFX_ERROR_INTERRUPTED)
-            return status;
-        chosen = 0;
-        for (int k = 1; k < ways && status == DFX_OK; k++)
-            if (seconds[k] < margin * seconds[chosen])
-                chosen = k;
-        if (status == DFX_OK)
-            dfx__choice_add(d, key, name, seconds, ways, chosen);
-        if (dfx__debug("tune") && status == DFX_OK)
-            log_times(key, name, seconds, ways, chosen);
-        else if (dfx__debug("tune"))
+    dfx_status status = measure(t, c, way, ways, all, seconds);
+    if (status != DFX_OK && status != DFX_ERROR_INTERRUPTED && all > ways)
+        status = measure(t, c, way, ways, all = ways, seconds);
+    if (status == DFX_ERROR_INTERRUPTED)
+        return status;
+    if (status != DFX_OK) {
+        if (dfx__debug("tune"))
             dfx__log("tune: %s: cannot be measured: %s", key, dfx_error());
+        return DFX_OK;
     }
-    c->variant = way[chosen];
-    return DFX_OK;
+    *chosen = fastest(seconds, all);
+    dfx__choice_add(t->s->device, key, name, seconds, all, *chosen);
+    if (dfx__debug("tune"))
+        log_times(key, name, seconds, all, *chosen);
+    return t->all ? tell(t, key, name, seconds, all, *chosen) : DFX_OK;
+}
+
+static dfx_status choose_measured(struct tuner *t, dfx_call *c, const dfx__variant *const *way,
+                                  int ways, int all)
+{
+    const char *name[DFX__MAX_WAYS];
+    char key[KEY];
+    key_of(key, c);
+    for (int k = 0; k < all; k++)
+        name[k] = way[k]->name;
+    int needed = t->all ? all : ways;
+    int chosen = dfx__choice_find(t->s->device, key, name, needed, all);
+    dfx_status status = DFX_OK;
+    if (chosen < 0 && needed > 1)
+        status = choose_now(t, key, c, way, ways, needed, &chosen);
+    c->variant = way[chosen < 0 ? 0 : chosen];
+    return status;
+}
+
+static dfx_status choose_all(struct tuner *t)
+{
+    dfx_sequence *s = t->s;
+    dfx_status status = DFX_OK;
+    for (int k = 0; k < s->calls && status == DFX_OK; k++) {
+        const dfx__variant *way[DFX__MAX_WAYS];
+        dfx_call *c = s->call[k];
+        int all = 0, ways = c->variant ? 0 : dfx__variant_list_all(way, c, &all);
+        if (all > 1 && dfx__call_flops(c) >= t->least_flops)
+            status = choose_measured(t, c, way, ways, all);
+        else if (ways > 0)
+            c->variant = way[0];
+    }
+    if (t->began != 0) /* what was measured before an interrupt counts too */
+        dfx__choices_save(s->device);
+    return status;
 }
 
 dfx_status dfx__tune(dfx_sequence *s)
 {
     struct tuner t = { .s = s, .least_flops = read_setting(s->device) };
-    dfx_status status = DFX_OK;
-    for (int k = 0; k < s->calls && status == DFX_OK; k++) {
-        const dfx__variant *way[DFX__MAX_WAYS];
-        dfx_call *c = s->call[k];
-        int ways = c->variant ? 0 : dfx__variant_list(way, c);
-        if (ways > 1 && dfx__call_flops(c) >= t.least_flops)
-            status = choose_measured(&t, c, way, ways);
-        else if (ways > 0)
-            c->variant = way[0];
-    }
-    if (t.began != 0) /* what was measured before an interrupt counts too */
-        dfx__choices_save(s->device);
-    return status;
+    return choose_all(&t);
+}
+
+dfx_status dfx__tune_all(dfx_sequence *s, dfx__tune_report *report, void *user)
+{
+    struct tuner t = { .s = s, .all = 1, .report = report, .user = user, .told = 1 };
+    t.least_flops = s->device->info.is_cpu || s->device->is_native ? least_flops : least_flops_gpu;
+    if (s->status != DFX_OK)
+        return dfx__fail(s->status, "%s", s->message);
+    if (report(user, NULL))
+        return dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted");
+    return choose_all(&t);
 }

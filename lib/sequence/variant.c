@@ -33,24 +33,36 @@ static int is_reference(const dfx__variant *v)
 
 int dfx__variant_list(const dfx__variant **way, const dfx_call *c)
 {
+    int all;
+    return dfx__variant_list_all(way, c, &all);
+}
+
+int dfx__variant_list_all(const dfx__variant **way, const dfx_call *c, int *all)
+{
     const dfx_sequence *s = c->sequence;
-    const dfx__variant *last = NULL;
-    int ways = 0, is_native = s->device->is_native;
+    const dfx__variant *other[DFX__MAX_WAYS];
+    int ways = 0, others = 0, last = -1, is_native = s->device->is_native;
     for (const dfx__variant *v = is_native ? c->op->cpu : c->op->cl; is_native || v->name; v++) {
         int taken = v->accepts ? v->accepts(c, s->device) : 1;
         if (taken && (s->forced ? v == s->forced : asked_for(c->op, v))) {
             way[0] = v;
-            return 1;
+            return *all = 1;
         }
-        if (taken == DFX__LAST && !last)
-            last = v;
+        if (taken == DFX__LAST && last < 0)
+            last = others;
         if (taken == 1 && ways < DFX__MAX_WAYS)
             way[ways++] = v;
+        else if (taken && others < DFX__MAX_WAYS)
+            other[others++] = v;
         if (is_native && is_reference(v))
             break;
     }
-    if (ways == 0 && last)
-        way[ways++] = last;
+    if (ways == 0 && last >= 0)
+        way[ways++] = other[last];
+    *all = ways;
+    for (int i = 0; i < others && *all < DFX__MAX_WAYS; i++)
+        if (other[i] != way[0] && !(is_native && is_reference(other[i])))
+            way[(*all)++] = other[i];
     return ways;
 }
 

@@ -24,16 +24,17 @@ static const struct option options[] = {
 
 static const struct positional positionals[] = { { .name = NULL } };
 
-/* What the table is of, until its head is printed. */
+/* What the table is of (NULL once its head is printed), and how it goes. */
 struct table {
     const dfx_device_info *info;
+    int kept; /* variants that programs do without from now on */
 };
 
 static void print_head(const dfx_device_info *info)
 {
     printf("%s: %s, %s, driver %s\n", info->id, info->name, info->platform, info->driver);
-    printf("%-20s %-14s %-5s %6s %7s %10s %10s\n", "operator", "variant", "dtype", "cases",
-           "skipped", "worst", "tolerance");
+    printf("%-20s %-14s %-5s %6s %7s %7s %10s %9s %11s %11s\n", "operator", "variant", "dtype",
+           "cases", "skipped", "worst", "tolerance", "element", "expected", "got");
 }
 
 static void print_row(void *user, const dfx_selftest_row *r)
@@ -42,12 +43,13 @@ static void print_row(void *user, const dfx_selftest_row *r)
     if (t->info)
         print_head(t->info);
     t->info = NULL;
-    printf("%-20s %-14s %-5s %6d %7d %10.2e %10.2e  %s\n", r->op, r->variant,
-           dfx_dtype_name(r->dtype), r->cases, r->skipped, r->worst, r->tolerance,
-           r->failed ? "FAILED" : "ok");
+    printf("%-20s %-14s %-5s %6d %7d %7.3g %10.2e %9zu %11.4g %11.4g  %s\n", r->op, r->variant,
+           dfx_dtype_name(r->dtype), r->cases, r->skipped, r->worst, r->tolerance, r->worst_index,
+           r->expected, r->got, r->failed ? "FAILED" : "ok");
     if (r->failed)
         printf("    %d of %d cases failed; worst: %s; first: %s\n", r->failed, r->cases,
                r->worst_case, r->message);
+    t->kept += r->kept;
     fflush(stdout);
 }
 
@@ -63,22 +65,40 @@ static void collect_row(void *user, const dfx_selftest_row *r)
     json_object_object_add(o, "worst", json_object_new_double(r->worst));
     json_object_object_add(o, "tolerance", json_object_new_double(r->tolerance));
     json_object_object_add(o, "worst_case", json_object_new_string(r->worst_case));
+    json_object_object_add(o, "worst_index", json_object_new_uint64(r->worst_index));
+    json_object_object_add(o, "expected", json_object_new_double(r->expected));
+    json_object_object_add(o, "got", json_object_new_double(r->got));
     json_object_object_add(o, "message", json_object_new_string(r->message));
+    json_object_object_add(o, "kept", json_object_new_boolean(r->kept));
     json_object_array_add(user, o);
+}
+
+/* What follows from failures. */
+static void print_kept(const struct table *t, const dfx_device_info *info)
+{
+    const char *hint = dfx_selftest_hint(info);
+    printf("variants that are not used on this device and driver until they pass: %d\n", t->kept);
+    printf("hint: %s\n", hint ? hint : "a newer driver may be right; --device cpu is");
 }
 
 static dfx_status test(const struct settings *s, dfx_device *device, int *failed, int *code)
 {
     const dfx_device_info *info = dfx_device_get_info(device);
-    struct table table = { info };
-    if (!s->json)
-        return dfx_selftest(device, s->op, s->small, print_row, &table, failed);
+    struct table table = { info, 0 };
+    if (!s->json) {
+        dfx_status status = dfx_selftest(device, s->op, s->small, print_row, &table, failed);
+        if (table.kept)
+            print_kept(&table, info);
+        return status;
+    }
     json_object *top = json_object_new_object(), *rows = json_object_new_array();
     dfx_status status = dfx_selftest(device, s->op, s->small, collect_row, rows, failed);
     json_object_object_add(top, "device", json_object_new_string(info->id));
     json_object_object_add(top, "name", json_object_new_string(info->name));
     json_object_object_add(top, "driver", json_object_new_string(info->driver));
     json_object_object_add(top, "failed", json_object_new_int(*failed));
+    if (*failed && dfx_selftest_hint(info))
+        json_object_object_add(top, "hint", json_object_new_string(dfx_selftest_hint(info)));
     json_object_object_add(top, "rows", rows);
     *code = print_json(top);
     return status;
@@ -107,8 +127,9 @@ static int run(void *settings)
 
 const struct command cmd_selftest = {
     .name = "selftest",
-    .summary = "compare every operator of a device with the native CPU's plainest",
-    .example = "  dfx selftest --device opencl\n",
+    .summary = "compare every operator of a device with the CPU's; what fails is not used any more",
+    .example = "  dfx selftest --device opencl\n"
+               "  dfx selftest --device opencl:1 --op conv2d\n",
     .options = options,
     .positionals = positionals,
     .defaults = &defaults,

@@ -2,6 +2,7 @@
 #include "device/device.h"
 
 #include "core/status.h"
+#include "device/faults.h"
 #include "device/kept.h"
 
 #include <inttypes.h>
@@ -71,6 +72,7 @@ void dfx_device_free(dfx_device *device)
     dfx__kept_close(device->choices);
     dfx__kept_close(device->tuning);
     json_object_put(device->shipped);
+    dfx__faults_free(device->faults);
     device->class->close(device);
 }
 

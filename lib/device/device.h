@@ -112,6 +112,7 @@ struct dfx_device {
     uint64_t used, peak; /* bytes in buffers */
     struct dfx__kept *choices, *tuning; /* choices.c, tuning.c; NULL before they are needed */
     struct json_object *shipped;        /* tuning.c; NULL before it is looked for */
+    struct dfx__faults *faults;         /* faults.c; NULL before they are needed */
 };
 
 /* The classes, to find and open their devices. opencl: n as numbered by the listing, -1 for the

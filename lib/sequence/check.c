@@ -17,13 +17,13 @@ static double rounding_step(dfx_dtype dtype, double *smallest)
     return dtype == DFX_F16 ? 0x1p-10 : dtype == DFX_BF16 ? 0x1p-7 : 0;
 }
 
-static double compare(const float *got, const float *want, size_t n, const dfx_call *c,
-                      size_t *where)
+static void compare(dfx__difference *d, const float *got, const float *want, size_t n,
+                    const dfx_call *c)
 {
     const dfx_op *op = c->op;
     dfx_dtype dtype = c->out->spec.dtype;
-    double worst = 0, scale = 0, smallest, step = rounding_step(dtype, &smallest);
-    *where = 0;
+    double scale = 0, smallest, step = rounding_step(dtype, &smallest);
+    *d = (dfx__difference){ 0, 0, n ? want[0] : 0, n ? got[0] : 0 };
     for (size_t i = 0; i < n; i++)
         if (isfinite(want[i]) && fabs(want[i]) > scale)
             scale = fabs(want[i]);
@@ -34,12 +34,9 @@ static double compare(const float *got, const float *want, size_t n, const dfx_c
         if (op->tolerance > 0)
             allowed += step * fabs(want[i]) + smallest;
         double error = fabs((double)got[i] - want[i]) / allowed;
-        if (!(error <= worst)) {
-            worst = isfinite(error) ? error : INFINITY;
-            *where = i;
-        }
+        if (!(error <= d->worst))
+            *d = (dfx__difference){ isfinite(error) ? error : INFINITY, i, want[i], got[i] };
     }
-    return worst;
 }
 
 /* Input k on the host: a constant packed in the format, or a copy of the device's memory. */
@@ -60,8 +57,7 @@ static dfx_status fetch(void **out, const dfx_call *c, int k, dfx__format matrix
 }
 
 /* The device's result and the CPU's as floats, compared. */
-static dfx_status compare_results(const dfx_call *c, const dfx__host *h, double *worst,
-                                  size_t *where)
+static dfx_status compare_results(const dfx_call *c, const dfx__host *h, dfx__difference *d)
 {
     const dfx_spec *spec = &c->out->spec;
     size_t n = dfx__elements(spec), bytes = dfx__spec_bytes(spec);
@@ -74,7 +70,7 @@ static dfx_status compare_results(const dfx_call *c, const dfx__host *h, double 
     if (status == DFX_OK) {
         dfx__to_f32(got, stored, spec->dtype, n);
         dfx__to_f32(want, h->out, spec->dtype, n);
-        *worst = compare(got, want, n, c, where);
+        compare(d, got, want, n, c);
     }
     free(stored);
     free(got);
@@ -82,7 +78,7 @@ static dfx_status compare_results(const dfx_call *c, const dfx__host *h, double 
     return status;
 }
 
-dfx_status dfx__check_call(const dfx_call *c, double *worst, size_t *where)
+dfx_status dfx__check_call(const dfx_call *c, dfx__difference *d)
 {
     const dfx__variant *cpu = dfx__variant_reference(c->op);
     void *in[DFX__MAX_INPUTS] = { NULL };
@@ -98,7 +94,7 @@ dfx_status dfx__check_call(const dfx_call *c, double *worst, size_t *where)
         }
     if (status == DFX_OK) {
         cpu->run(c, &h);
-        status = compare_results(c, &h, worst, where);
+        status = compare_results(c, &h, d);
     }
     for (int k = 0; k < DFX__MAX_INPUTS; k++)
         free(in[k]);

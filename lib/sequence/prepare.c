@@ -1,8 +1,10 @@
 /* prepare.c - from a recording to something that runs: variants, memory, weights, launches. */
 #include "core/dtype.h"
+#include "device/faults.h"
 #include "sequence/launches.h"
 #include "sequence/sequence.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +14,7 @@ static dfx_status choose_variants(dfx_sequence *s)
     for (int k = 0; k < s->calls; k++) {
         dfx_call *c = s->call[k];
         if (!c->variant)
-            return dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: %s: device %s has no way to do it",
-                             c->path, c->op->name, s->device->info.id);
+            return dfx__variant_missing(c);
         c->scratch.bytes = c->variant->scratch ? c->variant->scratch(c) : 0;
         s->info.flops += dfx__call_flops(c);
     }
@@ -188,23 +189,98 @@ static dfx_status prepare_launches(dfx_call *c)
     return status;
 }
 
+static dfx_status prepare_all_launches(dfx_sequence *s, dfx_call **failed)
+{
+    for (int k = 0; k < s->calls; k++) {
+        dfx_call *c = s->call[k];
+        dfx_status status = prepare_launches(c);
+        if (status != DFX_OK) {
+            *failed = c;
+            return dfx__fail_in(status, "%s: %s", c->path, c->op->name);
+        }
+        s->info.launches += c->launches;
+    }
+    return DFX_OK;
+}
+
+static dfx_status prepare(dfx_sequence *s, dfx_call **failed)
+{
+    *failed = NULL;
+    DFX__TRY(choose_variants(s));
+    find_lifetimes(s);
+    DFX__TRY(plan_memory(s));
+    DFX__TRY(upload_weights(s));
+    return prepare_all_launches(s, failed);
+}
+
+void dfx__unprepare(dfx_sequence *s)
+{
+    for (int k = 0; k < s->calls; k++) {
+        dfx_call *c = s->call[k];
+        for (int i = 0; i < c->launches; i++)
+            s->device->class->discard(c->launch[i]);
+        free(c->launch);
+        c->launch = NULL;
+        c->launches = 0;
+        for (int i = 0; i < DFX__MAX_INPUTS; i++) {
+            dfx__weight_copy_release(c->copy[i]);
+            c->copy[i] = NULL;
+        }
+        for (int i = 0; i < DFX__MAX_PARTS; i++) {
+            dfx__buffer_free(c->part[i].buffer);
+            c->part[i].buffer = NULL;
+        }
+        c->scratch = (dfx__place){ NULL, 0, 0 };
+    }
+    for (int a = 0; a < s->arenas; a++)
+        dfx__buffer_free(s->arena[a]);
+    free(s->arena);
+    s->arena = NULL;
+    s->arenas = 0;
+}
+
+int dfx__do_without(const dfx_call *failed)
+{
+    dfx_device *d = failed->sequence->device;
+    const dfx__variant *lost = failed->variant;
+    dfx__way way = { failed->op->name, lost->name, failed->sequence->dtype };
+    char message[400];
+    snprintf(message, sizeof message, "%s", dfx_error());
+    dfx__fault_add(d, &way, message);
+    const dfx__variant *instead = dfx__variant_choose(failed);
+    if (!instead || instead == lost) {
+        dfx__fail(DFX_ERROR_DEVICE, "%s; use --device cpu", message);
+        return 0;
+    }
+    dfx__log("%s does without %s:%s, which fails on it: %s", d->info.id, way.op, way.variant,
+             message);
+    return 1;
+}
+
+static void begin_again(dfx_sequence *s)
+{
+    dfx__unprepare(s);
+    s->info = (dfx_sequence_info){ 0 };
+    for (int k = 0; k < s->calls; k++)
+        s->call[k]->variant = NULL;
+    for (dfx_value *v = s->values; v; v = v->next)
+        v->first = v->last = -1;
+}
+
 dfx_status dfx_sequence_prepare(dfx_sequence *s)
 {
     if (s->status != DFX_OK)
         return dfx__fail(s->status, "%s", s->message);
     if (s->prepared)
         return dfx__fail(DFX_ERROR_ARGUMENT, "the sequence is prepared already");
-    DFX__TRY(choose_variants(s));
-    find_lifetimes(s);
-    DFX__TRY(plan_memory(s));
-    DFX__TRY(upload_weights(s));
-    for (int k = 0; k < s->calls; k++) {
-        dfx_call *c = s->call[k];
-        dfx_status status = prepare_launches(c);
-        if (status != DFX_OK)
-            return dfx__fail_in(status, "%s: %s", c->path, c->op->name);
-        s->info.launches += c->launches;
+    dfx_call *failed;
+    dfx_status status = prepare(s, &failed);
+    while (status == DFX_ERROR_DEVICE && failed && !s->forced && !s->device->is_native &&
+           dfx__do_without(failed) && !s->settled) {
+        begin_again(s);
+        status = prepare(s, &failed);
     }
+    DFX__TRY(status);
     s->info.calls = s->calls;
     s->prepared = 1;
     return DFX_OK;

@@ -43,15 +43,15 @@ dfx_status dfx_sequence_read(dfx_sequence *s, const char *name, void *data, size
 /* Compares a call that has run with the native CPU. */
 static dfx_status check(const dfx_call *c)
 {
-    double worst;
-    size_t where;
-    DFX__TRY(dfx__check_call(c, &worst, &where));
-    if (worst <= 1)
+    dfx__difference d;
+    DFX__TRY(dfx__check_call(c, &d));
+    if (d.worst <= 1)
         return DFX_OK;
     return dfx__fail(DFX_ERROR_DEVICE,
-                     "element %zu differs from the native CPU by %.3g times the tolerance "
-                     "(variant %s on device %s)",
-                     where, worst, c->variant->name, c->sequence->device->info.id);
+                     "element %zu differs from the native CPU by %.3g times the tolerance: %.9g, "
+                     "not %.9g (variant %s on device %s)",
+                     d.where, d.worst, d.got, d.want, c->variant->name,
+                     c->sequence->device->info.id);
 }
 
 dfx_status dfx__run_call(dfx_call *c)
@@ -134,19 +134,7 @@ void dfx_sequence_free(dfx_sequence *s)
         return;
     if (s->time)
         print_profile(s);
-    for (int k = 0; k < s->calls; k++) {
-        dfx_call *c = s->call[k];
-        for (int i = 0; i < c->launches; i++)
-            s->device->class->discard(c->launch[i]);
-        free(c->launch);
-        for (int i = 0; i < DFX__MAX_INPUTS; i++)
-            dfx__weight_copy_release(c->copy[i]);
-        for (int i = 0; i < DFX__MAX_PARTS; i++)
-            dfx__buffer_free(c->part[i].buffer);
-    }
-    for (int a = 0; a < s->arenas; a++)
-        dfx__buffer_free(s->arena[a]);
-    free(s->arena);
+    dfx__unprepare(s);
     free(s->call);
     dfx__pool_free(&s->pool);
     free(s);

@@ -138,6 +138,7 @@ struct dfx_sequence {
     dfx_status status;     /* of the recording: the first failure */
     const char *message;
     int prepared;
+    int settled; /* its calls' variants were given and stay */
     dfx__buffer **arena;
     int arenas;
     int check, time, separate;         /* DFX_DEBUG */
@@ -162,11 +163,15 @@ int dfx__plan(dfx__plan_item *item, int items, size_t align, size_t largest, siz
 
 /* The variants of which one will run a call on its device, in order of preference: the forced one
  * or that of DFX_VARIANT=op:name,op:name where it accepts, else all that are worth measuring, else
- * one that is the last resort. Returns how many, 0 when the device has no way to do it. */
+ * one that is the last resort; without those that the device gets wrong (device/faults.h). Returns
+ * how many, 0 when the device has no way to do it. */
 int dfx__variant_list(const dfx__variant **way, const dfx_call *c);
 
 /* The same, and behind them what else the device can do the call in: *all in total. */
 int dfx__variant_list_all(const dfx__variant **way, const dfx_call *c, int *all);
+
+/* The error for a call that has none: whether the device gets all of them wrong. */
+dfx_status dfx__variant_missing(const dfx_call *c);
 
 /* The first of them, or NULL. */
 const dfx__variant *dfx__variant_choose(const dfx_call *c);
@@ -196,6 +201,13 @@ typedef struct {
  * prepared afterwards. */
 typedef int dfx__tune_report(void *user, const dfx__tuned_call *call);
 dfx_status dfx__tune_all(dfx_sequence *s, dfx__tune_report *report, void *user);
+/* After a call failed on its device, where errors of drivers appear (kernels that cannot be built):
+ * another variant is to be chosen for its like from now on, and the log says so. 0, and the error
+ * says what to do, where there is none. */
+int dfx__do_without(const dfx_call *failed);
+
+/* Gives back what preparing took, so that it can be done again. */
+void dfx__unprepare(dfx_sequence *s);
 
 /* Runs one call; its seconds grow where the sequence is timed. */
 dfx_status dfx__run_call(dfx_call *c);
@@ -204,8 +216,16 @@ dfx_status dfx__run_call(dfx_call *c);
  * in the file's f16 or bf16 where the sequence's is f32 (nothing is lost), vectors in f32. */
 dfx_dtype dfx__constant_dtype(const dfx_sequence *s, const dfx_weight *w, dfx__format format);
 
+/* Where two results differ most: the error as a multiple of the allowed one, the element's index
+ * and what the two have there. */
+typedef struct {
+    double worst;
+    size_t where;
+    float want, got;
+} dfx__difference;
+
 /* Computes a call that has run with the native CPU's version, from the inputs as they lie on the
- * device. *worst receives the largest error as a multiple of the allowed one, *where its index. */
-dfx_status dfx__check_call(const dfx_call *c, double *worst, size_t *where);
+ * device, and compares. */
+dfx_status dfx__check_call(const dfx_call *c, dfx__difference *d);
 
 #endif

@@ -157,7 +157,10 @@ static dfx_status run(struct tuner *t, dfx_call *way)
     if (dfx__interrupted())
         return dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted");
     way->seconds = 0;
-    DFX__TRY(dfx__run_call(way));
+    dfx_status status = dfx__run_call(way);
+    if (status == DFX_ERROR_DEVICE && !t->s->device->is_native)
+        dfx__do_without(way);
+    DFX__TRY(status);
     if (!t->told && dfx__seconds() - t->began > patience) {
         dfx__log("measuring kernels for %s; the result is kept for the next run",
                  t->s->device->info.name);
@@ -193,15 +196,14 @@ static dfx_status run_round(struct tuner *t, dfx_sequence *trial, double *second
  * kernel is first run; but where all are measured, one that fails or is wrong is out. */
 static dfx_status run_first(struct tuner *t, dfx_call *way, double *seconds)
 {
-    double worst = 0;
-    size_t where;
+    dfx__difference d = { 0, 0, 0, 0 };
     dfx_status status = run(t, way);
     *seconds = t->s->device->is_native ? way->seconds : INFINITY;
     if (!t->all || status == DFX_ERROR_INTERRUPTED)
         return status;
     if (status == DFX_OK)
-        status = dfx__check_call(way, &worst, &where);
-    if (status != DFX_OK || worst > 1)
+        status = dfx__check_call(way, &d);
+    if (status != DFX_OK || d.worst > 1)
         *seconds = NAN;
     return status == DFX_ERROR_MEMORY ? status : DFX_OK;
 }
@@ -248,6 +250,7 @@ static dfx_status measure(struct tuner *t, const dfx_call *c, const dfx__variant
         t->began = dfx__seconds();
     DFX__TRY(dfx_sequence_new(&trial, t->s->device, t->s->dtype));
     trial->check = 0;
+    trial->settled = 1;
     trial->time = 1;
     record_ways(trial, c, way, all);
     dfx_status status = dfx_sequence_prepare(trial);
@@ -300,8 +303,7 @@ static dfx_status tell(struct tuner *t, const char *key, const char *const *name
     return t->report(t->user, &row) ? dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted") : DFX_OK;
 }
 
-/* Measures and chooses. Where that fails, for want of memory say, the first way is taken, and fails
- * for itself if it is the cause. */
+/* Measures and chooses; the first way where that fails. */
 static dfx_status choose_now(struct tuner *t, const char *key, dfx_call *c,
                              const dfx__variant *const *way, int ways, int all, int *chosen)
 {
@@ -313,13 +315,9 @@ static dfx_status choose_now(struct tuner *t, const char *key, dfx_call *c,
     dfx_status status = measure(t, c, way, ways, all, seconds);
     if (status != DFX_OK && status != DFX_ERROR_INTERRUPTED && all > ways)
         status = measure(t, c, way, ways, all = ways, seconds);
-    if (status == DFX_ERROR_INTERRUPTED)
-        return status;
-    if (status != DFX_OK) {
-        if (dfx__debug("tune"))
-            dfx__log("tune: %s: cannot be measured: %s", key, dfx_error());
-        return DFX_OK;
-    }
+    if (status != DFX_OK && dfx__debug("tune"))
+        dfx__log("tune: %s: cannot be measured: %s", key, dfx_error());
+    DFX__TRY(status);
     *chosen = fastest(seconds, all);
     dfx__choice_add(t->s->device, key, name, seconds, all, *chosen);
     if (dfx__debug("tune"))
@@ -327,6 +325,17 @@ static dfx_status choose_now(struct tuner *t, const char *key, dfx_call *c,
     return t->all ? tell(t, key, name, seconds, all, *chosen) : DFX_OK;
 }
 
+/* Whether a way turned out to fail on the device. */
+static int has_fewer(const dfx_call *c, int before)
+{
+    const dfx__variant *way[DFX__MAX_WAYS];
+    int all;
+    dfx__variant_list_all(way, c, &all);
+    return all < before;
+}
+
+/* Where measuring fails, for want of memory say, the first way is taken, and fails for itself if it
+ * is the cause. DFX_ERROR_DEVICE: there are fewer ways now. */
 static dfx_status choose_measured(struct tuner *t, dfx_call *c, const dfx__variant *const *way,
                                   int ways, int all)
 {
@@ -340,23 +349,34 @@ static dfx_status choose_measured(struct tuner *t, dfx_call *c, const dfx__varia
     dfx_status status = DFX_OK;
     if (chosen < 0 && needed > 1)
         status = choose_now(t, key, c, way, ways, needed, &chosen);
+    if (status == DFX_ERROR_INTERRUPTED || (status == DFX_ERROR_DEVICE && has_fewer(c, all)))
+        return status;
     c->variant = way[chosen < 0 ? 0 : chosen];
-    return status;
+    return DFX_OK;
+}
+
+static dfx_status choose(struct tuner *t, dfx_call *c)
+{
+    for (;;) {
+        const dfx__variant *way[DFX__MAX_WAYS];
+        int all, ways = dfx__variant_list_all(way, c, &all);
+        dfx_status status = DFX_OK;
+        if (all > 1 && dfx__call_flops(c) >= t->least_flops)
+            status = choose_measured(t, c, way, ways, all);
+        else if (ways > 0)
+            c->variant = way[0];
+        if (status != DFX_ERROR_DEVICE)
+            return status;
+    }
 }
 
 static dfx_status choose_all(struct tuner *t)
 {
     dfx_sequence *s = t->s;
     dfx_status status = DFX_OK;
-    for (int k = 0; k < s->calls && status == DFX_OK; k++) {
-        const dfx__variant *way[DFX__MAX_WAYS];
-        dfx_call *c = s->call[k];
-        int all = 0, ways = c->variant ? 0 : dfx__variant_list_all(way, c, &all);
-        if (all > 1 && dfx__call_flops(c) >= t->least_flops)
-            status = choose_measured(t, c, way, ways, all);
-        else if (ways > 0)
-            c->variant = way[0];
-    }
+    for (int k = 0; k < s->calls && status == DFX_OK; k++)
+        if (!s->call[k]->variant)
+            status = choose(t, s->call[k]);
     if (t->began != 0) /* what was measured before an interrupt counts too */
         dfx__choices_save(s->device);
     return status;

@@ -1,4 +1,5 @@
 /* variant.c - which way an operator is done on a device. */
+#include "device/faults.h"
 #include "sequence/sequence.h"
 
 #include <stdlib.h>
@@ -31,6 +32,26 @@ static int is_reference(const dfx__variant *v)
     return !v->accepts || v->accepts == dfx__takes_last;
 }
 
+static dfx__way way_of(const dfx_call *c, const dfx__variant *v)
+{
+    return (dfx__way){ c->op->name, v->name, c->sequence->dtype };
+}
+
+/* A variant that is asked for by name is used whatever is known of it. */
+static int is_asked_for(const dfx_call *c, const dfx__variant *v)
+{
+    return c->sequence->forced ? v == c->sequence->forced : asked_for(c->op, v);
+}
+
+static int is_wrong(const dfx_call *c, const dfx__variant *v)
+{
+    dfx_device *d = c->sequence->device;
+    dfx__way way = way_of(c, v);
+    if (c->sequence->forced || (d->is_native && is_reference(v)))
+        return 0;
+    return dfx__fault_find(d, &way) != NULL;
+}
+
 int dfx__variant_list(const dfx__variant **way, const dfx_call *c)
 {
     int all;
@@ -39,14 +60,18 @@ int dfx__variant_list(const dfx__variant **way, const dfx_call *c)
 
 int dfx__variant_list_all(const dfx__variant **way, const dfx_call *c, int *all)
 {
-    const dfx_sequence *s = c->sequence;
+    dfx_device *d = c->sequence->device;
     const dfx__variant *other[DFX__MAX_WAYS];
-    int ways = 0, others = 0, last = -1, is_native = s->device->is_native;
+    int ways = 0, others = 0, last = -1, wrong = 0, is_native = d->is_native;
     for (const dfx__variant *v = is_native ? c->op->cpu : c->op->cl; is_native || v->name; v++) {
-        int taken = v->accepts ? v->accepts(c, s->device) : 1;
-        if (taken && (s->forced ? v == s->forced : asked_for(c->op, v))) {
+        int taken = v->accepts ? v->accepts(c, d) : 1;
+        if (taken && is_asked_for(c, v)) {
             way[0] = v;
             return *all = 1;
+        }
+        if (taken && is_wrong(c, v)) {
+            wrong = 1;
+            continue;
         }
         if (taken == DFX__LAST && last < 0)
             last = others;
@@ -57,13 +82,31 @@ int dfx__variant_list_all(const dfx__variant **way, const dfx_call *c, int *all)
         if (is_native && is_reference(v))
             break;
     }
-    if (ways == 0 && last >= 0)
-        way[ways++] = other[last];
+    if (ways == 0 && (last >= 0 || (wrong && others)))
+        way[ways++] = other[last >= 0 ? last : 0];
     *all = ways;
     for (int i = 0; i < others && *all < DFX__MAX_WAYS; i++)
-        if (other[i] != way[0] && !(is_native && is_reference(other[i])))
+        if ((!ways || other[i] != way[0]) && !(is_native && is_reference(other[i])))
             way[(*all)++] = other[i];
+    if (wrong && ways)
+        dfx__faults_tell(d);
     return ways;
+}
+
+dfx_status dfx__variant_missing(const dfx_call *c)
+{
+    dfx_device *d = c->sequence->device;
+    for (const dfx__variant *v = c->op->cl; !d->is_native && v->name; v++) {
+        dfx__way way = way_of(c, v);
+        const char *message = dfx__fault_find(d, &way);
+        if (message && (!v->accepts || v->accepts(c, d)))
+            return dfx__fail(DFX_ERROR_UNSUPPORTED,
+                             "%s: device %s does no %s right (%s: %s); use --device cpu, or after "
+                             "an update of its driver `dfx selftest`",
+                             c->path, d->info.id, c->op->name, v->name, message);
+    }
+    return dfx__fail(DFX_ERROR_UNSUPPORTED, "%s: %s: device %s has no way to do it", c->path,
+                     c->op->name, d->info.id);
 }
 
 const dfx__variant *dfx__variant_choose(const dfx_call *c)

@@ -556,29 +556,6 @@ static void test_narrow_weights(const char *name)
     dfx_device_free(device);
 }
 
-/* Inputs of a tap lie in pairs; after an odd number of them, and after the last output, zeros. */
-static void test_pairs(void)
-{
-    enum { OUTPUTS = 33, INPUTS = 3, TAPS = 4, PANELS = 2, LINES = 2, PLACES = PANELS * 32 };
-    float data[OUTPUTS][INPUTS][TAPS];
-    uint16_t packed[PANELS][TAPS][LINES][32][2];
-    for (int i = 0; i < OUTPUTS * INPUTS * TAPS; i++)
-        (&data[0][0][0])[i] = (float)(i % 251 + 1); /* bf16 holds 8 bits */
-    dfx_weight w = { .spec = { DFX_F32, 4, { OUTPUTS, INPUTS, 2, 2 } }, .data = data };
-    ok(dfx__packed_bytes(&w.spec, DFX__PANELS_PAIRS, DFX_BF16) == sizeof packed,
-       "bytes of a weight in pairs");
-    memset(packed, 0xff, sizeof packed);
-    ok(dfx__pack(packed, DFX__PANELS_PAIRS, DFX_BF16, &w) == DFX_OK, "a weight is packed in pairs");
-    int wrong = 0;
-    for (int o = 0; o < PLACES; o++)
-        for (int t = 0; t < TAPS; t++)
-            for (int i = 0; i < 2 * LINES; i++) {
-                float want = o < OUTPUTS && i < INPUTS ? data[o][i][t] : 0;
-                wrong += dfx__bf16_to_f32(packed[o / 32][t][i / 2][o % 32][i % 2]) != want;
-            }
-    ok(wrong == 0, "%d numbers of it are in the wrong place", wrong);
-}
-
 int main(void)
 {
     if (dfx_tensors_open(&file, data("ops.safetensors")) != DFX_OK) {
@@ -592,7 +569,6 @@ int main(void)
     test_variants();
     test_narrow_weights("cpu");
     test_narrow_weights("opencl");
-    test_pairs();
     dfx_tensors_free(file);
     return done();
 }

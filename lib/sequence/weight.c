@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "core/status.h"
+#include "device/cpu_kernels.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,70 +41,132 @@ size_t dfx__packed_bytes(const dfx_spec *spec, dfx__format format, dfx_dtype dty
     return outputs * m.taps * m.lines * m.step * dfx_dtype_size(dtype);
 }
 
-/* `count` outputs from the first one, as floats [taps][lines][width][step]. */
-static void gather(float *to, size_t width, const dfx_weight *w, struct matrix m, size_t first,
-                   size_t count, float *row)
-{
-    size_t n = m.inputs * m.taps, element = dfx_dtype_size(w->spec.dtype);
-    for (size_t o = 0; o < count; o++) {
-        dfx__to_f32(row, (const char *)w->data + (first + o) * n * element, w->spec.dtype, n);
-        for (size_t t = 0; t < m.taps; t++)
-            for (size_t i = 0; i < m.inputs; i++)
-                to[((t * m.lines + i / m.step) * width + o) * m.step + i % m.step] =
-                    row[i * m.taps + t];
-    }
-}
-
 /* What can go wrong while packing, as bits. */
 enum { NO_MEMORY = 1, NOT_FINITE = 2 };
 
-/* n numbers of a weight from that one, while they are on their way through the cache anyway. */
-static int check_numbers(const dfx_weight *w, size_t first, size_t n)
+/* Numbers of a weight that are converted at once: they stay in the first-level cache. */
+enum { BLOCK = 4096 };
+
+/* Numbers first .. first + n <= first + BLOCK of a weight as another type; they are checked while
+ * they are in the cache. */
+static int convert(void *to, dfx_dtype dtype, const dfx_weight *w, size_t first, size_t n)
 {
-    const char *data = (const char *)w->data + first * dfx_dtype_size(w->spec.dtype);
-    return dfx__is_finite(data, w->spec.dtype, n) ? 0 : NOT_FINITE;
+    dfx_dtype type = w->spec.dtype;
+    const void *from = (const char *)w->data + first * dfx_dtype_size(type);
+    int wrong = dfx__is_finite(from, type, n) ? 0 : NOT_FINITE;
+    if (type == dtype) {
+        memcpy(to, from, n * dfx_dtype_size(type));
+    } else {
+        float room[BLOCK];
+        if (dfx__dtype_is_float(type))
+            dfx__cpu_kernels()->widen(room, from, type, n);
+        else
+            dfx__to_f32(room, from, type, n);
+        dfx__cpu_kernels()->narrow(to, dtype, room, n);
+    }
+    return wrong;
 }
 
-/* One panel of 32 outputs; in DFX__ROWS its columns go to their place in each row. */
-static int pack_panel(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w,
-                      struct matrix m, size_t panel, float *room)
+/* A few lines of every tap of a panel: where they go, and the outputs that they come from, in the
+ * file's order and `pitch` numbers apart. A packed line has a place for `width` outputs. */
+typedef struct {
+    char *to;
+    const char *from;
+    size_t width, outputs, pitch, taps, lines, first, count;
+} piece;
+
+static inline void place(const piece *p, size_t step, size_t element)
 {
-    size_t k = m.taps * m.lines * m.step, element = dfx_dtype_size(dtype);
-    size_t first = panel * DFX__PANEL;
-    size_t count = m.outputs - first < DFX__PANEL ? m.outputs - first : DFX__PANEL;
-    float *row = room + k * DFX__PANEL;
-    int wrong = check_numbers(w, first * m.inputs * m.taps, count * m.inputs * m.taps);
-    memset(room, 0, k * DFX__PANEL * sizeof *room);
-    gather(room, DFX__PANEL, w, m, first, count, row);
-    if (in_panels(format)) {
-        dfx__from_f32((char *)to + panel * k * DFX__PANEL * element, dtype, room, k * DFX__PANEL);
-        return wrong;
+    for (size_t t = 0; t < p->taps; t++)
+        for (size_t i = 0; i < p->count; i++) {
+            char *line = p->to + (t * p->lines + p->first + i) * p->width * step * element;
+            for (size_t o = 0; o < p->outputs; o++)
+                for (size_t s = 0; s < step; s++)
+                    memcpy(line + (o * step + s) * element,
+                           p->from + (o * p->pitch + (i * step + s) * p->taps + t) * element,
+                           element);
+        }
+}
+
+/* place() with constants; without taps the two numbers of a pair move as one. */
+static void place_piece(const piece *p, size_t step, size_t element)
+{
+    piece words = *p;
+    if (step == 2 && element == 2 && p->taps == 1 && p->pitch % 2 == 0) {
+        words.pitch /= 2;
+        place(&words, 1, 4);
+    } else if (step == 2 && element == 2) {
+        place(p, 2, 2);
+    } else if (step == 1 && element == 2) {
+        place(p, 1, 2);
+    } else if (step == 1 && element == 4) {
+        place(p, 1, 4);
+    } else {
+        place(p, step, element);
     }
-    for (size_t i = 0; i < k; i++)
-        dfx__from_f32((char *)to + (i * m.outputs + first) * element, dtype, room + i * DFX__PANEL,
-                      count);
+}
+
+/* Lines of a panel that are packed at once, so that all their numbers stay in the caches. */
+static size_t lines_at_once(struct matrix m)
+{
+    size_t lines = BLOCK / (m.taps * m.step);
+    return lines > 64 ? 64 : lines > 0 ? lines : 1;
+}
+
+/* Inputs first .. first + n of `outputs` rows from that one on, each to its place in the room; a
+ * pair's other half is 0. */
+static int read_rows(char *room, size_t pitch, dfx_dtype dtype, const dfx_weight *w,
+                     struct matrix m, size_t row, size_t outputs, size_t first, size_t n)
+{
+    size_t element = dfx_dtype_size(dtype), numbers = n * m.taps;
+    int wrong = 0;
+    for (size_t o = 0; o < outputs; o++, room += pitch * element) {
+        size_t at = ((row + o) * m.inputs + first) * m.taps;
+        for (size_t i = 0; i < numbers; i += BLOCK)
+            wrong |= convert(room + i * element, dtype, w, at + i,
+                             numbers - i < BLOCK ? numbers - i : BLOCK);
+        if (n % m.step)
+            memset(room + numbers * element, 0, m.taps * element);
+    }
+    return wrong;
+}
+
+/* One panel of 32 outputs; in DFX__ROWS its columns go to their place in each row. `room` takes the
+ * lines of all of them that are packed at once. */
+static int pack_panel(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w,
+                      struct matrix m, size_t panel, char *room)
+{
+    size_t element = dfx_dtype_size(dtype), first = panel * DFX__PANEL;
+    size_t count = m.outputs - first < DFX__PANEL ? m.outputs - first : DFX__PANEL;
+    size_t inputs = lines_at_once(m) * m.step, pitch = inputs * m.taps;
+    size_t before = in_panels(format) ? first * m.taps * m.lines * m.step : first;
+    piece p = {
+        (char *)to + before * element, room, DFX__PANEL, DFX__PANEL, pitch, m.taps, m.lines, 0, 0
+    };
+    int wrong = 0;
+    if (!in_panels(format)) {
+        p.width = m.outputs;
+        p.outputs = count;
+    }
+    memset(room, 0, DFX__PANEL * pitch * element); /* of outputs that are not there */
+    for (size_t i = 0; i < m.inputs; i += inputs) {
+        size_t n = m.inputs - i < inputs ? m.inputs - i : inputs;
+        wrong |= read_rows(room, pitch, dtype, w, m, first, count, i, n);
+        p.first = i / m.step;
+        p.count = (n + m.step - 1) / m.step;
+        place_piece(&p, m.step, element);
+    }
     return wrong;
 }
 
 static int pack_plain(void *to, dfx_dtype dtype, const dfx_weight *w)
 {
-    enum { BLOCK = 4096 };
-    size_t n = dfx__elements(&w->spec), element = dfx_dtype_size(w->spec.dtype);
+    size_t n = dfx__elements(&w->spec);
     int wrong = 0;
 #pragma omp parallel for reduction(| : wrong)
-    for (size_t i = 0; i < n; i += BLOCK) {
-        float room[BLOCK];
-        size_t count = n - i < BLOCK ? n - i : BLOCK;
-        const char *from = (const char *)w->data + i * element;
-        char *place = (char *)to + i * dfx_dtype_size(dtype);
-        wrong |= check_numbers(w, i, count);
-        if (w->spec.dtype == dtype) {
-            memcpy(place, from, count * element);
-            continue;
-        }
-        dfx__to_f32(room, from, w->spec.dtype, count);
-        dfx__from_f32(place, dtype, room, count);
-    }
+    for (size_t i = 0; i < n; i += BLOCK)
+        wrong |= convert((char *)to + i * dfx_dtype_size(dtype), dtype, w, i,
+                         n - i < BLOCK ? n - i : BLOCK);
     return wrong;
 }
 
@@ -114,8 +177,8 @@ static int pack_matrix(void *to, dfx__format format, dfx_dtype dtype, const dfx_
     int wrong = 0;
 #pragma omp parallel
     {
-        /* one panel, and one output in the file's order */
-        float *room = dfx__alloc(m.taps * m.lines * m.step, (DFX__PANEL + 1) * sizeof *room);
+        char *room =
+            dfx__alloc(lines_at_once(m) * m.step * m.taps, DFX__PANEL * dfx_dtype_size(dtype));
 #pragma omp for schedule(dynamic) reduction(| : wrong)
         for (size_t p = 0; p < panels; p++)
             wrong |= room ? pack_panel(to, format, dtype, w, m, p, room) : NO_MEMORY;

@@ -229,37 +229,43 @@ static inline vector larger(vector a, vector b)
 #endif
 }
 
-/* 2^f for |f| <= 1/2, within 1.6e-7 of it, or, for what is rounded to bf16, 1.1e-4; exactly 1 for
- * 0, as the lowest power of 2 below needs it. */
-static inline vector power_of_fraction(vector f, int rough)
-{
-    vector p;
-    if (rough) {
-        p = f * 0x1.c2a218p-5f + 0x1.f00c4ep-3f;
-        p = p * f + 0x1.62f5fap-1f;
-        return p * f + 1.0f;
-    }
-    p = f * 0x1.5bba14p-10f + 0x1.3cea88p-7f;
-    p = p * f + 0x1.c6b752p-5f;
-    p = p * f + 0x1.ebf9bcp-3f;
-    p = p * f + 0x1.62e42ap-1f;
-    return p * f + 1.0f;
-}
-
-/* 2^x for x <= 0; exactly 0 where it is far below. NaN stays NaN. */
-static inline vector power_of_2(vector x, int rough)
+/* 2^x for x <= 0; exactly 0 where it is far below, exactly 1 for 0. NaN stays NaN. The polynomial
+ * is within 1.6e-7 of 2^f for |f| <= 1/2. */
+static inline vector power_of_2(vector x)
 {
 #if defined __AVX512F__
     x = larger((vector){ 0 } - 1000, x);
-    vector n = (vector)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT);
-    vector p = power_of_fraction(x - n, rough);
-    return (vector)_mm512_scalef_ps((__m512)p, (__m512)n);
+    vector n = (vector)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT), f = x - n;
 #else
     const float round = 0x1.8p23f; /* a number added to it is rounded to its lowest bits */
     x = larger((vector){ 0 } - 127, x);
-    vector n = x + round;
-    vector p = power_of_fraction(x - (n - round), rough);
+    vector n = x + round, f = x - (n - round);
+#endif
+    vector p = f * 0x1.5bba14p-10f + 0x1.3cea88p-7f;
+    p = p * f + 0x1.c6b752p-5f;
+    p = p * f + 0x1.ebf9bcp-3f;
+    p = p * f + 0x1.62e42ap-1f;
+    p = p * f + 1.0f;
+#if defined __AVX512F__
+    return (vector)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
     return (vector)((words)p + ((words)n << 23));
+#endif
+}
+
+/* power_of_2 as bf16 in the upper halves of words, zeros below. 2^f, 0 <= f < 1, is within 9e-5, a
+ * twentieth of what rounding loses; with half of bf16's last place added to it, cutting off rounds
+ * to the nearest. */
+static inline words bf16_power_of_2(vector x)
+{
+#if defined __AVX512F__
+    vector f = (vector)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    vector p = f * 0x1.3baadcp-4f + 0x1.d23788p-3f;
+    p = p * f + 0x1.63e654p-1f;
+    p = p * f + 0x1.01p0f;
+    return (words)_mm512_scalef_ps((__m512)p, (__m512)x) & 0xffff0000;
+#else
+    return ((words)power_of_2(x) + 0x8000) & 0xffff0000;
 #endif
 }
 
@@ -334,13 +340,6 @@ static void mask(line *scores, float factor, int64_t ahead, int count)
             scores[key][q] = key < count && key <= ahead + q ? scores[key][q] * factor : masked;
 }
 
-/* Weights of two keys as pairs of bf16, rounded to the nearest; NaN stays it, because none comes
- * here whose lower bits are set. */
-static inline words pair(words low, words high)
-{
-    return (low + 0x8000) >> 16 | ((high + 0x8000) & 0xffff0000);
-}
-
 /* Scores times `factor` > 0 become weights, in pairs those of keys 2 p and 2 p + 1 line p, and
  * earlier sums are rescaled to them. `count` is even. */
 static inline void soften(line *scores, block *b, int head, float factor, int count, int pairs)
@@ -355,18 +354,20 @@ static inline void soften(line *scores, block *b, int head, float factor, int co
         m0 = larger(larger(m1, m0) * factor, *most);
         for (int key = 0; key < count; key += 2) {
             vector *x0 = (vector *)(scores[key] + q), *x1 = (vector *)(scores[key + 1] + q);
-            vector p0 = power_of_2(*x0 * factor - m0, pairs);
-            vector p1 = power_of_2(*x1 * factor - m0, pairs);
+            vector p0 = *x0 * factor - m0, p1 = *x1 * factor - m0;
             if (pairs) {
-                *(words *)(scores[key / 2] + q) = pair((words)p0, (words)p1);
+                words low = bf16_power_of_2(p0), high = bf16_power_of_2(p1);
+                *(words *)(scores[key / 2] + q) = low >> 16 | high;
+                p0 = (vector)low;
+                p1 = (vector)high;
             } else {
-                *x0 = p0;
-                *x1 = p1;
+                *x0 = p0 = power_of_2(p0);
+                *x1 = p1 = power_of_2(p1);
             }
             sum0 += p0;
             sum1 += p1;
         }
-        vector change = power_of_2(*most - m0, 0);
+        vector change = power_of_2(*most - m0);
         *most = m0;
         *total = *total * change + (sum0 + sum1);
         for (int i = 0; i < head; i++)

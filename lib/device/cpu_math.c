@@ -4,6 +4,8 @@
 
 #include "device/cpu_vector.h"
 
+#include <math.h>
+
 #define NAME_(prefix, isa) prefix##isa
 #define NAME(prefix, isa) NAME_(prefix, isa)
 
@@ -46,29 +48,31 @@ static inline vector choose(ints mask, vector a, vector b)
     return (vector)((mask & (ints)a) | (~mask & (ints)b));
 }
 
-static inline vector silu_vector(vector x)
+/* x sigmoid(slope x) */
+static inline vector sigmoid_unit(vector x, float slope)
 {
-    return x / (exp_vector(-x) + 1.0f);
+    const vector limit = (vector){ 0 } + 87.0f; /* of what divide() takes */
+    vector y = x * -slope;
+    return divide(x, exp_vector(choose(y > limit, limit, y)) + 1.0f);
 }
 
-/* x sigmoid(slope x) */
-static inline void sigmoid_unit(float *to, const float *from, float slope, size_t n)
+static inline void sigmoid_units(float *to, const float *from, float slope, size_t n)
 {
-    for (size_t i = 0; i < n; i += WIDTH) {
-        size_t part = least(n - i, WIDTH);
-        vector x = load_part(from + i, part);
-        store_part(to + i, x / (exp_vector(x * -slope) + 1.0f), part);
-    }
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH)
+        store(to + i, sigmoid_unit(load(from + i), slope));
+    if (i < n)
+        store_part(to + i, sigmoid_unit(load_part(from + i, n - i), slope), n - i);
 }
 
 static void silu(float *to, const float *from, size_t n)
 {
-    sigmoid_unit(to, from, 1.0f, n);
+    sigmoid_units(to, from, 1.0f, n);
 }
 
 static void quick_gelu(float *to, const float *from, size_t n)
 {
-    sigmoid_unit(to, from, 1.702f, n);
+    sigmoid_units(to, from, 1.702f, n);
 }
 
 /* erf as a quotient of polynomials; from 4 on it is 1 in f32 (tests/gen/erf.py). */
@@ -88,16 +92,47 @@ static inline vector erf_vector(vector x)
     q = q * s + 0.12079969f;
     q = q * s + 0.522931337f;
     q = q * s + 1.0f;
-    return x * p / q;
+    return divide(x * p, q);
+}
+
+static inline vector gelu_vector(vector x)
+{
+    return 0.5f * x * (erf_vector(x * 0.70710678f) + 1.0f);
 }
 
 static void gelu(float *to, const float *from, size_t n)
 {
-    for (size_t i = 0; i < n; i += WIDTH) {
-        size_t part = least(n - i, WIDTH);
-        vector x = load_part(from + i, part);
-        store_part(to + i, 0.5f * x * (erf_vector(x * 0.70710678f) + 1.0f), part);
-    }
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH)
+        store(to + i, gelu_vector(load(from + i)));
+    if (i < n)
+        store_part(to + i, gelu_vector(load_part(from + i, n - i)), n - i);
+}
+
+INLINE void geglu_part(void *to, const void *value, const void *gate, dfx_dtype dtype, size_t i,
+                       size_t n)
+{
+    vector v = load_dtype(value, dtype, i, n);
+    store_dtype(to, dtype, i, v * gelu_vector(load_dtype(gate, dtype, i, n)), n);
+}
+
+INLINE void geglu_of(void *to, const void *value, const void *gate, dfx_dtype dtype, size_t n)
+{
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH)
+        geglu_part(to, value, gate, dtype, i, WIDTH);
+    if (i < n)
+        geglu_part(to, value, gate, dtype, i, n - i);
+}
+
+static void geglu(void *to, const void *value, const void *gate, dfx_dtype dtype, size_t n)
+{
+    if (dtype == DFX_F32)
+        geglu_of(to, value, gate, DFX_F32, n);
+    else if (dtype == DFX_F16)
+        geglu_of(to, value, gate, DFX_F16, n);
+    else
+        geglu_of(to, value, gate, DFX_BF16, n);
 }
 
 /* Rows are taken in blocks, each with its first row as the origin: whatever that row is, the sum of
@@ -155,47 +190,106 @@ static void column_moments(float *mean, float *squares, const void *x, dfx_dtype
         column_moments_of(mean, squares, x, DFX_BF16, stride, rows, n);
 }
 
-static float total(vector v)
+static inline float total(vector v)
 {
-    float sum = 0;
-    for (int i = 0; i < WIDTH; i++)
-        sum += v[i];
-    return sum;
+    float part[WIDTH];
+    memcpy(part, &v, sizeof part);
+    for (int half = WIDTH / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            part[i] += part[i + half];
+    return part[0];
 }
 
-/* Two passes, with the first number as the origin: numbers near 100 lose nothing. */
-static void moments(float *mean, float *squares, const float *x, size_t n)
+/* The first n lanes, zeros after them. */
+static inline vector first_lanes(vector v, size_t n)
 {
-    size_t whole = n / WIDTH * WIDTH;
-    float origin = x[0], tail = 0;
-    vector sum = { 0 };
-    for (size_t i = 0; i < whole; i += WIDTH)
-        sum += load(x + i) - origin;
-    for (size_t i = whole; i < n; i++)
-        tail += x[i] - origin;
-    float offset = (total(sum) + tail) / (float)n;
+    vector r = { 0 };
+    memcpy(&r, &v, n * sizeof(float));
+    return r;
+}
 
-    sum = (vector){ 0 };
-    tail = 0;
-    for (size_t i = 0; i < whole; i += WIDTH) {
-        vector d = load(x + i) - origin - offset;
-        sum += d * d;
+/* The sum of x - origin over a row, and of its square. */
+INLINE void row_sums(vector *sum, vector *squares, const void *x, dfx_dtype dtype, float origin,
+                     size_t n)
+{
+    vector s0 = { 0 }, s1 = { 0 }, q0 = { 0 }, q1 = { 0 };
+    size_t i = 0;
+    for (; i + 2 * WIDTH <= n; i += 2 * WIDTH) {
+        vector d0 = load_dtype(x, dtype, i, WIDTH) - origin;
+        vector d1 = load_dtype(x, dtype, i + WIDTH, WIDTH) - origin;
+        s0 += d0;
+        s1 += d1;
+        q0 += d0 * d0;
+        q1 += d1 * d1;
     }
-    for (size_t i = whole; i < n; i++)
-        tail += (x[i] - origin - offset) * (x[i] - origin - offset);
-    *mean = origin + offset;
-    *squares = total(sum) + tail;
+    for (; i < n; i += WIDTH) {
+        size_t part = least(n - i, WIDTH);
+        vector d = first_lanes(load_dtype(x, dtype, i, part) - origin, part);
+        s0 += d;
+        q0 += d * d;
+    }
+    *sum = s0 + s1;
+    *squares = q0 + q1;
+}
+
+INLINE void normalise_row_part(void *to, const void *from, dfx_dtype dtype, float mean,
+                               float factor, const float *scale, const float *shift, size_t i,
+                               size_t n)
+{
+    vector v = (load_dtype(from, dtype, i, n) - mean) * factor;
+    if (scale)
+        v *= load_part(scale + i, n);
+    if (shift)
+        v += load_part(shift + i, n);
+    store_dtype(to, dtype, i, v, n);
+}
+
+/* The mean from differences to the first number, and the variance from those to the mean, so that
+ * numbers near 100 lose nothing. */
+INLINE void normalise_row_of(void *to, const void *from, dfx_dtype dtype, float eps,
+                             const float *scale, const float *shift, size_t n)
+{
+    vector sum, squares;
+    float origin = load_dtype(from, dtype, 0, 1)[0];
+    row_sums(&sum, &squares, from, dtype, origin, n);
+    float mean = origin + total(sum) / (float)n;
+    row_sums(&sum, &squares, from, dtype, mean, n);
+    float factor = 1 / sqrtf(total(squares) / (float)n + eps);
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH)
+        normalise_row_part(to, from, dtype, mean, factor, scale, shift, i, WIDTH);
+    if (i < n)
+        normalise_row_part(to, from, dtype, mean, factor, scale, shift, i, n - i);
+}
+
+static void normalise_row(void *to, const void *from, dfx_dtype dtype, float eps,
+                          const float *scale, const float *shift, size_t n)
+{
+    if (dtype == DFX_F32)
+        normalise_row_of(to, from, DFX_F32, eps, scale, shift, n);
+    else if (dtype == DFX_F16)
+        normalise_row_of(to, from, DFX_F16, eps, scale, shift, n);
+    else
+        normalise_row_of(to, from, DFX_BF16, eps, scale, shift, n);
+}
+
+INLINE void normalise_columns_part(void *to, const void *from, dfx_dtype dtype, const float *mean,
+                                   const float *factor, const float *shift, int with_silu, size_t i,
+                                   size_t n)
+{
+    vector v = load_dtype(from, dtype, i, n) - load_part(mean + i, n);
+    v = v * load_part(factor + i, n) + load_part(shift + i, n);
+    store_dtype(to, dtype, i, with_silu ? sigmoid_unit(v, 1.0f) : v, n);
 }
 
 INLINE void normalise_columns_of(void *to, const void *from, dfx_dtype dtype, const float *mean,
                                  const float *factor, const float *shift, int with_silu, size_t n)
 {
-    for (size_t i = 0; i < n; i += WIDTH) {
-        size_t part = least(n - i, WIDTH);
-        vector v = load_dtype(from, dtype, i, part) - load_part(mean + i, part);
-        v = v * load_part(factor + i, part) + load_part(shift + i, part);
-        store_dtype(to, dtype, i, with_silu ? silu_vector(v) : v, part);
-    }
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH)
+        normalise_columns_part(to, from, dtype, mean, factor, shift, with_silu, i, WIDTH);
+    if (i < n)
+        normalise_columns_part(to, from, dtype, mean, factor, shift, with_silu, i, n - i);
 }
 
 static void normalise_columns(void *to, const void *from, dfx_dtype dtype, const float *mean,
@@ -209,20 +303,6 @@ static void normalise_columns(void *to, const void *from, dfx_dtype dtype, const
         normalise_columns_of(to, from, DFX_BF16, mean, factor, shift, with_silu, n);
 }
 
-static void normalise(float *to, const float *from, float mean, float factor, const float *scale,
-                      const float *shift, size_t n)
-{
-    for (size_t i = 0; i < n; i += WIDTH) {
-        size_t part = least(n - i, WIDTH);
-        vector v = (load_part(from + i, part) - mean) * factor;
-        if (scale)
-            v *= load_part(scale + i, part);
-        if (shift)
-            v += load_part(shift + i, part);
-        store_part(to + i, v, part);
-    }
-}
-
-const dfx__cpu_math NAME(dfx__cpu_math_, DFX_ISA) = { silu,           gelu,    quick_gelu,
-                                                      column_moments, moments, normalise_columns,
-                                                      normalise };
+const dfx__cpu_math NAME(dfx__cpu_math_, DFX_ISA) = {
+    silu, gelu, quick_gelu, geglu, column_moments, normalise_columns, normalise_row
+};

@@ -12,22 +12,22 @@ typedef struct dfx__cpu_math {
     void (*gelu)(float *to, const float *from, size_t n);
     void (*quick_gelu)(float *to, const float *from, size_t n);
 
+    /* to[i] = value[i] gelu(gate[i]); `to` may be `value`. */
+    void (*geglu)(void *to, const void *value, const void *gate, dfx_dtype dtype, size_t n);
+
     /* Mean and sum of squared deviations of each of n columns, over rows that are `stride` apart.
      */
     void (*column_moments)(float *mean, float *squares, const void *x, dfx_dtype dtype,
                            size_t stride, size_t rows, size_t n);
 
-    /* Mean and sum of squared deviations of n >= 1 numbers. */
-    void (*moments)(float *mean, float *squares, const float *x, size_t n);
-
     /* to[i] = (from[i] - mean[i]) factor[i] + shift[i], or silu of it; `to` may be `from`. */
     void (*normalise_columns)(void *to, const void *from, dfx_dtype dtype, const float *mean,
                               const float *factor, const float *shift, int with_silu, size_t n);
 
-    /* to[i] = (from[i] - mean) factor scale[i] + shift[i]; `to` may be `from`, scale and shift NULL
-     * for 1 and 0. */
-    void (*normalise)(float *to, const float *from, float mean, float factor, const float *scale,
-                      const float *shift, size_t n);
+    /* to[i] = (from[i] - mean) / sqrt(variance + eps) scale[i] + shift[i], with mean and variance
+     * of the n >= 1 numbers; scale and shift may be NULL for 1 and 0. */
+    void (*normalise_row)(void *to, const void *from, dfx_dtype dtype, float eps,
+                          const float *scale, const float *shift, size_t n);
 } dfx__cpu_math;
 
 extern const dfx__cpu_math dfx__cpu_math_base;

@@ -177,7 +177,7 @@ static void add_channels(const struct dfx__cpu_kernels *kernels, const dfx__pane
 static void activate(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job,
                      workspace *w, const task *t, int panel)
 {
-    float *sum = w->acc[panel * sums_of_panel(job)], *gate;
+    float *sum = w->acc[panel * sums_of_panel(job)];
     size_t n = (size_t)(t->tiles * kernels->rows * PANEL);
     switch (job->activation) {
     case DFX_IDENTITY:
@@ -192,10 +192,7 @@ static void activate(const struct dfx__cpu_kernels *kernels, const dfx__panels_j
         kernels->math->quick_gelu(sum, sum, n);
         break;
     case DFX_GEGLU:
-        gate = w->acc[2 * panel + 1];
-        kernels->math->gelu(gate, gate, n);
-        for (size_t i = 0; i < n; i++)
-            sum[i] *= gate[i];
+        kernels->math->geglu(sum, sum, w->acc[2 * panel + 1], DFX_F32, n);
         break;
     }
 }

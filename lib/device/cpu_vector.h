@@ -61,7 +61,11 @@ static inline vector widen_f16(halves from)
 
 static inline vector widen_bf16(halves from)
 {
+#if defined __AVX512F__
+    return (vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)from), 16);
+#else
     return (vector)(__builtin_convertvector(from, words) << 16);
+#endif
 }
 
 static inline halves narrow_f16(vector from)
@@ -88,6 +92,11 @@ static inline halves narrow_bf16(vector from)
 {
 #if defined __ARM_FEATURE_BF16_VECTOR_ARITHMETIC
     return (halves)vcvt_bf16_f32((float32x4_t)from);
+#elif defined __AVX512F__
+    words u = (words)from, h = u + 0x7fff + (u >> 16 & 1), quiet = u | 0x400000;
+    __mmask16 nan = _mm512_cmp_ps_mask((__m512)from, (__m512)from, _CMP_UNORD_Q);
+    __m512i bits = _mm512_mask_mov_epi32((__m512i)h, nan, (__m512i)quiet);
+    return (halves)_mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16));
 #else
     words u = (words)from, nan = (words)((u & 0x7fffffff) > 0x7f800000);
     words h = choose_words(nan, u >> 16 | 0x40, (u + 0x7fff + (u >> 16 & 1)) >> 16);
@@ -95,14 +104,21 @@ static inline halves narrow_bf16(vector from)
 #endif
 }
 
-/* exp(x) within 2 units in the last place; 0 where the result would be denormal. exp(x) = 2^n
- * exp(r), |r| <= ln(2)/2; the polynomial is that of Cephes' expf. */
+/* exp(x) within 2 units in the last place; where that would be denormal, 0 or the least normal
+ * number. exp(x) = 2^n exp(r), |r| <= ln(2)/2; the polynomial is that of Cephes' expf. */
 static inline vector exp_vector(vector x)
 {
-    const float round = 0x1.8p23f, lowest = -87.33654f, highest = 88.72283f;
+    const float lowest = -87.33654f, highest = 88.72283f;
+#if defined __AVX512F__
+    const vector least = (vector){ 0 } + lowest, most = (vector){ 0 } + 2 * highest;
+    vector y = (vector)_mm512_min_ps((__m512)most, _mm512_max_ps((__m512)least, (__m512)x));
+    vector n = (vector)_mm512_roundscale_ps((__m512)(y * 1.44269504f), _MM_FROUND_TO_NEAREST_INT);
+#else
+    const float round = 0x1.8p23f;
     words small = (words)(x < lowest), large = (words)(x > highest);
     vector y = (vector)choose_words(small | large, (words){ 0 }, (words)x);
     vector n = (y * 1.44269504f + round) - round;
+#endif
     vector r = (y - n * 0.693359375f) - n * -2.12194440e-4f;
     vector p = r * 1.9875691500e-4f + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
@@ -110,12 +126,27 @@ static inline vector exp_vector(vector x)
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
+#if defined __AVX512F__
+    return (vector)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
     /* Two factors, because 2^128 is no float. */
     words exponent = (words)(n + round) - 0x4b400000, half = (words)(n * 0.5f + round) - 0x4b400000;
     vector scale0 = (vector)((half + 127) << 23), scale1 = (vector)((exponent - half + 127) << 23);
     words result = (words)(p * scale0 * scale1);
     result = choose_words(large, (words){ 0 } + 0x7f800000, result);
     return (vector)(result & ~small);
+#endif
+}
+
+/* a / b for 2^-126 <= b <= 2^126, within 2 units in the last place. */
+static inline vector divide(vector a, vector b)
+{
+#if defined __AVX512F__
+    vector r = (vector)_mm512_rcp14_ps((__m512)b);
+    return a * (r + r * (1.0f - b * r));
+#else
+    return a / b;
+#endif
 }
 
 /* The first n lanes of a vector from index i on, zeros after them; all where n >= WIDTH. */

@@ -122,27 +122,34 @@ INLINE void spread(int out, vector *u, int step, const vector *g)
         spread6(u, step, g);
 }
 
+/* A vector of channels from c on, of which `left` are there. */
+INLINE void input_part(float *to, size_t plane, const void *const *pixel, dfx_dtype dtype, int out,
+                       size_t c, size_t left)
+{
+    vector line[MOST], half[MOST * MOST], result[MOST];
+    int in = out + 2;
+    for (int x = 0; x < in; x++) {
+        for (int y = 0; y < in; y++) {
+            const void *from = pixel[y * in + x];
+            line[y] = from ? load_dtype(from, dtype, c, left) : (vector){ 0 };
+        }
+        forward(out, half + x, in, line);
+    }
+    for (int y = 0; y < in; y++) {
+        forward(out, result, 1, half + y * in);
+        for (int x = 0; x < in; x++)
+            *(any_vector *)(to + (size_t)(y * in + x) * plane + c) = result[x];
+    }
+}
+
 INLINE void input_of(float *to, size_t plane, const void *const *pixel, dfx_dtype dtype, int out,
                      size_t n)
 {
-    size_t rounded = (n + STEP - 1) / STEP * STEP;
-    int in = out + 2;
-    for (size_t c = 0; c < rounded; c += WIDTH) {
-        vector line[MOST], half[MOST * MOST], result[MOST];
-        size_t left = c < n ? n - c : 0;
-        for (int x = 0; x < in; x++) {
-            for (int y = 0; y < in; y++) {
-                const void *from = pixel[y * in + x];
-                line[y] = from && left ? load_dtype(from, dtype, c, left) : (vector){ 0 };
-            }
-            forward(out, half + x, in, line);
-        }
-        for (int y = 0; y < in; y++) {
-            forward(out, result, 1, half + y * in);
-            for (int x = 0; x < in; x++)
-                *(any_vector *)(to + (size_t)(y * in + x) * plane + c) = result[x];
-        }
-    }
+    size_t rounded = (n + STEP - 1) / STEP * STEP, c = 0;
+    for (; c + WIDTH <= n; c += WIDTH)
+        input_part(to, plane, pixel, dtype, out, c, WIDTH);
+    for (; c < rounded; c += WIDTH)
+        input_part(to, plane, pixel, dtype, out, c, c < n ? n - c : 0);
 }
 
 /* U = G g G^T for a vector of outputs. */
@@ -193,31 +200,41 @@ INLINE void weight_pairs(float *to, size_t plane, const uint32_t *panel, int out
         }
 }
 
+/* A vector of columns from c on, of which `left` are there. */
+INLINE void output_part(void *const *pixel, const void *const *add, dfx_dtype dtype,
+                        const float *from, size_t plane, int out, const float *offset, size_t c,
+                        size_t left)
+{
+    vector line[MOST], half[MOST_OUT * MOST], result[MOST_OUT];
+    vector shift = *(const any_vector *)(offset + c);
+    int in = out + 2;
+    for (int x = 0; x < in; x++) {
+        for (int y = 0; y < in; y++)
+            line[y] = *(const any_vector *)(from + (size_t)(y * in + x) * plane + c);
+        backward(out, half + x, in, line);
+    }
+    for (int y = 0; y < out; y++) {
+        backward(out, result, 1, half + y * in);
+        for (int x = 0; x < out; x++) {
+            int i = y * out + x;
+            if (!pixel[i])
+                continue;
+            vector v = result[x] + shift;
+            if (add)
+                v += load_dtype(add[i], dtype, c, left);
+            store_dtype(pixel[i], dtype, c, v, left);
+        }
+    }
+}
+
 INLINE void output_of(void *const *pixel, const void *const *add, dfx_dtype dtype,
                       const float *from, size_t plane, int out, const float *offset, size_t n)
 {
-    int in = out + 2;
-    for (size_t c = 0; c < n; c += WIDTH) {
-        vector line[MOST], half[MOST_OUT * MOST], result[MOST_OUT];
-        vector shift = *(const any_vector *)(offset + c);
-        for (int x = 0; x < in; x++) {
-            for (int y = 0; y < in; y++)
-                line[y] = *(const any_vector *)(from + (size_t)(y * in + x) * plane + c);
-            backward(out, half + x, in, line);
-        }
-        for (int y = 0; y < out; y++) {
-            backward(out, result, 1, half + y * in);
-            for (int x = 0; x < out; x++) {
-                int i = y * out + x;
-                if (!pixel[i])
-                    continue;
-                vector v = result[x] + shift;
-                if (add)
-                    v += load_dtype(add[i], dtype, c, n - c);
-                store_dtype(pixel[i], dtype, c, v, n - c);
-            }
-        }
-    }
+    size_t c = 0;
+    for (; c + WIDTH <= n; c += WIDTH)
+        output_part(pixel, add, dtype, from, plane, out, offset, c, WIDTH);
+    if (c < n)
+        output_part(pixel, add, dtype, from, plane, out, offset, c, n - c);
 }
 
 /* CALL with constants for the dtype and the size of tiles; f32 has none of 6. */

@@ -36,20 +36,13 @@ static void launch(const dfx_call *c, dfx__launches *l)
 static void run(const dfx_call *c, const dfx__host *h)
 {
     int64_t n = dfx__channels(&c->out->spec), rows = dfx__rows(&c->out->spec);
-    int64_t pieces = dfx__pieces(n);
     dfx_dtype dtype = c->out->spec.dtype;
+    size_t row = (size_t)n * dfx_dtype_size(dtype);
 #pragma omp parallel for
-    for (int64_t p = 0; p < rows * pieces; p++) {
-        int64_t row = p / pieces, at = p % pieces * DFX__PIECE;
-        size_t count = dfx__piece(n, at);
-        float gate[DFX__PIECE], room[DFX__PIECE];
-        const float *x = dfx__piece_load(h->in[X], dtype, (2 * row + 1) * n + at, count, gate);
-        dfx__cpu_kernels()->math->gelu(gate, x, count);
-        x = dfx__piece_load(h->in[X], dtype, 2 * row * n + at, count, room);
-        float *y = dfx__piece_begin(h->out, dtype, row * n + at, room);
-        for (size_t i = 0; i < count; i++)
-            y[i] = x[i] * gate[i];
-        dfx__piece_end(h->out, dtype, row * n + at, count, y);
+    for (int64_t r = 0; r < rows; r++) {
+        const char *value = (const char *)h->in[X] + 2 * (size_t)r * row;
+        dfx__cpu_kernels()->math->geglu((char *)h->out + (size_t)r * row, value, value + row, dtype,
+                                        (size_t)n);
     }
 }
 

@@ -2,8 +2,6 @@
 #include "op/oplist.h"
 #include "op/rows.h"
 
-#include <math.h>
-
 enum { X, SCALE, SHIFT };
 enum { EPS };
 
@@ -36,46 +34,16 @@ static void launch(const dfx_call *c, dfx__launches *l)
     dfx__arg_out(l);
 }
 
-/* Mean and variance of n numbers from index `at`, piece by piece (Chan, Golub, LeVeque 1983). */
-static void row_moments(const void *x, dfx_dtype dtype, int64_t at, int64_t n, double *mean,
-                        double *variance)
-{
-    double m = 0, squares = 0;
-    float room[DFX__PIECE];
-    for (int64_t i = 0; i < n; i += DFX__PIECE) {
-        float piece_mean, piece_squares;
-        size_t count = dfx__piece(n, i);
-        dfx__cpu_kernels()->math->moments(&piece_mean, &piece_squares,
-                                          dfx__piece_load(x, dtype, at + i, count, room), count);
-        double d = piece_mean - m, share = (double)count / (double)(i + (int64_t)count);
-        m += d * share;
-        squares += piece_squares + d * d * (double)i * share;
-    }
-    *mean = m;
-    *variance = squares / (double)n;
-}
-
 static void run(const dfx_call *c, const dfx__host *h)
 {
     int64_t n = dfx__channels(&c->out->spec), rows = dfx__rows(&c->out->spec);
     dfx_dtype dtype = c->out->spec.dtype;
-    const float *scale = h->in[SCALE], *shift = h->in[SHIFT];
+    size_t row = (size_t)n * dfx_dtype_size(dtype);
 #pragma omp parallel for
-    for (int64_t r = 0; r < rows; r++) {
-        float room[DFX__PIECE];
-        double mean, variance;
-        row_moments(h->in[X], dtype, r * n, n, &mean, &variance);
-        float factor = (float)(1 / sqrt(variance + c->f[EPS]));
-        for (int64_t i = 0; i < n; i += DFX__PIECE) {
-            int64_t at = r * n + i;
-            size_t count = dfx__piece(n, i);
-            const float *x = dfx__piece_load(h->in[X], dtype, at, count, room);
-            float *y = dfx__piece_begin(h->out, dtype, at, room);
-            dfx__cpu_kernels()->math->normalise(y, x, (float)mean, factor, scale ? scale + i : NULL,
-                                                shift ? shift + i : NULL, count);
-            dfx__piece_end(h->out, dtype, at, count, y);
-        }
-    }
+    for (int64_t r = 0; r < rows; r++)
+        dfx__cpu_kernels()->math->normalise_row((char *)h->out + (size_t)r * row,
+                                                (const char *)h->in[X] + (size_t)r * row, dtype,
+                                                c->f[EPS], h->in[SCALE], h->in[SHIFT], (size_t)n);
 }
 
 static const dfx__variant cpu = { "plain", NULL, DFX__PLAIN, NULL, NULL, run };

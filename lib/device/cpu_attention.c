@@ -95,15 +95,20 @@ static void transpose(float *to, size_t to_stride, const float *from, size_t fro
                                  from_stride);
         for (; c < columns; c++)
             for (size_t i = r; i < rows && i < r + SQUARE; i++)
-                to[c * to_stride + i] = from[i * from_stride + c];
+                memcpy(to + c * to_stride + i, from + i * from_stride + c, sizeof *to);
     }
 }
 
-/* Pairs of bf16 as words: to[p to_stride + r] is pair p of row r. */
+/* Pairs of bf16 as words: to[p to_stride + r] is pair p of row r. Rows are copied first where their
+ * pairs do not lie as words do, or where the last one is a half. */
 static void transpose_pairs(float *to, size_t to_stride, const uint16_t *from, size_t stride,
                             size_t rows, size_t columns)
 {
     float stage[SQUARE][STAGE];
+    if (columns % 2 == 0 && stride % 2 == 0 && (uintptr_t)from % sizeof(float) == 0) {
+        transpose(to, to_stride, (const float *)from, stride / 2, rows, columns / 2);
+        return;
+    }
     for (size_t r = 0; r < rows; r += SQUARE)
         for (size_t c = 0; c < columns; c += 2 * STAGE) {
             size_t height = rows - r < SQUARE ? rows - r : SQUARE;
@@ -397,9 +402,11 @@ static void add_keys(const dfx__attention_task *t, line *scores, block *b, int64
 
 static void finish(const dfx__attention_task *t, block *b, int index)
 {
-    for (int i = 0; i < t->head->head; i++)
-        for (int q = 0; q < LINE; q++)
-            b->sums[i][q] /= b->total[0][q];
+    for (int q = 0; q < LINE; q += WIDTH) {
+        vector factor = 1.0f / *(const vector *)(b->total[0] + q);
+        for (int i = 0; i < t->head->head; i++)
+            *(vector *)(b->sums[i] + q) *= factor;
+    }
     transpose(t->out + (size_t)index * LINE * t->out_stride, t->out_stride, b->sums[0], LINE,
               (size_t)t->head->head, (size_t)b->queries);
 }

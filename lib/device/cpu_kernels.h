@@ -38,7 +38,7 @@ struct dfx__cpu_kernels {
                        int rows, size_t columns);
 
     /* dfx__to_f32 and dfx__from_f32 of f32, f16 and bf16, many at a time: the same bits, but for
-     * the payload of a NaN. */
+     * the payload of a NaN. `to` and `from` do not overlap. */
     void (*widen)(float *to, const void *from, dfx_dtype dtype, size_t n);
     void (*narrow)(void *to, dfx_dtype dtype, const float *from, size_t n);
 

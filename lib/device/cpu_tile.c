@@ -223,44 +223,31 @@ static void tile_pairs(float *acc, const uint16_t *const *row, const uint16_t *p
 #define TILE_PACKED_PAIRS NULL
 #endif
 
-/* Arrays, a vector at a time; the last elements take a detour through a vector of their own. */
-#define WIDEN(name)                                                                                \
-    static void name##_array(float *to, const uint16_t *from, size_t n)                            \
+/* Arrays, a vector at a time; the last one reaches back into what is done, or, if there is no
+ * other, takes a detour through a vector of its own. */
+#define CONVERT(name, result, result_vector, number, number_vector)                                \
+    static void name##_array(result *to, const number *from, size_t n)                             \
     {                                                                                              \
-        halves v = { 0 };                                                                          \
-        size_t i = 0;                                                                              \
-        for (; i + WIDTH <= n; i += WIDTH) {                                                       \
-            memcpy(&v, from + i, sizeof v);                                                        \
-            *(any_vector *)(to + i) = name(v);                                                     \
+        number_vector in = { 0 };                                                                  \
+        result_vector out;                                                                         \
+        if (n < WIDTH) {                                                                           \
+            memcpy(&in, from, n * sizeof *from);                                                   \
+            out = name(in);                                                                        \
+            memcpy(to, &out, n * sizeof *to);                                                      \
+            return;                                                                                \
         }                                                                                          \
-        if (i < n) {                                                                               \
-            memcpy(&v, from + i, (n - i) * sizeof *from);                                          \
-            vector wide = name(v);                                                                 \
-            memcpy(to + i, &wide, (n - i) * sizeof *to);                                           \
+        for (size_t i = 0; i < n; i += WIDTH) {                                                    \
+            size_t at = n - i < WIDTH ? n - WIDTH : i;                                             \
+            memcpy(&in, from + at, sizeof in);                                                     \
+            out = name(in);                                                                        \
+            memcpy(to + at, &out, sizeof out);                                                     \
         }                                                                                          \
     }
 
-#define NARROW(name)                                                                               \
-    static void name##_array(uint16_t *to, const float *from, size_t n)                            \
-    {                                                                                              \
-        halves half;                                                                               \
-        size_t i = 0;                                                                              \
-        for (; i + WIDTH <= n; i += WIDTH) {                                                       \
-            half = name(*(const any_vector *)(from + i));                                          \
-            memcpy(to + i, &half, sizeof half);                                                    \
-        }                                                                                          \
-        if (i < n) {                                                                               \
-            vector v = { 0 };                                                                      \
-            memcpy(&v, from + i, (n - i) * sizeof *from);                                          \
-            half = name(v);                                                                        \
-            memcpy(to + i, &half, (n - i) * sizeof *to);                                           \
-        }                                                                                          \
-    }
-
-WIDEN(widen_f16)
-WIDEN(widen_bf16)
-NARROW(narrow_f16)
-NARROW(narrow_bf16)
+CONVERT(widen_f16, float, vector, uint16_t, halves)
+CONVERT(widen_bf16, float, vector, uint16_t, halves)
+CONVERT(narrow_f16, uint16_t, halves, float, vector)
+CONVERT(narrow_bf16, uint16_t, halves, float, vector)
 
 static void widen(float *to, const void *from, dfx_dtype dtype, size_t n)
 {

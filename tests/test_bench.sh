@@ -59,7 +59,43 @@ test_compare()
     ok "odd values do no harm" "$bench" --compare odd.json a.json
 }
 
+test_tune()
+{
+    XDG_CACHE_HOME=$work/cache
+    export XDG_CACHE_HOME
+    ok "a time that is none" fails 2 '--budget: "5x" must be' --tune --budget 5x
+    ok "no time at all" fails 2 '--budget: "0" must be' --tune --budget 0
+    ok "--budget alone" fails 2 "--budget is for --tune" --budget 5m
+    ok "--tune measures nothing else" fails 2 "--tune, --import and --export" --tune --quick
+    ok "a file of one device" fails 2 "--import and --export" --export t.json --device all
+    ok "a file that cannot be written" fails 1 "no/t.json" --export no/t.json
+    ok "nothing to export" fails 1 "device cpu.*dfx-bench --tune" --device cpu --export t.json
+    ok "no file is left" test ! -e t.json
+    echo '{"schema": 1}' >bad.json
+    ok "a file of another kind" fails 1 "bad.json: not a file" --device cpu --import bad.json
+    ok "a search of no time ends" prints "^cpu: " --device cpu --tune --budget 0.001s
+}
+
+# What is taken over is exported again.
+test_tuning_file()
+{
+    "$bench" --device cpu --only ops --quick --json here.json >/dev/null
+    field() { sed -n "s/^ *\"$1\": *\(.*[^,]\),*$/\1/p" here.json | head -n 1; }
+    cat >there.json <<END
+{"schema": 1, "kind": "dfxcl tuning", "device": $(field name), "platform": $(field platform),
+ "driver": $(field driver), "units": $(field units), "library": $(field library), "kernels": {},
+ "choices": {"a call": {"variant": "x", "seconds": {"x": 1.5}}}}
+END
+    ok "a file of such a device" prints "parameters of 0 kernels and times of 1 calls" \
+        --device cpu --import there.json --export again.json
+    ok "what was taken over is written" grep -q '"a call"' again.json
+    sed 's/"device": "/&another /' there.json >other.json
+    ok "one of another device" fails 1 "other.json: of another " --device cpu --import other.json
+}
+
 test_usage
+test_tune
+test_tuning_file
 test_record
 test_compare
 done_testing

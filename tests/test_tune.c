@@ -71,15 +71,41 @@ static const dfx__variant ways[] = {
 
 static const dfx_op op = { "copy", infer, flops, ways, NULL, NULL, 0 };
 
+/* The same with a way that is the fastest and wrong, and one that is usually not tried. */
+static void run_liar(const dfx_call *c, const dfx__host *h)
+{
+    memset(h->out, 0, sizeof(float) * (size_t)c->out->spec.dim[0]);
+}
+
+static int accepts_asked(const dfx_call *c, const dfx_device *d)
+{
+    (void)c;
+    (void)d;
+    return DFX__ASKED;
+}
+
+static const dfx__variant more_ways[] = {
+    { "liar", accepts, DFX__PLAIN, NULL, NULL, run_liar },
+    { "fast", accepts_asked, DFX__PLAIN, NULL, NULL, run_fast },
+    { "slow", NULL, DFX__PLAIN, NULL, NULL, run_slow },
+};
+
+static const dfx_op more = { "more", infer, flops, more_ways, NULL, NULL, 0 };
+
 /* A sequence of one such call. */
-static dfx_sequence *record(dfx_device *d, int64_t n)
+static dfx_sequence *record_op(dfx_device *d, const dfx_op *o, int64_t n)
 {
     dfx_sequence *s;
     if (dfx_sequence_new(&s, d, DFX_F32) != DFX_OK)
         return NULL;
     dfx_value *x = dfx_input(s, "x", DFX_F32, 1, &n);
-    dfx_output(dfx__record(&op, DFX__IN(x), DFX__INTS(0), DFX__FLOATS(0)), "y");
+    dfx_output(dfx__record(o, DFX__IN(x), DFX__INTS(0), DFX__FLOATS(0)), "y");
     return s;
+}
+
+static dfx_sequence *record(dfx_device *d, int64_t n)
+{
+    return record_op(d, &op, n);
 }
 
 /* The way in which the device does a call of n numbers; runs[] then counts what was measured. */
@@ -290,6 +316,57 @@ static void test_processes(void)
         ok(way_of_new(BIG + 10 + i) == FAST && nothing_ran(), "what number %d measured is kept", i);
 }
 
+/* What was reported of all ways; a stop is asked for after so many calls. */
+static struct {
+    int calls, ways, wrong, most;
+    char variant[32];
+} told;
+
+static int tell(void *user, const dfx__tuned_call *c)
+{
+    (void)user;
+    if (c) {
+        told.calls++;
+        told.ways = c->ways;
+        told.wrong = c->wrong;
+        snprintf(told.variant, sizeof told.variant, "%s", c->variant);
+    }
+    return told.calls >= told.most;
+}
+
+static dfx_status tune_all(dfx_device *d, const dfx_op *o, int64_t n, int most)
+{
+    dfx_sequence *s = record_op(d, o, n);
+    memset(runs, 0, sizeof runs);
+    memset(&told, 0, sizeof told);
+    told.most = most;
+    dfx_status status = dfx__tune_all(s, tell, NULL);
+    dfx_sequence_free(s);
+    return status;
+}
+
+static void test_all_ways(void)
+{
+    dfx_device *d;
+    if (dfx_device_open(&d, "cpu") != DFX_OK)
+        return;
+    ok(tune_all(d, &more, BIG, 9) == DFX_OK && told.calls == 1 && told.ways == 3, "all ways");
+    ok(told.wrong == 1 && strcmp(told.variant, "fast") == 0, "the fastest that is right: %s",
+       told.variant);
+    ok(tune_all(d, &more, BIG, 9) == DFX_OK && told.calls == 0, "they are measured once");
+    ok(tune_all(d, &more, BIG + 1, 0) == DFX_ERROR_INTERRUPTED && nothing_ran(), "a stop");
+    ok(tune_all(d, &more, BIG + 1, 1) == DFX_ERROR_INTERRUPTED && told.calls == 1, "a later one");
+    dfx_device_free(d);
+    if (dfx_device_open(&d, "cpu") != DFX_OK)
+        return;
+    ok(tune_all(d, &more, BIG + 1, 9) == DFX_OK && told.calls == 0, "what was measured is kept");
+    dfx_sequence *s = record_op(d, &more, BIG);
+    ok(dfx_sequence_prepare(s) == DFX_OK && s->call[0]->variant == &more_ways[1],
+       "a usual run takes it, though it would not have tried it");
+    dfx_sequence_free(s);
+    dfx_device_free(d);
+}
+
 /* A real operator on the device of this test run, measured and not: the same numbers. */
 static void test_operator(void)
 {
@@ -350,6 +427,7 @@ int main(void)
     test_flipped_bits();
     test_no_place();
     test_processes();
+    test_all_ways();
     test_operator();
     dfx_device_free(d);
     char remove[1100];

@@ -4,7 +4,7 @@
 
 #include "bench/search.h"
 #include "core/file.h"
-#include "core/memory.h"
+#include "device/choices.h"
 #include "dfxcl.h"
 
 #include <math.h>
@@ -224,6 +224,203 @@ static void test_wrong_best(void)
     dfx_device_free(d);
 }
 
+/* ---- files for others ---- */
+
+static char file_path[600];
+
+static void write_file(const char *text)
+{
+    FILE *f = fopen(file_path, "w");
+    if (f) {
+        fputs(text, f);
+        fclose(f);
+    }
+}
+
+/* What a file of this device would begin with. */
+static void write_for(const dfx_device *d, const char *library, const char *rest)
+{
+    char text[4096];
+    const dfx_device_info *info = dfx_device_get_info(d);
+    snprintf(text, sizeof text,
+             "{\"schema\": 1, \"kind\": \"dfxcl tuning\", \"device\": \"%s\", \"platform\": "
+             "\"%s\", \"driver\": \"%s\", \"units\": %d, \"library\": \"%s\", %s}",
+             info->name, info->platform, info->driver, info->units, library, rest);
+    write_file(text);
+}
+
+static int imports(dfx_device *d, dfx_status status, int kernels, int calls)
+{
+    int k = -1, c = -1;
+    dfx_status got = dfx_tune_import(d, file_path, &k, &c);
+    if (got != status || k != kernels || c != calls)
+        printf("# status %d, %d kernels, %d calls: %s\n", (int)got, k, c, dfx_error());
+    return got == status && k == kernels && c == calls;
+}
+
+static void test_hostile_files(void)
+{
+    static const struct {
+        const char *text;
+        dfx_status status;
+        const char *what;
+    } bad[] = {
+        { "", DFX_ERROR_FORMAT, "empty" },
+        { "{", DFX_ERROR_FORMAT, "torn" },
+        { "null", DFX_ERROR_FORMAT, "null" },
+        { "[1]", DFX_ERROR_FORMAT, "a list" },
+        { "{\"schema\": 1}", DFX_ERROR_FORMAT, "of another kind" },
+        { "{\"schema\": 2, \"kind\": \"dfxcl tuning\", \"device\": \"x\", \"platform\": \"y\", "
+          "\"kernels\": {}}",
+          DFX_ERROR_FORMAT, "of another schema" },
+        { "{\"schema\": 1, \"kind\": \"dfxcl tuning\", \"device\": [], \"platform\": \"y\", "
+          "\"kernels\": {}}",
+          DFX_ERROR_FORMAT, "of no device" },
+        { "{\"schema\": 1, \"kind\": \"dfxcl tuning\", \"device\": \"x\", \"platform\": \"y\", "
+          "\"kernels\": {}}",
+          DFX_ERROR_DEVICE, "of another device" },
+    };
+    dfx_device *d = open_device();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        write_file(bad[i].text);
+        ok(imports(d, bad[i].status, 0, 0), "refused: a file that is %s", bad[i].what);
+    }
+    unlink(file_path);
+    ok(imports(d, DFX_ERROR_FILE, 0, 0), "a file that is not there");
+    dfx_device_free(d);
+}
+
+static void test_imported_choices(void)
+{
+    static const struct {
+        const char *choices;
+        int calls;
+        const char *what;
+    } of[] = {
+        { "{\"call\": {\"variant\": \"b\", \"seconds\": {\"a\": 2.0, \"b\": 1.0}}}", 1,
+          "a choice" },
+        { "{\"c1\": {\"variant\": \"c\", \"seconds\": {\"a\": 2.0}}}", 0, "not measured" },
+        { "{\"c2\": {\"variant\": 7, \"seconds\": {\"a\": 2.0}}}", 0, "no name" },
+        { "{\"c3\": {\"variant\": \"a\", \"seconds\": {\"a\": {}}}}", 0, "no time" },
+        { "{\"c4\": {\"variant\": \"a\", \"seconds\": [1.0]}}", 0, "a list" },
+        { "{\"c5\": {\"variant\": \"a\", \"seconds\": {\"a\": 1.0}, \"x\": []}}", 0, "more" },
+        { "{\"c6\": null}", 0, "null" },
+        { "[]", 0, "a list of all" },
+    };
+    dfx_device *d = open_device();
+    char text[512];
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        snprintf(text, sizeof text, "\"kernels\": {}, \"choices\": %s", of[i].choices);
+        write_for(d, dfx_version(), text);
+        ok(imports(d, DFX_OK, 0, of[i].calls), "%d call taken over: %s", of[i].calls, of[i].what);
+    }
+    ok(imports(d, DFX_OK, 0, 0), "what is known already is not");
+    const char *const names[] = { "a", "b" };
+    ok(dfx__choice_find(d, "call", names, 2, 2) == 1, "the choice is used");
+    write_for(d, "0.0.0",
+              "\"kernels\": {}, \"choices\": {\"c7\": {\"variant\": \"a\", "
+              "\"seconds\": {\"a\": 1.0}}}");
+    ok(imports(d, DFX_OK, 0, 0), "times of another version of the library are not taken over");
+    dfx_device_free(d);
+}
+
+/* The native CPU has no CLBlast: of parameters there is nothing to take over, and nothing breaks.
+ */
+static void test_imported_parameters(void)
+{
+    dfx_device *d = open_device();
+    write_for(
+        d, dfx_version(),
+        "\"kernels\": {\"Xger\": 1, \"Pad\": [], \"Copy\": {\"parameters\": 3}, \"Padtranspose\": "
+        "{\"parameters\": {\"PADTRA_TILE\": 8, \"PADTRA_WPT\": 2, \"PADTRA_PAD\": 1}}}");
+    ok(imports(d, DFX_OK, 0, 0), "parameters without CLBlast are left out");
+    dfx_device_free(d);
+}
+
+static void test_export(void)
+{
+    dfx_device *d = open_device(), *other;
+    dfx__search s;
+    int kernels, calls;
+    ok(dfx_tune_export(d, file_path) == DFX_OK, "what is known is written: %s", dfx_error());
+    json_object *file = json_object_from_file(file_path);
+    json_object *of = dfx__json_get(file, "kernels", json_type_object);
+    ok(dfx__tuning_is_file(file) && json_object_object_length(of) == 3,
+       "a file of this format with three kernels");
+    ok(dfx__json_get(dfx__json_get(of, "Xgemm", json_type_object), "parameters",
+                     json_type_object) &&
+           !json_object_object_get_ex(json_object_object_get(of, "Xgemm"), "tried", NULL),
+       "with the best parameters alone");
+    json_object_put(file);
+    char other_cache[1100];
+    snprintf(other_cache, sizeof other_cache, "%s/other", cache);
+    setenv("XDG_CACHE_HOME", other_cache, 1);
+    other = open_device();
+    ok(dfx_tune_export(other, file_path) == DFX_ERROR_DEVICE, "nothing is known: %s", dfx_error());
+    ok(dfx_tune_import(other, file_path, &kernels, &calls) == DFX_OK && calls == 1,
+       "another user takes it over");
+    dfx__search_open(&s, other, dfx__space_of("Xgemm"));
+    dfx_device_free(other);
+    dfx_device_free(d);
+    setenv("XDG_CACHE_HOME", cache, 1);
+}
+
+static void put_shipped(const char *name, const char *device, const char *platform, int tile)
+{
+    char path[1200], text[1024];
+    snprintf(path, sizeof path, "%s/share/tunings/%s", folder, name);
+    snprintf(
+        text, sizeof text,
+        "{\"schema\": 1, \"kind\": \"dfxcl tuning\", \"device\": \"%s\", \"platform\": \"%s\", "
+        "\"kernels\": {\"Transpose\": {\"parameters\": {\"TRA_DIM\": %d, \"TRA_WPT\": 1, "
+        "\"TRA_PAD\": 0, \"TRA_SHUFFLE\": 0}}}}",
+        device, platform, tile);
+    FILE *f = fopen(path, "w");
+    if (f) {
+        fputs(text, f);
+        fclose(f);
+    }
+}
+
+/* TRA_DIM of the parameters that a device is given; 0: none. */
+static int shipped_tile(void)
+{
+    dfx_device *d = open_device();
+    int value[DFX__SPACE_PARAMETERS];
+    int found = dfx__tuning_find(value, d, dfx__space_of("Transpose"));
+    dfx_device_free(d);
+    return found ? value[0] : 0;
+}
+
+static void test_shipped(void)
+{
+    char data[1100], make[1200];
+    dfx_device *d = open_device();
+    char name[sizeof d->info.name];
+    snprintf(name, sizeof name, "%s", d->info.name);
+    dfx_device_free(d);
+    snprintf(data, sizeof data, "%s/share", folder);
+    snprintf(make, sizeof make, "mkdir -p '%s/tunings'", data);
+    setenv("DFX_DATADIR", data, 1);
+    ok(shipped_tile() == 0 && system(make) == 0 && shipped_tile() == 0, "nothing is shipped");
+    put_shipped("a.json", "another*", "*", 4);
+    put_shipped("b.txt", "*", "*", 4);
+    ok(shipped_tile() == 0, "nor for such a device");
+    put_shipped("c.json", "*", "*", 8);
+    ok(shipped_tile() == 8, "for any device");
+    put_shipped("d.json", name, "native*", 16);
+    ok(shipped_tile() == 16, "for this one rather");
+    put_shipped("d.json", name, "native*", 15);
+    ok(shipped_tile() == 0, "parameters that it cannot have are not taken");
+    put_shipped("d.json", name, "native*", 16);
+    d = open_device();
+    dfx__search s;
+    dfx__search_open(&s, d, dfx__space_of("Transpose"));
+    dfx__search_choose(&s, (int[DFX__SPACE_PARAMETERS]){ 32, 1, 1, 1 }, 2e-3, 1e-3);
+    dfx_device_free(d);
+    ok(shipped_tile() == 32, "what was found here comes first");
+}
+
 int main(void)
 {
     char here[512], remove[1100];
@@ -241,6 +438,12 @@ int main(void)
     test_resume();
     test_processes();
     test_wrong_best();
+    snprintf(file_path, sizeof file_path, "%s/%s/file.json", here, folder);
+    test_hostile_files();
+    test_imported_choices();
+    test_imported_parameters();
+    test_export();
+    test_shipped();
     snprintf(remove, sizeof remove, "rm -rf '%s'", cache);
     return system(remove) != 0 || done();
 }

@@ -42,13 +42,13 @@ DFX_API dfx_status dfx_tune(dfx_device *device, dfx_dtype dtype, double budget,
                             dfx_tune_function *report, void *user);
 
 /* Writes what is known of the device (found there, not shipped with the library) to a readable JSON
- * file. Errors: DFX_ERROR_ARGUMENT (nothing is known), DFX_ERROR_FILE. */
+ * file. Errors: DFX_ERROR_DEVICE (nothing is known), DFX_ERROR_FILE. */
 DFX_API dfx_status dfx_tune_export(dfx_device *device, const char *path);
 
 /* Takes over what a file has of a device of the same name and platform. Parameters are taken where
  * the device can have them and a product by them is the CPU's (*kernels receives how many); times
  * of calls where driver, units and version of the library are the same (*calls likewise). Errors:
- * DFX_ERROR_FILE, DFX_ERROR_FORMAT (not such a file), DFX_ERROR_ARGUMENT (another device's). */
+ * DFX_ERROR_FILE, DFX_ERROR_FORMAT (not such a file), DFX_ERROR_DEVICE (another device's). */
 DFX_API dfx_status dfx_tune_import(dfx_device *device, const char *path, int *kernels, int *calls);
 
 #ifdef __cplusplus

@@ -72,7 +72,7 @@ dfx_status dfx_tune_export(dfx_device *device, const char *path)
     dfx_status status =
         members(file, "kernels") + members(file, "choices") > 0
             ? write_text(path, dfx__json_text(file))
-            : dfx__fail(DFX_ERROR_ARGUMENT,
+            : dfx__fail(DFX_ERROR_DEVICE,
                         "device %s (%s): nothing was found yet; dfx-bench --tune searches",
                         device->info.id, device->info.name);
     json_object_put(file);
@@ -89,7 +89,7 @@ static dfx_status check_device(json_object *file, const dfx_device_info *info, c
         return dfx__fail(DFX_ERROR_FORMAT,
                          "%s: not a file that dfx-bench --export of this version writes", path);
     if (!dfx__tuning_suits(file, info))
-        return dfx__fail(DFX_ERROR_ARGUMENT, "%s: of %.128s (%.128s), not of %s (%s)", path, device,
+        return dfx__fail(DFX_ERROR_DEVICE, "%s: of %.128s (%.128s), not of %s (%s)", path, device,
                          platform, info->name, info->platform);
     return DFX_OK;
 }

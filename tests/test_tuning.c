@@ -2,6 +2,7 @@
  * times here are made up, so that no device is needed. */
 #include "tap.h"
 
+#include "bench/gemm.h"
 #include "bench/search.h"
 #include "core/file.h"
 #include "device/choices.h"
@@ -224,6 +225,89 @@ static void test_wrong_best(void)
     dfx_device_free(d);
 }
 
+/* ---- products ---- */
+
+/* A device that multiplies on the host, in the way that is asked for. */
+static enum { RIGHT, ONE_OFF, UNSET, FAILING } multiplies;
+static dfx__products asked;
+
+static dfx_status prepare_product(dfx__prepared **out, dfx_device *d, const dfx__launch *l)
+{
+    (void)d;
+    asked = l->gemm;
+    *out = NULL;
+    return DFX_OK;
+}
+
+static void discard_product(dfx__prepared *p)
+{
+    (void)p;
+}
+
+static float product(size_t number, size_t i, size_t j)
+{
+    const float *a = asked.a.place.buffer->host, *b = asked.b.place.buffer->host;
+    double sum = 0;
+    for (size_t k = 0; k < asked.k; k++)
+        sum += (double)a[number * asked.a.next + i * asked.a.line + k] *
+               b[number * asked.b.next +
+                 (asked.transpose_b ? j * asked.b.line + k : k * asked.b.line + j)];
+    return (float)sum;
+}
+
+static dfx_status run_product(dfx__prepared *p)
+{
+    (void)p;
+    float *c = asked.c.place.buffer->host;
+    if (multiplies == FAILING)
+        return DFX_ERROR_DEVICE;
+    for (size_t n = 0; n < asked.count; n++)
+        for (size_t i = 0; i < asked.m && multiplies != UNSET; i++)
+            for (size_t j = 0; j < asked.n; j++)
+                c[n * asked.c.next + i * asked.c.line + j] = product(n, i, j);
+    if (multiplies == ONE_OFF)
+        c[(asked.count - 1) * asked.c.next + asked.m * asked.c.line - 1] += 0.01f;
+    return DFX_OK;
+}
+
+static dfx_status take_parameters(dfx_device *d, const char *kernel, json_object *parameters)
+{
+    (void)d;
+    (void)kernel;
+    (void)parameters;
+    return DFX_OK;
+}
+
+static void test_products(void)
+{
+    static const dfx__gemm_sizes sizes[] = { { 20, 30, 40, 0, 1 }, { 7, 5, 33, 1, 3 } };
+    dfx_device *d = open_device();
+    dfx__device_class class = *d->class;
+    dfx__gemm_bench g;
+    double seconds;
+    ok(dfx__gemm_open(&g, d) == DFX_ERROR_UNSUPPORTED, "no CLBlast: %s", dfx_error());
+    dfx__gemm_close(&g);
+    class.prepare = prepare_product;
+    class.discard = discard_product;
+    class.enqueue = run_product;
+    class.set_parameters = take_parameters;
+    d->class = &class;
+    d->has_gemm = 1;
+    ok(dfx__gemm_open(&g, d) == DFX_OK, "matrices");
+    for (int i = 0; i < 2; i++) {
+        multiplies = RIGHT;
+        ok(dfx__gemm_time(&g, &sizes[i], &seconds) == DFX_OK && seconds < 10, "a right product");
+        for (multiplies = ONE_OFF; multiplies <= FAILING; multiplies++)
+            ok(dfx__gemm_time(&g, &sizes[i], &seconds) == DFX_OK && isinf(seconds),
+               "never counts: %s",
+               multiplies == ONE_OFF ? "an element that is off"
+               : multiplies == UNSET ? "nothing computed"
+                                     : "a failure");
+    }
+    dfx__gemm_close(&g);
+    dfx_device_free(d);
+}
+
 /* ---- files for others ---- */
 
 static char file_path[600];
@@ -438,6 +522,7 @@ int main(void)
     test_resume();
     test_processes();
     test_wrong_best();
+    test_products();
     snprintf(file_path, sizeof file_path, "%s/%s/file.json", here, folder);
     test_hostile_files();
     test_imported_choices();

@@ -19,17 +19,17 @@ static const float unset = 1e30f;
 
 static dfx_status prepare(dfx__prepared **out, const dfx__gemm_bench *g, const dfx__gemm_sizes *s)
 {
+    size_t b_line = s->transpose_b ? s->k : s->n;
     dfx__launch l = { .kind = DFX__LAUNCH_GEMM,
-                      .gemm = {
-                          .count = 1,
-                          .m = s->m,
-                          .n = s->n,
-                          .k = s->k,
-                          .transpose_b = s->transpose_b,
-                          .scale = 1,
-                          .a = { { g->a, 0, g->a->bytes }, 0, s->k, 0 },
-                          .b = { { g->b, 0, g->b->bytes }, 0, s->transpose_b ? s->k : s->n, 0 },
-                          .c = { { g->c, 0, g->c->bytes }, 0, s->n, 0 } } };
+                      .gemm = { .count = s->count,
+                                .m = s->m,
+                                .n = s->n,
+                                .k = s->k,
+                                .transpose_b = s->transpose_b,
+                                .scale = 1,
+                                .a = { { g->a, 0, g->a->bytes }, 0, s->k, s->m * s->k },
+                                .b = { { g->b, 0, g->b->bytes }, 0, b_line, s->k * s->n },
+                                .c = { { g->c, 0, g->c->bytes }, 0, s->n, s->m * s->n } } };
     return g->device->class->prepare(out, g->device, &l);
 }
 
@@ -61,7 +61,8 @@ static void multiply(float *c, const float *a, const float *b, const dfx__gemm_s
 
 static int same_sizes(const dfx__gemm_sizes *s, const dfx__gemm_sizes *t)
 {
-    return s->m == t->m && s->n == t->n && s->k == t->k && s->transpose_b == t->transpose_b;
+    return s->m == t->m && s->n == t->n && s->k == t->k && s->transpose_b == t->transpose_b &&
+           s->count == t->count;
 }
 
 /* The CPU's result, computed once for each size. */
@@ -70,10 +71,12 @@ static const float *wanted(dfx__gemm_bench *g, const dfx__gemm_sizes *s)
     for (int i = 0; i < g->knows; i++)
         if (same_sizes(&g->known[i].sizes, s))
             return g->known[i].result;
-    float *result = g->knows < DFX__GEMM_KNOWN ? dfx__alloc(s->m * s->n, sizeof *result) : NULL;
+    size_t each = s->m * s->n;
+    float *result = g->knows < DFX__GEMM_KNOWN ? dfx__alloc(s->count * each, sizeof *result) : NULL;
     if (!result)
         return NULL;
-    multiply(result, g->host_a, g->host_b, s);
+    for (size_t p = 0; p < s->count; p++)
+        multiply(result + p * each, g->host_a + p * s->m * s->k, g->host_b + p * s->k * s->n, s);
     g->known[g->knows].sizes = *s;
     return g->known[g->knows++].result = result;
 }
@@ -81,7 +84,7 @@ static const float *wanted(dfx__gemm_bench *g, const dfx__gemm_sizes *s)
 static dfx_status check(dfx__gemm_bench *g, const dfx__gemm_sizes *s, int *right)
 {
     const float *want = wanted(g, s);
-    size_t n = s->m * s->n;
+    size_t n = s->count * s->m * s->n;
     if (!want)
         return dfx__no_memory();
     DFX__TRY(g->device->class->read(g->c, 0, g->host_c, n * sizeof(float)));
@@ -94,7 +97,7 @@ static dfx_status check(dfx__gemm_bench *g, const dfx__gemm_sizes *s, int *right
 
 static dfx_status clear_result(const dfx__gemm_bench *g, const dfx__gemm_sizes *s)
 {
-    size_t n = s->m * s->n;
+    size_t n = s->count * s->m * s->n;
     for (size_t i = 0; i < n; i++)
         g->host_c[i] = unset;
     return g->device->class->write(g->c, 0, g->host_c, n * sizeof(float));

@@ -13,6 +13,7 @@ enum {
 typedef struct {
     size_t m, n, k;
     int transpose_b;
+    size_t count; /* of products, one behind the other */
 } dfx__gemm_sizes;
 
 typedef struct {
@@ -26,8 +27,9 @@ typedef struct {
     int knows;
 } dfx__gemm_bench;
 
-/* Memory for products of at most DFX__GEMM_SIDE each way. Errors: DFX_ERROR_UNSUPPORTED (there is
- * no CLBlast for the device), DFX_ERROR_MEMORY. Must be closed, after an error too. */
+/* Memory for products of at most DFX__GEMM_SIDE each way, all together. Errors:
+ * DFX_ERROR_UNSUPPORTED (there is no CLBlast for the device), DFX_ERROR_MEMORY. Must be closed,
+ * after an error too. */
 dfx_status dfx__gemm_open(dfx__gemm_bench *g, dfx_device *d);
 void dfx__gemm_close(dfx__gemm_bench *g);
 

@@ -99,6 +99,8 @@ void dfx__search_open(dfx__search *s, dfx_device *d, const dfx__space *space)
     *s = (dfx__search){ .device = d, .space = space };
     s->before = number(entry_of(s), "before");
     s->seconds = s->before;
+    json_object *tried = tried_of(s);
+    s->known = tried ? json_object_object_length(tried) : 0;
     look(s);
 }
 
@@ -246,9 +248,10 @@ int dfx__search_next(dfx__search *s, int *value)
     json_object *tried = tried_of(s);
     if (tried && json_object_object_length(tried) >= MOST_TRIED)
         return 0;
-    if (!next_start(s, value) &&
-        (!find_centre(s, centre) ||
-         (!next_neighbour(s, centre, value) && !next_random_values(s, centre, value))))
+    int known = find_centre(s, centre);
+    int found = known && s->tried % 2 == 1 && next_neighbour(s, centre, value);
+    if (!found && !next_start(s, value) &&
+        (!known || (!next_neighbour(s, centre, value) && !next_random_values(s, centre, value))))
         return 0;
     keep(s, value, INFINITY, 0);
     return 1;

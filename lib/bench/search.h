@@ -14,6 +14,7 @@ typedef struct {
     int has_best;                    /* something is better than CLBlast's own */
     int best[DFX__SPACE_PARAMETERS]; /* that */
     int tried, wrong;                /* in this search */
+    int known;                       /* tried in all searches before */
     int has_first;                   /* parameters to try before all others: */
     int first[DFX__SPACE_PARAMETERS];
 } dfx__search;
@@ -26,9 +27,9 @@ void dfx__search_open(dfx__search *s, dfx_device *d, const dfx__space *space);
 void dfx__search_start(dfx__search *s, double before, double seconds);
 
 /* The next parameters to be tried, none of which were tried before, here or in another process:
- * parameters that are good on other devices; then those of the best with one value changed; then
- * with several changed, and any. 0: there are no more. What they are tried with is marked in the
- * file before, so that parameters that take the process down are not tried again. */
+ * by turns parameters that are good on other devices and those of the best with one value changed;
+ * then with several changed, and any. 0: there are no more. What they are tried with is marked in
+ * the file before, so that parameters that take the process down are not tried again. */
 int dfx__search_next(dfx__search *s, int *value);
 
 /* How long parameters took; INFINITY: they were wrong or did not run, and never count. The best so

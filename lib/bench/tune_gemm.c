@@ -25,16 +25,19 @@ struct problem {
 };
 
 static const struct problem problems[] = {
-    { "Xgemm", { 256, 256, 256, 0 }, { 1024, 1024, 1024, 0 }, 0, 0.50 },
-    { "XgemmDirect", { 256, 160, 160, 1 }, { 1024, 640, 640, 1 }, DFX__NEVER, 0.26 },
-    { "Transpose", { 64, 256, 256, 1 }, { 64, 1024, 1024, 1 }, 0, 0.08 },
-    { "Pad", { 60, 250, 250, 0 }, { 60, 1000, 1000, 0 }, 0, 0.08 },
-    { "Padtranspose", { 60, 250, 250, 1 }, { 60, 1000, 1000, 1 }, 0, 0.08 },
+    { "Xgemm", { 256, 256, 256, 0, 1 }, { 1024, 1024, 1024, 0, 1 }, 0, 0.50 },
+    { "XgemmDirect", { 256, 160, 160, 1, 1 }, { 1024, 640, 640, 1, 1 }, DFX__NEVER, 0.26 },
+    { "Transpose", { 64, 256, 256, 1, 1 }, { 64, 1024, 1024, 1, 1 }, 0, 0.08 },
+    { "Pad", { 60, 250, 250, 0, 1 }, { 60, 1000, 1000, 0, 1 }, 0, 0.08 },
+    { "Padtranspose", { 60, 250, 250, 1, 1 }, { 60, 1000, 1000, 1, 1 }, 0, 0.08 },
 };
 enum { PROBLEMS = sizeof problems / sizeof *problems };
 
-/* Sizes that are multiples of nothing: the best has to be right there too. */
-static const dfx__gemm_sizes odd[] = { { 37, 83, 101, 0 }, { 131, 67, 45, 1 } };
+/* Sizes that are multiples of nothing, and several products at once: the best has to be right there
+ * too. */
+static const dfx__gemm_sizes odd[] = { { 37, 83, 101, 0, 1 },
+                                       { 131, 67, 45, 1, 1 },
+                                       { 37, 83, 101, 1, 2 } };
 enum { ODD = sizeof odd / sizeof *odd };
 
 static const char routine[] = "GemmRoutine";
@@ -187,14 +190,14 @@ static dfx_status time_sides(struct state *s, int least, double seconds[SIDES])
 {
     DFX__TRY(set_least(s->tuner->device, least));
     for (size_t i = 0, n = LEAST_SIDE; i < SIDES; i++, n *= 2)
-        DFX__TRY(dfx__gemm_time(&s->gemm, &(dfx__gemm_sizes){ n, n, n, 1 }, &seconds[i]));
+        DFX__TRY(dfx__gemm_time(&s->gemm, &(dfx__gemm_sizes){ n, n, n, 1, 1 }, &seconds[i]));
     return DFX_OK;
 }
 
 /* The smallest size from which tiles win over matrices as they lie. */
 static dfx_status tune_routine(struct state *s)
 {
-    static const dfx__gemm_sizes shown = { DFX__GEMM_SIDE, DFX__GEMM_SIDE, DFX__GEMM_SIDE, 1 };
+    static const dfx__gemm_sizes shown = { DFX__GEMM_SIDE, DFX__GEMM_SIDE, DFX__GEMM_SIDE, 1, 1 };
     int least[DFX__SPACE_PARAMETERS] = { 2 * DFX__GEMM_SIDE };
     double indirect[SIDES], direct[SIDES];
     DFX__TRY(time_sides(s, 0, indirect));
@@ -208,12 +211,31 @@ static dfx_status tune_routine(struct state *s)
     return report(s, &shown, 1);
 }
 
+/* The kernel of which the least was tried for its share of the time, of those that are not done. */
+static int next_problem(const struct state *s, const int *done)
+{
+    int next = -1;
+    double least = INFINITY;
+    for (int i = 0; i < PROBLEMS; i++) {
+        dfx__search known;
+        dfx__search_open(&known, s->tuner->device, dfx__space_of(problems[i].kernel));
+        if (!done[i] && known.known / problems[i].share < least) {
+            least = known.known / problems[i].share;
+            next = i;
+        }
+    }
+    return next;
+}
+
 static dfx_status tune(struct state *s, double until)
 {
     const dfx__tuner *t = s->tuner;
     double begin = dfx__tuner_spent(t), end = begin;
+    int done[PROBLEMS] = { 0 };
     DFX__TRY(t->device->class->set_parameters(t->device, NULL, NULL));
-    for (int i = 0; i < PROBLEMS; i++) {
+    for (int k = 0; k < PROBLEMS; k++) {
+        int i = next_problem(s, done);
+        done[i] = 1;
         end += problems[i].share * (until - begin);
         if (dfx__tuner_spent(t) < end)
             DFX__TRY(tune_kernel(s, &problems[i], end));

@@ -58,5 +58,6 @@ else
     skip 'it is C++ too' "no $cxx"
 fi
 ok 'the notices of the model are installed' notices_are_there
+ok 'tunings are installed' test -s "$work/root$datadir/dfxcl/tunings/pocl-cpu.json"
 ok 'the installed command draws' draw
 done_testing

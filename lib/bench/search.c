@@ -139,7 +139,8 @@ void dfx__search_note(dfx__search *s, const int *value, double seconds)
 
 static int is_new(const dfx__search *s, const int *value)
 {
-    return dfx__space_has(s->space, value, &s->device->info) && !was_tried(s, value);
+    return dfx__space_has(s->space, value, &s->device->info) && !was_tried(s, value) &&
+           !(s->most_sums && s->space->sums && s->space->sums(value) > s->most_sums);
 }
 
 static int next_start(const dfx__search *s, int *value)

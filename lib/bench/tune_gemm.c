@@ -13,6 +13,9 @@
  * large one: a bad one would take minutes. */
 static const double too_slow = 3;
 
+/* So much of a kernel's time is too much for one candidate. */
+static const double most_of_time = 0.2;
+
 /* What a kernel is timed by, after a small product of the same kind; least: the
  * XGEMM_MIN_INDIRECT_SIZE that makes CLBlast take it; its share of the time. Of weights, which are
  * transposed, copying is most of the work where there are few rows. CLBlast's Copy is not among
@@ -155,6 +158,18 @@ static dfx_status try_one(struct state *s, const int *value)
     return DFX_OK;
 }
 
+/* After parameters that took too much of the time, to compile mostly, those with more sums are not
+ * tried any more, unless the best has as many. */
+static void limit_sums(dfx__search *search, const int *value, double spent, double time)
+{
+    int (*sums)(const int *) = search->space->sums;
+    if (!sums || spent < most_of_time * time)
+        return;
+    search->most_sums = sums(value) > 1 ? sums(value) - 1 : 1;
+    if (search->has_best && sums(search->best) > search->most_sums)
+        search->most_sums = sums(search->best);
+}
+
 static dfx_status end_kernel(const struct state *s)
 {
     const dfx__search *search = &s->search;
@@ -170,10 +185,13 @@ static dfx_status tune_kernel(struct state *s, const struct problem *p, double u
     dfx__search_open(search, t->device, dfx__space_of(p->kernel));
     if (!search->has_best)
         search->has_first = dfx__tuning_find(search->first, t->device, search->space);
+    double begin = dfx__tuner_spent(t);
     DFX__TRY(begin_kernel(s, p));
     dfx_status status = report(s, &p->large, 0);
     while (status == DFX_OK && dfx__tuner_spent(t) < until && dfx__search_next(search, value)) {
+        double start = dfx__tuner_spent(t);
         status = try_one(s, value);
+        limit_sums(search, value, dfx__tuner_spent(t) - start, until - begin);
         if (status == DFX_OK)
             status = report(s, &p->large, 0);
     }

@@ -17,6 +17,11 @@ static int divides(int small, int large)
 
 enum { GEMMK, MWG, NWG, KWG, MDIMC, NDIMC, MDIMA, NDIMB, KWI, VWM, VWN, STRM, STRN, SA, SB, KREG };
 
+static int sums_of_xgemm(const int *v)
+{
+    return v[MWG] * v[NWG] / (v[MDIMC] * v[NDIMC]);
+}
+
 static int fits_xgemm(const int *v, const dfx_device_info *info)
 {
     int items = v[MDIMC] * v[NDIMC];
@@ -25,7 +30,7 @@ static int fits_xgemm(const int *v, const dfx_device_info *info)
                 divides(v[MDIMA] * v[VWM], v[MWG]) && divides(v[NDIMB] * v[VWN], v[NWG]) &&
                 divides(v[KWI], v[KWG]);
     if (!tiles || (size_t)items > info->max_group || local > info->local_memory ||
-        v[MWG] * v[NWG] > MOST_SUMS * items)
+        sums_of_xgemm(v) > MOST_SUMS)
         return 0;
     if (v[GEMMK] == 1) /* tiles in registers alone; its groups are counted right for square ones */
         return v[MWG] == v[NWG] && v[KWG] == 1 && v[KWI] == 1 && v[MDIMC] == v[MDIMA] &&
@@ -68,6 +73,11 @@ static const int xgemm_starts[][DFX__SPACE_PARAMETERS] = {
 
 enum { WGD, MDIMCD, NDIMCD, MDIMAD, NDIMBD, KWID, VWMD, VWND, PADA, PADB };
 
+static int sums_of_direct(const int *v)
+{
+    return v[WGD] * v[WGD] / (v[MDIMCD] * v[NDIMCD]);
+}
+
 static int fits_direct(const int *v, const dfx_device_info *info)
 {
     int items = v[MDIMCD] * v[NDIMCD];
@@ -78,7 +88,7 @@ static int fits_direct(const int *v, const dfx_device_info *info)
            divides(v[NDIMBD] * v[VWND], v[WGD]) && divides(v[MDIMAD], items) &&
            divides(v[NDIMBD], items) && divides(items / v[MDIMAD], v[WGD]) &&
            divides(items / v[NDIMBD], v[WGD]) && (size_t)items <= info->max_group &&
-           local <= info->local_memory && v[WGD] * v[WGD] <= MOST_SUMS * items;
+           local <= info->local_memory && sums_of_direct(v) <= MOST_SUMS;
 }
 
 static const int direct_starts[][DFX__SPACE_PARAMETERS] = {
@@ -161,6 +171,7 @@ const dfx__space dfx__spaces[] = {
         { "SB", { 0, 1, -1 } },
         { "KREG", { 1, 2, 4, 8, 16, -1 } } },
       fits_xgemm,
+      sums_of_xgemm,
       repair_xgemm,
       STARTS(xgemm_starts) },
     { "XgemmDirect",
@@ -175,6 +186,7 @@ const dfx__space dfx__spaces[] = {
         { "PADA", { 0, 1, -1 } },
         { "PADB", { 0, 1, -1 } } },
       fits_direct,
+      sums_of_direct,
       NULL,
       STARTS(direct_starts) },
     { "Copy",
@@ -184,6 +196,7 @@ const dfx__space dfx__spaces[] = {
         { "COPY_VW", { 1, 2, 4, 8, -1 } } },
       fits_copy,
       NULL,
+      NULL,
       STARTS(copy_starts) },
     { "Pad",
       { { "PAD_DIMX", { 8, 16, 32, -1 } },
@@ -191,6 +204,7 @@ const dfx__space dfx__spaces[] = {
         { "PAD_WPTX", { 1, 2, 4, -1 } },
         { "PAD_WPTY", { 1, 2, 4, -1 } } },
       fits_copy,
+      NULL,
       NULL,
       STARTS(pad_starts) },
     { "Transpose",
@@ -200,6 +214,7 @@ const dfx__space dfx__spaces[] = {
         { "TRA_SHUFFLE", { 0, 1, -1 } } },
       fits_transpose,
       NULL,
+      NULL,
       STARTS(transpose_starts) },
     { "Padtranspose",
       { { "PADTRA_TILE", { 8, 16, 32, -1 } },
@@ -207,10 +222,12 @@ const dfx__space dfx__spaces[] = {
         { "PADTRA_PAD", { 0, 1, -1 } } },
       fits_padtranspose,
       NULL,
+      NULL,
       STARTS(padtranspose_starts) },
     { "GemmRoutine",
       { { "XGEMM_MIN_INDIRECT_SIZE", { 0, 64, 128, 256, 512, 1024, 2048, DFX__NEVER, -1 } } },
       fits_always,
+      NULL,
       NULL,
       STARTS(routine_starts) },
     { .kernel = NULL },

@@ -21,6 +21,9 @@ typedef struct dfx__space {
     } parameter[DFX__SPACE_PARAMETERS]; /* ends with one without a name */
     /* Whether values, in the parameters' order, go together on the device. */
     int (*fits)(const int *value, const dfx_device_info *info);
+    /* Sums that a work-item keeps, all unrolled: how long a compiler needs goes with them. NULL: a
+     * few. */
+    int (*sums)(const int *value);
     void (*repair)(
         int *value); /* makes values that were changed alone go together; NULL: nothing */
     const int (*start)[DFX__SPACE_PARAMETERS]; /* first what CLBlast takes for an unknown device */

@@ -223,21 +223,42 @@ static dfx_status time_ways(struct tuner *t, dfx_sequence *trial, double *second
     return DFX_OK;
 }
 
+/* The fastest of the ways that are right; an earlier one where noise would choose. */
+static int fastest(const double *seconds, int ways)
+{
+    int chosen = 0;
+    for (int k = 1; k < ways; k++)
+        if (isnan(seconds[chosen]) ? !isnan(seconds[k]) : seconds[k] < margin * seconds[chosen])
+            chosen = k;
+    return chosen;
+}
+
+/* Rounds of one more way beside the best one, so that a disturbance meets both; it is given up when
+ * it is slower. */
+static dfx_status run_beside(struct tuner *t, dfx_sequence *trial, double *seconds, int best, int k)
+{
+    const int pair[] = { k, best };
+    for (int round = 0; round < ROUNDS; round++)
+        for (int i = 0; i < 2; i++) {
+            DFX__TRY(run(t, trial->call[pair[i]]));
+            seconds[pair[i]] = fmin(seconds[pair[i]], trial->call[pair[i]]->seconds);
+            if (seconds[k] > too_slow * seconds[best])
+                return DFX_OK;
+        }
+    return DFX_OK;
+}
+
 /* The other ways, one after the other. */
 static dfx_status time_others(struct tuner *t, dfx_sequence *trial, double *seconds, int ways)
 {
     for (int k = ways; k < trial->calls; k++) {
-        double best = least_of(seconds, k);
+        int best = fastest(seconds, k);
         seconds[k] = INFINITY;
-        if (best > short_call)
+        if (seconds[best] > short_call)
             continue;
         DFX__TRY(run_first(t, trial->call[k], &seconds[k]));
-        for (int round = 0; round < ROUNDS && !isnan(seconds[k]); round++) {
-            DFX__TRY(run(t, trial->call[k]));
-            seconds[k] = fmin(seconds[k], trial->call[k]->seconds);
-            if (seconds[k] > too_slow * best)
-                break;
-        }
+        if (!isnan(seconds[k]) && !isnan(seconds[best]))
+            DFX__TRY(run_beside(t, trial, seconds, best, k));
     }
     return DFX_OK;
 }
@@ -273,16 +294,6 @@ static void log_times(const char *key, const char *const *name, const double *se
     for (int k = 0; k < ways && n < sizeof text; k++)
         n += (size_t)snprintf(text + n, sizeof text - n, ", %s %.3f ms", name[k], 1e3 * seconds[k]);
     dfx__log("tune: %s: %s%s", key, name[chosen], text);
-}
-
-/* The fastest of the ways that are right; an earlier one where noise would choose. */
-static int fastest(const double *seconds, int ways)
-{
-    int chosen = 0;
-    for (int k = 1; k < ways; k++)
-        if (isnan(seconds[chosen]) ? !isnan(seconds[k]) : seconds[k] < margin * seconds[chosen])
-            chosen = k;
-    return chosen;
 }
 
 /* Reports a call that was measured in all ways. */

@@ -13,6 +13,10 @@
  * large one: a bad one would take minutes. */
 static const double too_slow = 3;
 
+/* And one whose large product takes so many times the best one's cannot be faster by noise alone.
+ */
+static const double worth_turns = 2.5;
+
 /* So much of a kernel's time is too much for one candidate. */
 static const double most_of_time = 0.2;
 
@@ -66,23 +70,36 @@ static dfx_status set_least(dfx_device *d, int least)
     return set(d, dfx__space_of(routine), (int[DFX__SPACE_PARAMETERS]){ least });
 }
 
-/* The seconds of a problem's large product, INFINITY where any product is wrong or the small one is
- * too slow; those of odd sizes are computed where it is faster than `best`. */
-static dfx_status time_problem(struct state *s, const struct problem *p, double best, double *small,
-                               double *seconds)
+/* The seconds of a problem's large product, INFINITY where one is wrong or the small one is too
+ * slow.
+ */
+static dfx_status time_sizes(struct state *s, const struct problem *p, double *small,
+                             double *seconds)
 {
     *small = *seconds = INFINITY;
     DFX__TRY(dfx__gemm_time(&s->gemm, &p->small, small));
     if (!isfinite(*small) || *small > too_slow * s->small)
         return DFX_OK;
-    DFX__TRY(dfx__gemm_time(&s->gemm, &p->large, seconds));
-    for (int i = 0; i < ODD && *seconds < best; i++) {
+    return dfx__gemm_time(&s->gemm, &p->large, seconds);
+}
+
+/* Makes seconds INFINITY where a product of odd sizes is wrong. */
+static dfx_status check_odd(struct state *s, double *seconds)
+{
+    for (int i = 0; i < ODD && isfinite(*seconds); i++) {
         double unused;
         DFX__TRY(dfx__gemm_time(&s->gemm, &odd[i], &unused));
         if (!isfinite(unused))
             *seconds = INFINITY;
     }
     return DFX_OK;
+}
+
+static dfx_status time_problem(struct state *s, const struct problem *p, double *small,
+                               double *seconds)
+{
+    DFX__TRY(time_sizes(s, p, small, seconds));
+    return check_odd(s, seconds);
 }
 
 /* ---- reports ---- */
@@ -127,7 +144,7 @@ static dfx_status begin_kernel(struct state *s, const struct problem *p)
     if (search->has_best)
         DFX__TRY(set(d, search->space, search->best));
     DFX__TRY(set_least(d, p->least));
-    DFX__TRY(time_problem(s, p, INFINITY, &s->small, &now));
+    DFX__TRY(time_problem(s, p, &s->small, &now));
     if (!isfinite(now) && search->has_best)
         dfx__log("CLBlast's %s: its parameters in the file are wrong: not used any more",
                  p->kernel);
@@ -140,20 +157,46 @@ static double ops(const dfx__gemm_sizes *s)
     return 2 * (double)s->m * (double)s->n * (double)s->k;
 }
 
+/* The seconds of a candidate that are to be compared with the best one's: on a machine that does
+ * other things too, those of both by turns. CLBlast keeps what it compiled for either. */
+static dfx_status time_by_turns(struct state *s, const int *value, double *seconds)
+{
+    enum { TURNS = 2 };
+    const dfx__search *search = &s->search;
+    double best = INFINITY, mine = INFINITY, now;
+    if (!search->has_best || *seconds > worth_turns * search->seconds)
+        return DFX_OK;
+    for (int i = 0; i < TURNS; i++) {
+        DFX__TRY(set(s->tuner->device, search->space, search->best));
+        DFX__TRY(dfx__gemm_time(&s->gemm, &s->problem->large, &now));
+        best = fmin(best, now);
+        DFX__TRY(set(s->tuner->device, search->space, value));
+        DFX__TRY(dfx__gemm_time(&s->gemm, &s->problem->large, &now));
+        mine = fmin(mine, now);
+    }
+    *seconds = isfinite(best) ? search->seconds * mine / best : mine;
+    return DFX_OK;
+}
+
+static dfx_status time_candidate(struct state *s, const int *value, double *small, double *seconds)
+{
+    const struct problem *p = s->problem;
+    DFX__TRY(set(s->tuner->device, s->search.space, value));
+    DFX__TRY(time_sizes(s, p, small, seconds));
+    if (isfinite(*seconds))
+        DFX__TRY(time_by_turns(s, value, seconds));
+    else if (isfinite(*small) && *small > too_slow * s->small) /* right, and about so slow */
+        *seconds = *small * ops(&p->large) / ops(&p->small);
+    return *seconds < s->search.seconds ? check_odd(s, seconds) : DFX_OK;
+}
+
 static dfx_status try_one(struct state *s, const int *value)
 {
     double small = INFINITY, seconds = INFINITY, before = s->search.seconds;
-    dfx_status status = set(s->tuner->device, s->search.space, value);
-    if (status == DFX_OK)
-        status = time_problem(s, s->problem, before, &small, &seconds);
-    if (status == DFX_ERROR_MEMORY)
-        return status;
-    if (isfinite(small) && !isfinite(seconds)) /* too slow, or wrong where it is large */
-        seconds = small > too_slow * s->small
-                      ? small * ops(&s->problem->large) / ops(&s->problem->small)
-                      : INFINITY;
+    if (time_candidate(s, value, &small, &seconds) == DFX_ERROR_MEMORY)
+        return DFX_ERROR_MEMORY;
     dfx__search_note(&s->search, value, seconds);
-    if (s->search.seconds < before && isfinite(small))
+    if (s->search.seconds < before)
         s->small = small;
     return DFX_OK;
 }
@@ -271,8 +314,8 @@ static dfx_status check(struct state *s, const dfx__space *space, const int *val
         continue;
     DFX__TRY(d->class->set_parameters(d, NULL, NULL));
     DFX__TRY(set_least(d, p->least));
-    DFX__TRY(time_problem(s, p, INFINITY, &small, before));
-    return set(d, space, value) == DFX_OK ? time_problem(s, p, INFINITY, &small, seconds) : DFX_OK;
+    DFX__TRY(time_problem(s, p, &small, before));
+    return set(d, space, value) == DFX_OK ? time_problem(s, p, &small, seconds) : DFX_OK;
 }
 
 dfx_status dfx__tune_check(dfx_device *d, const dfx__space *space, const int *value, double *before,

@@ -26,7 +26,13 @@ __global const T *pixel_at(__global const T *x, int n, int iy, int ix, int IH, i
 #ifdef ROWS
 
 /* For CPU devices, as linear_vector: a work-item computes ROWS pixels of one panel. Where a window
- * leaves the image, the pixels pass through the stage too, as zeros. */
+ * leaves the image, pixels are others whose elements are masked, or zeros in the stage. */
+#ifdef PAIRS
+#define MASKED(row, k, mask) (PLACED(row, k) & (mask))
+#else
+#define MASKED(row, k, mask) as_float(as_int((float)PLACED(row, k)) & (mask))
+#endif
+
 static inline void zero_row(S *to, int n)
 {
     for (int k = 0; k < PADDED(n); k++)
@@ -60,15 +66,23 @@ void conv2d_vector(__global const T *restrict x, __global const W *restrict w,
     for (int ky = 0; ky < KH; ky++)
         for (int kx = 0; kx < KW; kx++) {
             __global const T *a[ROWS];
-            int inside = IN_PLACE(C);
+            int mask[ROWS], inside = 1;
 #pragma unroll
             for (int r = 0; r < ROWS; r++) {
                 a[r] = pixel_at(x, image[r], y0[r] + ky * dilation, x0[r] + kx * dilation, IH, IW, C,
                                 height, width);
+                mask[r] = a[r] ? -1 : 0;
                 inside &= a[r] != 0;
             }
-            if (inside) {
+            if (IN_PLACE(C) && inside) {
                 MULTIPLY(C, PLACED(a[r], k))
+                continue;
+            }
+            if (IN_PLACE(C)) {
+#pragma unroll
+                for (int r = 0; r < ROWS; r++)
+                    a[r] = a[r] ? a[r] : x;
+                MULTIPLY(C, MASKED(a[r], k, mask[r]))
                 continue;
             }
             for (int k0 = 0; k0 < C; k0 += STAGE) {

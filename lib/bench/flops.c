@@ -135,9 +135,9 @@ static void run_tiles(void *data)
             pair_row[r] = (const uint16_t *)zeros;
         }
         if (t->pairs)
-            cpu->tile_pairs(acc, pair_row, (const uint16_t *)zeros, K / 2);
+            cpu->tile_pairs(acc, NULL, pair_row, (const uint16_t *)zeros, K / 2);
         else
-            cpu->tile(acc, row, zeros, K);
+            cpu->tile(acc, NULL, row, zeros, K);
     }
 }
 

@@ -79,25 +79,31 @@ static void add_steps(float *acc, const uint16_t *const *row, const uint16_t *pa
     order_memory();
 }
 
-static void tile_pairs(float *acc, const uint16_t *const *row, const uint16_t *panel, size_t pairs)
+static void tile_pairs(float *acc, const float *first, const uint16_t *const *row,
+                       const uint16_t *panel, size_t pairs)
 {
     size_t whole = pairs / STEP * STEP;
     const uint16_t *rest[ROWS];
-    if (whole > 0)
+    if (whole > 0) {
+        for (int r = 0; first && r < ROWS; r++)
+            memcpy(acc + r * DFX__TILE_COLUMNS, first, LINE);
         add_steps(acc, row, panel, whole);
+        first = NULL;
+    }
     if (whole == pairs)
         return;
     for (int r = 0; r < ROWS; r++)
         rest[r] = row[r] + 2 * whole;
     for (int r = 0; r < ROWS; r += PART_ROWS)
-        dfx__cpu_avx512bf16.tile_pairs(acc + r * DFX__TILE_COLUMNS, rest + r,
+        dfx__cpu_avx512bf16.tile_pairs(acc + r * DFX__TILE_COLUMNS, first, rest + r,
                                        panel + whole * 2 * DFX__TILE_COLUMNS, pairs - whole);
 }
 
-static void tile(float *acc, const float *const *row, const float *panel, size_t k)
+static void tile(float *acc, const float *first, const float *const *row, const float *panel,
+                 size_t k)
 {
     for (int r = 0; r < ROWS; r += PART_ROWS)
-        dfx__cpu_avx512bf16.tile(acc + r * DFX__TILE_COLUMNS, row + r, panel, k);
+        dfx__cpu_avx512bf16.tile(acc + r * DFX__TILE_COLUMNS, first, row + r, panel, k);
 }
 
 struct dfx__cpu_kernels dfx__cpu_amx = {

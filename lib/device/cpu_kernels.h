@@ -18,12 +18,15 @@ struct dfx__cpu_kernels {
     int rows;         /* of a tile */
 
     /* acc [rows][32] += sum over k of row[r][k] panel[k][32]; the sum is added as a whole, so that
-     * rounding errors stay small where it is one block of many. */
-    void (*tile)(float *acc, const float *const *row, const float *panel, size_t k);
+     * rounding errors stay small where it is one block of many. With `first` [32] it is added to
+     * that in each row, and what acc held does not count. */
+    void (*tile)(float *acc, const float *first, const float *const *row, const float *panel,
+                 size_t k);
 
     /* The same of bf16 in pairs, with the processor's dot product: acc [rows][32] += sum over p of
      * row[r][2 p] panel[p][32][0] + row[r][2 p + 1] panel[p][32][1]. NULL where it has none. */
-    void (*tile_pairs)(float *acc, const uint16_t *const *row, const uint16_t *panel, size_t pairs);
+    void (*tile_pairs)(float *acc, const float *first, const uint16_t *const *row,
+                       const uint16_t *panel, size_t pairs);
 
     /* The same of rows that are packed as well, all words of two bf16: to [rows][32] = sum over p
      * of panel [p][rows] lines [p][32], added to what is there where `add` says so. NULL where

@@ -27,6 +27,7 @@ _Static_assert(sizeof zeros >= BLOCK * sizeof(float), "a block of zeros");
 /* What a thread works in. */
 typedef struct {
     float acc[GROUP][STRIP * ROWS * PANEL]; /* sums of tiles */
+    float first[GROUP][PANEL];              /* what they begin with */
     union {
         float rows[STRIP * ROWS * BLOCK];
         uint16_t ends[STRIP * ROWS * PAIRS]; /* of rows of odd length */
@@ -70,18 +71,22 @@ static float *tile_of(const struct dfx__cpu_kernels *kernels, workspace *w, int 
     return w->acc[sum] + tile * kernels->rows * PANEL;
 }
 
-/* The accumulators begin as the bias. */
-static void begin(const struct dfx__cpu_kernels *kernels, const dfx__panels_job *job, workspace *w,
-                  const task *t)
+/* The sums begin as the bias. */
+static void begin(const dfx__panels_job *job, workspace *w, const task *t)
 {
     for (int s = 0; s < t->sums; s++) {
-        float line[PANEL] = { 0 };
         int64_t panel = panel_of(job, t, s);
+        memset(w->first[s], 0, sizeof w->first[s]);
         if (job->bias)
-            memcpy(line, job->bias + panel * PANEL, (size_t)columns_of(job, panel) * sizeof *line);
-        for (int r = 0; r < t->tiles * kernels->rows; r++)
-            memcpy(w->acc[s] + r * PANEL, line, sizeof line);
+            memcpy(w->first[s], job->bias + panel * PANEL,
+                   (size_t)columns_of(job, panel) * sizeof(float));
     }
+}
+
+/* What a sum begins with, where these are its first elements. */
+static const float *first_of(const workspace *w, int sum, int tap, int64_t k)
+{
+    return tap == 0 && k == 0 ? w->first[sum] : NULL;
 }
 
 /* Elements k .. k + n of the rows as floats. */
@@ -116,7 +121,8 @@ static void add_block(const struct dfx__cpu_kernels *kernels, const dfx__panels_
             panel = w->panel;
         }
         for (int i = 0; i < t->tiles; i++)
-            kernels->tile(tile_of(kernels, w, s, i), w->row + i * kernels->rows, panel, n);
+            kernels->tile(tile_of(kernels, w, s, i), first_of(w, s, tap, k),
+                          w->row + i * kernels->rows, panel, n);
     }
 }
 
@@ -144,8 +150,8 @@ static void add_pairs(const struct dfx__cpu_kernels *kernels, const dfx__panels_
         int64_t line = (panel_of(job, t, s) * job->taps + tap) * ((job->k + 1) / 2) + k / 2;
         const uint16_t *panel = (const uint16_t *)job->panels + line * PANEL * 2;
         for (int i = 0; i < t->tiles; i++)
-            kernels->tile_pairs(tile_of(kernels, w, s, i), w->pairs + i * kernels->rows, panel,
-                                (n + 1) / 2);
+            kernels->tile_pairs(tile_of(kernels, w, s, i), first_of(w, s, tap, k),
+                                w->pairs + i * kernels->rows, panel, (n + 1) / 2);
     }
 }
 
@@ -215,7 +221,7 @@ static void do_task(const struct dfx__cpu_kernels *kernels, const dfx__panels_jo
                     workspace *w, const task *t)
 {
     int64_t block = job->pairs ? PAIRS : BLOCK;
-    begin(kernels, job, w, t);
+    begin(job, w, t);
     memset(w->pixel, 0, sizeof w->pixel); /* a last tile may have fewer rows */
     for (int tap = 0; tap < job->taps; tap++) {
         job->locate(job, w->pixel, t->row, t->rows, tap);

@@ -54,7 +54,8 @@ static inline void add_lines(vector (*sum)[2], const float *const *row, size_t i
 }
 #endif
 
-static void tile(float *acc, const float *const *row, const float *panel, size_t k)
+static void tile(float *acc, const float *first, const float *const *row, const float *panel,
+                 size_t k)
 {
     const float *a[ROWS];
 #pragma GCC unroll 8
@@ -81,21 +82,24 @@ static void tile(float *acc, const float *const *row, const float *panel, size_t
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++) {
             any_vector *to = (any_vector *)(acc + r * DFX__TILE_COLUMNS + column);
-            to[0] += sum[r][0];
-            to[1] += sum[r][1];
+            const any_vector *before = first ? (const any_vector *)(first + column) : to;
+            to[0] = before[0] + sum[r][0];
+            to[1] = before[1] + sum[r][1];
         }
     }
 }
 
 #if defined __AVX512BF16__
-static void tile_pairs(float *acc, const uint16_t *const *row, const uint16_t *panel, size_t pairs)
+static void tile_pairs(float *acc, const float *first, const uint16_t *const *row,
+                       const uint16_t *panel, size_t pairs)
 {
     _Static_assert(DFX__TILE_COLUMNS == 2 * WIDTH, "a tile is one pass");
     __m512 sum[ROWS][2];
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++) {
-        sum[r][0] = _mm512_loadu_ps(acc + r * DFX__TILE_COLUMNS);
-        sum[r][1] = _mm512_loadu_ps(acc + r * DFX__TILE_COLUMNS + WIDTH);
+        const float *before = first ? first : acc + r * DFX__TILE_COLUMNS;
+        sum[r][0] = _mm512_loadu_ps(before);
+        sum[r][1] = _mm512_loadu_ps(before + WIDTH);
     }
     for (size_t p = 0; p < pairs; p++, panel += 2 * DFX__TILE_COLUMNS) {
         __m512bh b0 = (__m512bh)_mm512_loadu_si512(panel);
@@ -178,7 +182,8 @@ static inline void add_pairs(float32x4_t (*sum)[2], const bfloat16x8_t *part, in
     }
 }
 
-static void tile_pairs(float *acc, const uint16_t *const *row, const uint16_t *panel, size_t pairs)
+static void tile_pairs(float *acc, const float *first, const uint16_t *const *row,
+                       const uint16_t *panel, size_t pairs)
 {
     enum { LINE = 2 * DFX__TILE_COLUMNS };
     for (int column = 0; column < DFX__TILE_COLUMNS; column += 2 * WIDTH) {
@@ -188,8 +193,9 @@ static void tile_pairs(float *acc, const uint16_t *const *row, const uint16_t *p
         bfloat16x8_t part[ROWS];
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++) {
-            sum[r][0] = vld1q_f32(to + r * DFX__TILE_COLUMNS);
-            sum[r][1] = vld1q_f32(to + r * DFX__TILE_COLUMNS + WIDTH);
+            const float *before = first ? first + column : to + r * DFX__TILE_COLUMNS;
+            sum[r][0] = vld1q_f32(before);
+            sum[r][1] = vld1q_f32(before + WIDTH);
         }
         size_t p = 0;
         for (; p + WIDTH <= pairs; p += WIDTH) {

@@ -19,8 +19,6 @@
 #include "device/cpu_panels.h"
 #include "op/linear.h"
 
-#include <string.h>
-
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -264,17 +262,15 @@ static void tile_out(const job *j, int64_t tile, int64_t panel, const float *fro
 static void multiply(const struct plan *p, float *m, const float *v, const float *u, int64_t count,
                      size_t n, int fresh)
 {
+    static const float zeros[DFX__PANEL];
     const struct dfx__cpu_kernels *kernels = dfx__cpu_kernels();
     for (int64_t plane = 0; plane < p->planes; plane++)
         for (int64_t first = 0; first < count; first += kernels->rows) {
             const float *row[DFX__TILE_ROWS];
-            if (fresh)
-                memset(m + plane * p->m_plane + first * DFX__PANEL, 0,
-                       (size_t)(kernels->rows * DFX__PANEL) * sizeof *m);
             for (int r = 0; r < kernels->rows; r++)
                 row[r] = v + plane * p->v_plane + least(first + r, count - 1) * p->pitch;
-            kernels->tile(m + plane * p->m_plane + first * DFX__PANEL, row, u + plane * p->u_plane,
-                          n);
+            kernels->tile(m + plane * p->m_plane + first * DFX__PANEL, fresh ? zeros : NULL, row,
+                          u + plane * p->u_plane, n);
         }
 }
 

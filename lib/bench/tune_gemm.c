@@ -144,7 +144,7 @@ static dfx_status begin_kernel(struct state *s, const struct problem *p)
     if (search->has_best)
         DFX__TRY(set(d, search->space, search->best));
     DFX__TRY(set_least(d, p->least));
-    DFX__TRY(time_problem(s, p, &s->small, &now));
+    DFX__TRY(time_sizes(s, p, &s->small, &now));
     if (!isfinite(now) && search->has_best)
         dfx__log("CLBlast's %s: its parameters in the file are wrong: not used any more",
                  p->kernel);

@@ -247,10 +247,10 @@ static dfx_status run_call(void *data, double *seconds)
     double sum = 0;
     int known = 1;
     for (int i = 0; i < c->launches; i++) {
-        double part;
-        DFX__TRY(d->class->time(&part, c->launch[i]));
-        known &= part > 0;
-        sum += part;
+        dfx__device_time t;
+        DFX__TRY(d->class->time(&t, c->launch[i]));
+        known &= t.ran > 0;
+        sum += t.ran;
     }
     *seconds = known ? sum : 0;
     return d->class->finish(d);

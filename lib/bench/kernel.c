@@ -46,7 +46,9 @@ void dfx__bench_kernel_close(dfx__bench_kernel *k)
 dfx_status dfx__bench_kernel_run(void *kernel, double *seconds)
 {
     dfx__bench_kernel *k = kernel;
-    DFX__TRY(k->device->class->time(seconds, k->prepared));
+    dfx__device_time t;
+    DFX__TRY(k->device->class->time(&t, k->prepared));
+    *seconds = t.ran;
     return k->device->class->finish(k->device);
 }
 

@@ -80,7 +80,7 @@ void dfx__cl_cache_store(const char *key, const dfx__cl_binary *binary);
 dfx_status dfx__cl_prepare(dfx__prepared **out, dfx_device *d, const dfx__launch *l);
 void dfx__cl_discard(dfx__prepared *p);
 dfx_status dfx__cl_enqueue(dfx__prepared *p);
-dfx_status dfx__cl_time(double *seconds, dfx__prepared *p);
+dfx_status dfx__cl_time(dfx__device_time *out, dfx__prepared *p);
 dfx_status dfx__cl_gemm(dfx__cl_device *d, const dfx__launch *l);
 int dfx__cl_has_gemm(void);
 dfx_status dfx__cl_set_parameters(dfx_device *d, const char *kernel,

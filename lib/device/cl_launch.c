@@ -131,28 +131,32 @@ static dfx_status start_timed_queue(dfx__cl_device *d)
     return DFX_OK;
 }
 
-static dfx_status read_seconds(double *seconds, cl_event event)
+static dfx_status read_time(dfx__device_time *out, cl_event event)
 {
-    cl_ulong start, end;
+    cl_ulong queued, start, end;
     DFX__CL(clWaitForEvents(1, &event), "clWaitForEvents");
+    DFX__CL(
+        clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_QUEUED, sizeof queued, &queued, NULL),
+        "clGetEventProfilingInfo");
     DFX__CL(clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL),
             "clGetEventProfilingInfo");
     DFX__CL(clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL),
             "clGetEventProfilingInfo");
-    *seconds = 1e-9 * (double)(end - start);
+    *out = (dfx__device_time){ start > queued ? 1e-9 * (double)(start - queued) : 0,
+                               1e-9 * (double)(end - start) };
     return DFX_OK;
 }
 
-dfx_status dfx__cl_time(double *seconds, dfx__prepared *p)
+dfx_status dfx__cl_time(dfx__device_time *out, dfx__prepared *p)
 {
     cl_event event;
-    *seconds = 0;
+    *out = (dfx__device_time){ 0, 0 };
     if (p->launch.kind == DFX__LAUNCH_GEMM) /* CLBlast's event is of its last kernel alone */
         return dfx__cl_gemm(p->device, &p->launch);
     DFX__TRY(start_timed_queue(p->device));
     DFX__CL(clFinish(p->device->queue), "clFinish");
     DFX__TRY(enqueue_kernel(p, p->device->timed, &event));
-    dfx_status status = read_seconds(seconds, event);
+    dfx_status status = read_time(out, event);
     clReleaseEvent(event);
     return status;
 }

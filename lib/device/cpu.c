@@ -105,9 +105,9 @@ static dfx_status cpu_enqueue(dfx__prepared *p)
     return DFX_OK;
 }
 
-static dfx_status cpu_time(double *seconds, dfx__prepared *p)
+static dfx_status cpu_time(dfx__device_time *out, dfx__prepared *p)
 {
-    *seconds = 0;
+    *out = (dfx__device_time){ 0, 0 };
     return cpu_enqueue(p);
 }
 

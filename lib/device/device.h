@@ -76,6 +76,12 @@ typedef enum {
     DFX__FEATURES
 } dfx__feature;
 
+/* Seconds by a device's own clock, 0 where it has none: from enqueueing until the work began, and
+ * from then until its end. */
+typedef struct {
+    double waited, ran;
+} dfx__device_time;
+
 /* What a class of devices does. Work is queued in order; read and finish wait for it. */
 typedef struct {
     dfx_status (*allocate)(dfx__buffer **out, dfx_device *d, size_t bytes);
@@ -88,9 +94,8 @@ typedef struct {
     dfx_status (*prepare)(dfx__prepared **out, dfx_device *d, const dfx__launch *l);
     void (*discard)(dfx__prepared *p);
     dfx_status (*enqueue)(dfx__prepared *p);
-    /* The same and waits for it: the seconds that it took on the device, by the device's own clock;
-     * 0 where that has none for it. */
-    dfx_status (*time)(double *seconds, dfx__prepared *p);
+    /* The same and waits for it. */
+    dfx_status (*time)(dfx__device_time *out, dfx__prepared *p);
     dfx_status (*finish)(dfx_device *d);
     /* Whether kernels that need a feature compile and are right; NULL: none do. */
     int (*has)(dfx_device *d, dfx__feature feature);

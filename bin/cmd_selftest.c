@@ -2,7 +2,16 @@
 #include "cmd.h"
 #include "print.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A driver may crash at every variant in every dtype; there are under 300 of them. */
+enum { MOST_CRASHES = 300 };
 
 struct settings {
     const char *device, *op;
@@ -46,9 +55,11 @@ static void print_row(void *user, const dfx_selftest_row *r)
     printf("%-20s %-14s %-5s %6d %7d %7.3g %10.2e %9zu %11.4g %11.4g  %s\n", r->op, r->variant,
            dfx_dtype_name(r->dtype), r->cases, r->skipped, r->worst, r->tolerance, r->worst_index,
            r->expected, r->got, r->failed ? "FAILED" : "ok");
-    if (r->failed)
+    if (r->failed && r->cases)
         printf("    %d of %d cases failed; worst: %s; first: %s\n", r->failed, r->cases,
                r->worst_case, r->message);
+    else if (r->failed)
+        printf("    %s\n", r->message);
     t->kept += r->kept;
     fflush(stdout);
 }
@@ -81,18 +92,19 @@ static void print_kept(const struct table *t, const dfx_device_info *info)
     printf("hint: %s\n", hint ? hint : "a newer driver may be right; --device cpu is");
 }
 
-static dfx_status test(const struct settings *s, dfx_device *device, int *failed, int *code)
+static dfx_status test(const struct settings *s, dfx_device *device, int flags, int *failed,
+                       int *code)
 {
     const dfx_device_info *info = dfx_device_get_info(device);
     struct table table = { info, 0 };
     if (!s->json) {
-        dfx_status status = dfx_selftest(device, s->op, s->small, print_row, &table, failed);
+        dfx_status status = dfx_selftest(device, s->op, flags, print_row, &table, failed);
         if (table.kept)
             print_kept(&table, info);
         return status;
     }
     json_object *top = json_object_new_object(), *rows = json_object_new_array();
-    dfx_status status = dfx_selftest(device, s->op, s->small, collect_row, rows, failed);
+    dfx_status status = dfx_selftest(device, s->op, flags, collect_row, rows, failed);
     json_object_object_add(top, "device", json_object_new_string(info->id));
     json_object_object_add(top, "name", json_object_new_string(info->name));
     json_object_object_add(top, "driver", json_object_new_string(info->driver));
@@ -104,16 +116,14 @@ static dfx_status test(const struct settings *s, dfx_device *device, int *failed
     return status;
 }
 
-static int run(void *settings)
+static int run_once(const struct settings *s, int flags)
 {
-    const struct settings *s = settings;
     dfx_device *device;
     int failed = 0, code = EXIT_DONE;
     dfx_status status = dfx_device_open(&device, s->device ? s->device : "opencl");
     if (status != DFX_OK)
         return cmd_fail(status);
-    cmd_catch_interrupt();
-    status = test(s, device, &failed, &code);
+    status = test(s, device, flags, &failed, &code);
     if (status != DFX_OK)
         code = cmd_fail(status);
     else if (failed)
@@ -123,6 +133,45 @@ static int run(void *settings)
         puts("all cases pass");
     dfx_device_free(device);
     return code;
+}
+
+static int is_crash(int status)
+{
+    static const int crashes[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
+        if (WIFSIGNALED(status) && WTERMSIG(status) == crashes[i])
+            return 1;
+    return 0;
+}
+
+/* A child of this process tests, as kernels and compilers that are wrong may end it. Then another
+ * one begins again and spares what it ended at. */
+static int run(void *settings)
+{
+    const struct settings *s = settings;
+    int flags = s->small ? DFX_SELFTEST_SMALL : 0, status = 0;
+    cmd_catch_interrupt();
+    for (int i = 0; i < MOST_CRASHES; i++) {
+        fflush(NULL);
+        pid_t child = fork();
+        if (child == 0)
+            exit(cmd_end(run_once(s, flags)));
+        if (child < 0)
+            return run_once(s, flags);
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+            ;
+        if (WIFEXITED(status))
+            return WEXITSTATUS(status);
+        if (!is_crash(status))
+            return WTERMSIG(status) == SIGINT ? EXIT_INTERRUPTED : EXIT_FAILED;
+        fprintf(stderr,
+                "%s: the test ended with signal %d (%s); it begins again without what it ended "
+                "at\n",
+                cmd_program, WTERMSIG(status), strsignal(WTERMSIG(status)));
+        flags |= DFX_SELFTEST_SPARE;
+    }
+    return cmd_fail_with(EXIT_FAILED, "the test ended %d times; this driver cannot be used",
+                         MOST_CRASHES);
 }
 
 const struct command cmd_selftest = {

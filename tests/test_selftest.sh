@@ -181,9 +181,25 @@ test_no_compiling()
     unset DFX_KERNELS
 }
 
+test_crash()
+{
+    ok "a linear layer that ends the process" break_linear crash \
+        '*(volatile __global int *)8 = 1;'
+    DFX_KERNELS=$work/crash
+    export DFX_KERNELS
+    ok "is found" fails_with "linear *vector *f32 .*FAILED" selftest --op linear
+    ok "with what comes behind it" grep -q "linear *direct *bf16 .*ok" "$work/out.txt"
+    ok "in convolutions too" fails_with "the process ended" selftest --op conv2d
+    ok "a model is right without it" says "does without what .* linear:vector f32" checked_run
+    cp "$srcdir/cl/linear.cl" "$work/crash/linear.cl"
+    ok "once it is mended it passes" selftest --op linear
+    unset DFX_KERNELS
+}
+
 test_no_way_left
 test_another_way
 test_no_compiling
+test_crash
 ok "a kernel file that is missing" fails_with "common.cl" env DFX_KERNELS="$work" "$dfx" selftest \
     --device opencl --op add
 ok "programs are cached" sh -c "XDG_CACHE_HOME='$work/cache' '$dfx' selftest --device opencl \

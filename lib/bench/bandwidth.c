@@ -48,63 +48,86 @@ static void do_nothing(void *data)
     (void)data;
 }
 
-struct burst {
-    dfx__bench_kernel kernel;
-    int launches;
-};
-
-static dfx_status run_burst(void *data, double *seconds)
+/* A run is a hundred launches: threads and clocks need a while to wake up. */
+static dfx_status run_begun(void *data, double *seconds)
 {
-    struct burst *burst = data;
-    const dfx__bench_kernel *k = &burst->kernel;
+    const dfx__bench_kernel *k = data;
     *seconds = 0;
-    for (int i = 0; i < burst->launches; i++)
+    for (int i = 0; i < LAUNCHES; i++) {
+        dfx__device_time t;
+        DFX__TRY(k->device->class->time(&t, k->prepared));
+        *seconds += t.waited;
+    }
+    return DFX_OK;
+}
+
+static dfx_status run_alone(void *data, double *seconds)
+{
+    const dfx__bench_kernel *k = data;
+    *seconds = 0;
+    for (int i = 0; i < LAUNCHES; i++) {
+        DFX__TRY(k->device->class->enqueue(k->prepared));
+        DFX__TRY(k->device->class->finish(k->device));
+    }
+    return DFX_OK;
+}
+
+static dfx_status run_together(void *data, double *seconds)
+{
+    const dfx__bench_kernel *k = data;
+    *seconds = 0;
+    for (int i = 0; i < LAUNCHES; i++)
         DFX__TRY(k->device->class->enqueue(k->prepared));
     return k->device->class->finish(k->device);
 }
 
-/* By the device's clock from enqueueing until it begins, which others call the launch latency. */
-static dfx_status run_until_begun(void *data, double *seconds)
+/* Until it begins by the device's clock, which others call the launch latency; alone and waited
+ * for; one after the other, which is what a model does. */
+static const struct {
+    const char *shape;
+    dfx__bench_run *run;
+    int by_device;
+} launches[] = {
+    { "until it begins", run_begun, 1 },
+    { "alone", run_alone, 0 },
+    { "of 100", run_together, 0 },
+};
+
+static void divide(dfx_bench_times *t, int by)
 {
-    struct burst *burst = data;
-    dfx__device_time t;
-    DFX__TRY(burst->kernel.device->class->time(&t, burst->kernel.prepared));
-    *seconds = t.waited;
-    return DFX_OK;
+    double *seconds[] = { &t->median, &t->least, &t->most, &t->lower, &t->upper, &t->sum };
+    for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++)
+        *seconds[i] /= by;
 }
 
-/* Until it begins; alone and waited for; and one after the other, which is what a model does. */
-static dfx_status time_launches(struct memory *m)
+static dfx_status open_nothing(dfx__bench_kernel *k, const struct memory *m)
 {
     dfx_device *d = m->b->device;
     int group = group_of(d);
-    struct burst burst = { .launches = 1 };
     dfx__bench_launch l = { .program = "bench_memory",
                             .name = "bench_nothing",
                             .group = group,
                             .groups = 1,
                             .buffer = { m->y } };
     snprintf(l.options, sizeof l.options, "-DDTYPE=0 -DGROUP=%d -DV=float4 -DLAST4=s0123", group);
-    DFX__TRY(d->is_native ? dfx__bench_host_open(&burst.kernel, d, do_nothing, NULL)
-                          : dfx__bench_kernel_open(&burst.kernel, d, &l));
-    dfx_bench_row alone = row_of("launch", "alone", 0), many = row_of("launch", "of 100", 0);
-    dfx_bench_row begun = row_of("launch", "until it begins", 0);
-    dfx_status status = dfx__bench_time(m->b, &begun, 0, run_until_begun, &burst);
-    if (status == DFX_OK)
-        status = dfx__bench_time(m->b, &alone, 0, run_burst, &burst);
-    burst.launches = LAUNCHES;
-    if (status == DFX_OK)
-        status = dfx__bench_time(m->b, &many, 0, run_burst, &burst);
-    dfx__bench_kernel_close(&burst.kernel);
-    DFX__TRY(status);
-    double *seconds[] = { &many.wall.median, &many.wall.least, &many.wall.most, &many.wall.lower,
-                          &many.wall.upper };
-    for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++)
-        *seconds[i] /= LAUNCHES;
-    if (begun.device.median > 0)
-        DFX__TRY(report(m, &begun));
-    DFX__TRY(report(m, &alone));
-    return report(m, &many);
+    return d->is_native ? dfx__bench_host_open(k, d, do_nothing, NULL)
+                        : dfx__bench_kernel_open(k, d, &l);
+}
+
+static dfx_status time_launches(struct memory *m)
+{
+    dfx__bench_kernel k;
+    dfx_status status = open_nothing(&k, m);
+    for (size_t i = 0; i < sizeof launches / sizeof *launches && status == DFX_OK; i++) {
+        dfx_bench_row row = row_of("launch", launches[i].shape, 0);
+        status = dfx__bench_time(m->b, &row, 0, launches[i].run, &k);
+        divide(&row.wall, LAUNCHES);
+        divide(&row.device, LAUNCHES);
+        if (status == DFX_OK && (!launches[i].by_device || row.device.median > 0))
+            status = report(m, &row);
+    }
+    dfx__bench_kernel_close(&k);
+    return status;
 }
 
 /* ---- transfers ---- */

@@ -13,7 +13,8 @@ enum { SMALL_FLOPS = 40000 };
 
 struct test {
     dfx_device *device;
-    int small, fatal; /* fatal: those at which a process ended, else all others */
+    int small, spare;
+    int fatal; /* it is the turn of those at which a process ended, else of all others */
     dfx_selftest_function *report;
     void *user;
     int failed;
@@ -141,8 +142,11 @@ static dfx_status run_row(struct test *test, const dfx_op *op, const dfx__varian
     const char *known = dfx__fault_find(test->device, &r.way);
     char *before = known ? strdup(known) : NULL;
     dfx_status status = DFX_OK;
-    for (const dfx__case *c = op->cases; c->in[0] && status == DFX_OK; c++)
-        status = run_case(test, &r, op, variant, c);
+    if (test->fatal && test->spare)
+        note_failure(&r, known);
+    else
+        for (const dfx__case *c = op->cases; c->in[0] && status == DFX_OK; c++)
+            status = run_case(test, &r, op, variant, c);
     keep(test, &r, status, before);
     free(before);
     DFX__TRY(status);
@@ -175,10 +179,14 @@ static dfx_status run_op(struct test *test, const dfx_op *op)
     return DFX_OK;
 }
 
-dfx_status dfx_selftest(dfx_device *device, const char *op, int small,
+dfx_status dfx_selftest(dfx_device *device, const char *op, int flags,
                         dfx_selftest_function *report, void *user, int *failed)
 {
-    struct test test = { .device = device, .small = small, .report = report, .user = user };
+    struct test test = { .device = device,
+                         .small = flags & DFX_SELFTEST_SMALL,
+                         .spare = flags & DFX_SELFTEST_SPARE,
+                         .report = report,
+                         .user = user };
     int found = 0;
     dfx_status status = DFX_OK;
     for (test.fatal = 0; test.fatal < 2; test.fatal++)

@@ -71,6 +71,12 @@ static int read_groups(const char *text)
     return groups;
 }
 
+static int ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
 /* Where the rows of a device go. */
 struct report {
     int prints;
@@ -196,6 +202,8 @@ static int run(void *settings)
     int peaks = DFX_BENCH_BANDWIDTH | DFX_BENCH_FLOPS;
     if (s->plot && job.bench.groups && (job.bench.groups & peaks) != peaks)
         return cmd_fail_with(EXIT_USAGE, "--plot needs the groups bandwidth and flops");
+    if (s->plot && !ends_with(s->plot, ".svg"))
+        return cmd_fail_with(EXIT_USAGE, "--plot: \"%s\" must end with .svg", s->plot);
     const char *const paths[] = { s->json, s->plot };
     for (int i = 0; i < 2; i++)
         if (paths[i] && output_check(paths[i]) != EXIT_DONE)

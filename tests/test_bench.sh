@@ -28,6 +28,7 @@ test_usage()
     ok "--compare with one record" fails 2 "--compare needs two records" --compare A.json
     ok "an unknown device" fails 2 ".*opencl:N" --device gpu
     ok "a record that cannot be written" fails 1 "no/a.json" --json no/a.json
+    ok "a plot that is not SVG" fails 2 '--plot: "a.png" must end with .svg' --plot a.png
     ok "--plot without peaks" fails 2 "--plot needs" --quick --only ops --plot a.svg
 }
 

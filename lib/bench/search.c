@@ -139,8 +139,14 @@ void dfx__search_note(dfx__search *s, const int *value, double seconds)
 
 static int is_new(const dfx__search *s, const int *value)
 {
-    return dfx__space_has(s->space, value, &s->device->info) && !was_tried(s, value) &&
-           !(s->most_sums && s->space->sums && s->space->sums(value) > s->most_sums);
+    return dfx__space_has(s->space, value, &s->device->info) && !was_tried(s, value);
+}
+
+/* The same of what is not known to be good anywhere. */
+static int is_worth_it(const dfx__search *s, const int *value)
+{
+    int (*sums)(const int *) = s->space->sums;
+    return is_new(s, value) && !(s->most_sums && sums && sums(value) > s->most_sums);
 }
 
 static int next_start(const dfx__search *s, int *value)
@@ -210,7 +216,7 @@ static int next_neighbour(const dfx__search *s, const int *centre, int *value)
         for (int p = 0; p < dfx__space_parameters(s->space); p++)
             for (int sign = -1; sign <= 1; sign += 2) {
                 memcpy(value, centre, DFX__SPACE_PARAMETERS * sizeof *value);
-                if (move(s->space, value, p, sign * step) && is_new(s, value))
+                if (move(s->space, value, p, sign * step) && is_worth_it(s, value))
                     return 1;
             }
     return 0;
@@ -237,7 +243,7 @@ static int next_random_values(const dfx__search *s, const int *centre, int *valu
             int at = (int)(next_random(&seed) % (uint32_t)values_of(s->space, p));
             move(s->space, value, p, at - index_of(s->space, p, value[p]));
         }
-        if (is_new(s, value))
+        if (is_worth_it(s, value))
             return 1;
     }
     return 0;

@@ -15,8 +15,8 @@ typedef struct {
     int best[DFX__SPACE_PARAMETERS]; /* that */
     int tried, wrong;                /* in this search */
     int known;                       /* tried in all searches before */
-    int most_sums;                   /* of parameters to be tried; 0: any */
-    int has_first;                   /* parameters to try before all others: */
+    int most_sums; /* of parameters to be tried that are good nowhere yet; 0: any */
+    int has_first; /* parameters to try before all others: */
     int first[DFX__SPACE_PARAMETERS];
 } dfx__search;
 

@@ -18,7 +18,7 @@ static const double too_slow = 3;
 static const double worth_turns = 2.5;
 
 /* So much of a kernel's time is too much for one candidate. */
-static const double most_of_time = 0.2;
+static const double most_of_time = 0.3;
 
 /* What a kernel is timed by, after a small product of the same kind; least: the
  * XGEMM_MIN_INDIRECT_SIZE that makes CLBlast take it; its share of the time. Of weights, which are

@@ -15,6 +15,10 @@ static const double enough_quick = 0.03, longest_quick = 0.4;
 /* Quartiles further apart than this share of the median make a row noisy. */
 static const double most_spread = 0.15;
 
+/* Some drivers' clocks do not run (rusticl's on llvmpipe says a nanosecond). One is not believed
+ * that saw less than this share of a time in which launches alone cannot have passed. */
+static const double least_share = 0.01, launches = 1e-3;
+
 static int ascending(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -70,6 +74,8 @@ dfx_status dfx__bench_time(const dfx__bench *b, dfx_bench_row *row, int least, d
     }
     row->wall = times_of(wall, runs);
     row->device = times_of(device, runs);
+    if (row->wall.median > launches && row->device.median < least_share * row->wall.median)
+        row->device = (dfx_bench_times){ 0 };
     const dfx_bench_times *t = row->device.median > 0 ? &row->device : &row->wall;
     row->noisy = t->upper - t->lower > most_spread * t->median;
     return DFX_OK;

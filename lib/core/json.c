@@ -121,6 +121,8 @@ static dfx_status parse(json_object **out, const struct scan *s, json_tokener *t
     }
     if (error != json_tokener_success)
         return fail_at(s, end, where, json_tokener_error_desc(error));
+    if (!o && s->text[skip_blank(s, 0)] != 'n') /* only null is NULL; json-c 0.16 says no more */
+        return dfx__fail(DFX_ERROR_MEMORY, "%s: out of memory", where);
     end = skip_blank(s, end);
     if (end < s->bytes) {
         json_object_put(o);

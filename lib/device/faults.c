@@ -35,10 +35,12 @@ static struct dfx__faults *faults_of(dfx_device *d)
         return NULL;
     f->kept = dfx__kept_open(&d->info, "faults", ".faults.json", getenv("DFX_KERNELS"));
     f->lost = json_object_new_object();
-    if (f->kept && f->lost)
-        return d->faults = f;
-    dfx__faults_free(f);
-    return NULL;
+    if (!f->kept || !f->lost) {
+        dfx__faults_free(f);
+        return NULL;
+    }
+    d->faults = f;
+    return f;
 }
 
 void dfx__faults_free(struct dfx__faults *f)

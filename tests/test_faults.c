@@ -1,5 +1,5 @@
 /* test_faults.c - variants that fail on a device are not used there, and stand in its file. */
-#include "tap.h"
+#include "cache_test.h"
 
 #include "core/file.h"
 #include "core/memory.h"
@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char folder[] = "faults.XXXXXX", cache[1024], path[2048];
+static char path[2048];
 
 static const dfx__way wrong = { "linear", "cpu_fast", DFX_F32 }, other = { "silu", "x", DFX_F16 };
 
@@ -42,7 +42,7 @@ static void find_file(void *user, const char *name)
 {
     int *found = user;
     if (dfx__ends_with(name, ".faults.json")) {
-        snprintf(path, sizeof path, "%s/dfxcl/%s", cache, name);
+        snprintf(path, sizeof path, "%s/dfxcl/%s", folder, name);
         ++*found;
     }
 }
@@ -57,7 +57,7 @@ static void test_file(void)
     dfx__way half = wrong;
     half.dtype = DFX_F16;
     ok(!known(&half)[0] && !known(&other)[0], "of that variant and dtype alone");
-    snprintf(place, sizeof place, "%s/dfxcl", cache);
+    snprintf(place, sizeof place, "%s/dfxcl", folder);
     dfx__folder_list(place, find_file, &found);
     ok(found == 1, "in one file");
     keep(&other, "too");
@@ -172,13 +172,7 @@ static void test_hostile(void)
 
 int main(void)
 {
-    char here[512], remove[1100];
-    if (!mkdtemp(folder) || !getcwd(here, sizeof here)) {
-        printf("Bail out! no folder\n");
-        return 1;
-    }
-    snprintf(cache, sizeof cache, "%s/%s", here, folder);
-    setenv("XDG_CACHE_HOME", cache, 1);
+    begin_cache("faults");
     unsetenv("DFX_KERNELS");
     test_file();
     test_fatal();
@@ -186,6 +180,5 @@ int main(void)
     test_reference();
     test_processes();
     test_hostile();
-    snprintf(remove, sizeof remove, "rm -rf '%s'", cache);
-    return system(remove) != 0 || done();
+    return end_cache();
 }

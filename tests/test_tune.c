@@ -1,5 +1,5 @@
 /* test_tune.c - the fastest way of a call is measured, and remembered in a file for each device. */
-#include "tap.h"
+#include "cache_test.h"
 
 #include "core/file.h"
 #include "core/memory.h"
@@ -139,13 +139,13 @@ static int nothing_ran(void)
     return !runs[SLOW] && !runs[FAST] && !runs[LAST];
 }
 
-static char folder[] = "tune.XXXXXX", cache[1024], path[2048];
+static char path[2048];
 
 /* The one JSON file of the cache, in `path`. */
 static int find_file(void)
 {
     int found = 0;
-    char *place = dfx__path_join(cache, "dfxcl");
+    char *place = dfx__path_join(folder, "dfxcl");
     DIR *d = place ? opendir(place) : NULL;
     for (struct dirent *e; d && (e = readdir(d));)
         if (strstr(e->d_name, ".json")) {
@@ -297,7 +297,7 @@ static void test_no_place(void)
     ok(way_of(d, BIG) == FAST && nothing_ran(), "once while the device is open");
     dfx_device_free(d);
     ok(way_of_new(BIG) == FAST && measured(), "and again when it is opened anew");
-    setenv("XDG_CACHE_HOME", cache, 1);
+    setenv("XDG_CACHE_HOME", folder, 1);
     ok(mkdir(path, 0700) == 0 && way_of_new(BIG) == FAST && measured() && rmdir(path) == 0,
        "a folder in the place of the file");
 }
@@ -410,14 +410,12 @@ static void test_operator(void)
 
 int main(void)
 {
-    char here[512];
     dfx_device *d;
-    if (!mkdtemp(folder) || !getcwd(here, sizeof here) || dfx_device_open(&d, "cpu") != DFX_OK) {
-        printf("Bail out! no folder or no device\n");
+    begin_cache("tune");
+    if (dfx_device_open(&d, "cpu") != DFX_OK) {
+        printf("Bail out! no device\n");
         return 1;
     }
-    snprintf(cache, sizeof cache, "%s/%s", here, folder);
-    setenv("XDG_CACHE_HOME", cache, 1);
     unsetenv("DFX_TUNE");
     unsetenv("DFX_VARIANT");
     test_choice(d);
@@ -430,7 +428,5 @@ int main(void)
     test_all_ways();
     test_operator();
     dfx_device_free(d);
-    char remove[1100];
-    snprintf(remove, sizeof remove, "rm -rf '%s'", cache);
-    return system(remove) != 0 || done();
+    return end_cache();
 }

@@ -1,6 +1,6 @@
 /* test_tuning.c - searching CLBlast's parameters: what is tried, what is kept, and files of it. The
  * times here are made up, so that no device is needed. */
-#include "tap.h"
+#include "cache_test.h"
 
 #include "bench/gemm.h"
 #include "bench/search.h"
@@ -11,8 +11,6 @@
 #include <math.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static char folder[] = "tuning.XXXXXX", cache[1024];
 
 /* The native CPU, as if it were a device that CLBlast's kernels can run on. */
 static dfx_device *open_device(void)
@@ -159,7 +157,7 @@ enum { PROCESSES = 3, EACH = 15 };
 /* What a process tries, written to a file of its own, a candidate a line. */
 static int search_alone(int number)
 {
-    char path[64];
+    char path[300];
     int value[DFX__SPACE_PARAMETERS], n = 0;
     dfx_device *d = open_device();
     dfx__search s;
@@ -180,7 +178,7 @@ static int search_alone(int number)
 /* How many lines of a process's file are not in the list. */
 static int count_lost(json_object *list, int number)
 {
-    char path[64], line[256];
+    char path[300], line[256];
     int lost = 0, lines = 0;
     snprintf(path, sizeof path, "%s/%d", folder, number);
     FILE *f = fopen(path, "r");
@@ -446,7 +444,7 @@ static void test_export(void)
        "with the best parameters alone");
     json_object_put(file);
     char other_cache[1100];
-    snprintf(other_cache, sizeof other_cache, "%s/other", cache);
+    snprintf(other_cache, sizeof other_cache, "%s/other", folder);
     setenv("XDG_CACHE_HOME", other_cache, 1);
     other = open_device();
     ok(dfx_tune_export(other, file_path) == DFX_ERROR_DEVICE, "nothing is known: %s", dfx_error());
@@ -455,7 +453,7 @@ static void test_export(void)
     dfx__search_open(&s, other, dfx__space_of("Xgemm"));
     dfx_device_free(other);
     dfx_device_free(d);
-    setenv("XDG_CACHE_HOME", cache, 1);
+    setenv("XDG_CACHE_HOME", folder, 1);
 }
 
 static void put_shipped(const char *name, const char *device, const char *platform, int tile)
@@ -539,13 +537,7 @@ static void test_shipped(void)
 
 int main(void)
 {
-    char here[512], remove[1100];
-    if (!mkdtemp(folder) || !getcwd(here, sizeof here)) {
-        printf("Bail out! no folder\n");
-        return 1;
-    }
-    snprintf(cache, sizeof cache, "%s/%s", here, folder);
-    setenv("XDG_CACHE_HOME", cache, 1);
+    begin_cache("tuning");
     dfx_device *d = open_device();
     test_spaces();
     test_hostile_parameters();
@@ -555,12 +547,11 @@ int main(void)
     test_processes();
     test_wrong_best();
     test_products();
-    snprintf(file_path, sizeof file_path, "%s/%s/file.json", here, folder);
+    snprintf(file_path, sizeof file_path, "%s/file.json", folder);
     test_hostile_files();
     test_imported_choices();
     test_imported_parameters();
     test_export();
     test_shipped();
-    snprintf(remove, sizeof remove, "rm -rf '%s'", cache);
-    return system(remove) != 0 || done();
+    return end_cache();
 }

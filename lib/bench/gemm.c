@@ -3,6 +3,7 @@
 
 #include "core/clock.h"
 #include "core/memory.h"
+#include "core/noise.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -124,14 +125,6 @@ dfx_status dfx__gemm_time(dfx__gemm_bench *g, const dfx__gemm_sizes *sizes, doub
     return status == DFX_ERROR_MEMORY ? status : DFX_OK;
 }
 
-static void fill(float *matrix, uint32_t seed)
-{
-    for (size_t i = 0; i < ROOM; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        matrix[i] = (float)(seed >> 8) * 0x1p-23f - 1;
-    }
-}
-
 dfx_status dfx__gemm_open(dfx__gemm_bench *g, dfx_device *d)
 {
     *g = (dfx__gemm_bench){ .device = d };
@@ -143,8 +136,8 @@ dfx_status dfx__gemm_open(dfx__gemm_bench *g, dfx_device *d)
     g->host_c = dfx__alloc(ROOM, sizeof(float));
     if (!g->host_a || !g->host_b || !g->host_c)
         return dfx__no_memory();
-    fill(g->host_a, 7);
-    fill(g->host_b, 8);
+    dfx__noise(g->host_a, ROOM, 7);
+    dfx__noise(g->host_b, ROOM, 8);
     DFX__TRY(dfx__buffer_new(&g->a, d, ROOM * sizeof(float)));
     DFX__TRY(dfx__buffer_new(&g->b, d, ROOM * sizeof(float)));
     DFX__TRY(dfx__buffer_new(&g->c, d, ROOM * sizeof(float)));

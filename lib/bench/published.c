@@ -2,6 +2,7 @@
 #include "bench/published.h"
 
 #include "core/memory.h"
+#include "core/noise.h"
 #include "core/status.h"
 #include "weights/single_config.h"
 
@@ -19,7 +20,7 @@ dfx_status dfx__published_open(dfx__published *p, const char *name)
     if (!p->numbers)
         return dfx__no_memory();
     for (int i = 0; i < NUMBERS; i++) { /* of about the scale that weights have: +-2^-7 to +-2^-5 */
-        seed = seed * 1664525u + 1013904223u;
+        dfx__noise_next(&seed);
         p->numbers[i] = (uint16_t)((seed >> 16 & 0x8000u) | (0x2000u + (seed >> 13 & 0x7ffu)));
     }
     return DFX_OK;

@@ -1,6 +1,8 @@
 /* search.c - candidates in an order that finds good ones soon, and what came of them. */
 #include "bench/search.h"
 
+#include "core/noise.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,12 +25,6 @@ static json_object *entry_of(const dfx__search *s)
 static json_object *tried_of(const dfx__search *s)
 {
     return dfx__json_get(entry_of(s), "tried", json_type_object);
-}
-
-static double number(json_object *entry, const char *key)
-{
-    json_object *v;
-    return json_object_object_get_ex(entry, key, &v) ? json_object_get_double(v) : 0;
 }
 
 /* "0 32 32 ...", the values in the space's order. */
@@ -60,7 +56,7 @@ static int was_tried(const dfx__search *s, const int *value)
 static void look(dfx__search *s)
 {
     json_object *entry = entry_of(s);
-    double seconds = number(entry, "seconds");
+    double seconds = dfx__json_number(entry, "seconds");
     json_object *parameters = dfx__json_get(entry, "parameters", json_type_object);
     if (seconds > 0 && dfx__space_read(s->best, s->space, &s->device->info, parameters)) {
         s->has_best = 1;
@@ -97,7 +93,7 @@ static void keep(dfx__search *s, const int *value, double seconds, int wrong)
 void dfx__search_open(dfx__search *s, dfx_device *d, const dfx__space *space)
 {
     *s = (dfx__search){ .device = d, .space = space };
-    s->before = number(entry_of(s), "before");
+    s->before = dfx__json_number(entry_of(s), "before");
     s->seconds = s->before;
     json_object *tried = tried_of(s);
     s->known = tried ? json_object_object_length(tried) : 0;
@@ -224,8 +220,7 @@ static int next_neighbour(const dfx__search *s, const int *centre, int *value)
 
 static uint32_t next_random(uint32_t *seed)
 {
-    *seed = *seed * 1664525u + 1013904223u;
-    return *seed >> 8;
+    return dfx__noise_next(seed) >> 8;
 }
 
 /* Two or three values of the centre changed, or each fourth time all of them. The numbers depend on

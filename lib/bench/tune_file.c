@@ -54,24 +54,12 @@ static int members(json_object *file, const char *key)
     return o ? json_object_object_length(o) : 0;
 }
 
-static dfx_status write_text(const char *path, const char *text)
-{
-    dfx__new_file out;
-    if (!text)
-        return dfx__no_memory();
-    DFX__TRY(dfx__file_create(&out, path));
-    if (fputs(text, out.stream) >= 0 && fputc('\n', out.stream) >= 0)
-        return dfx__file_commit(&out);
-    dfx__file_abandon(&out);
-    return dfx__fail(DFX_ERROR_FILE, "%s: cannot be written", path);
-}
-
 dfx_status dfx_tune_export(dfx_device *device, const char *path)
 {
     json_object *file = new_file(device);
     dfx_status status =
         members(file, "kernels") + members(file, "choices") > 0
-            ? write_text(path, dfx__json_text(file))
+            ? dfx__json_write(file, path)
             : dfx__fail(DFX_ERROR_DEVICE,
                         "device %s (%s): nothing was found yet; dfx-bench --tune searches",
                         device->info.id, device->info.name);

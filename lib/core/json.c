@@ -212,6 +212,12 @@ const char *dfx__json_text(json_object *object)
         object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
 }
 
+double dfx__json_number(json_object *object, const char *key)
+{
+    json_object *v;
+    return json_object_object_get_ex(object, key, &v) ? json_object_get_double(v) : 0;
+}
+
 void dfx__json_put(json_object *object, const char *key, json_object *value)
 {
     if (!object || json_object_object_add(object, key, value) != 0)
@@ -228,4 +234,17 @@ void dfx__json_put_seconds(json_object *object, const char *key, double seconds)
     char text[32];
     snprintf(text, sizeof text, "%.7f", seconds);
     dfx__json_put(object, key, isfinite(seconds) ? json_object_new_double_s(seconds, text) : NULL);
+}
+
+dfx_status dfx__json_write(json_object *object, const char *path)
+{
+    dfx__new_file file;
+    const char *text = dfx__json_text(object);
+    if (!text)
+        return dfx__no_memory();
+    DFX__TRY(dfx__file_create(&file, path));
+    if (fputs(text, file.stream) >= 0 && fputc('\n', file.stream) >= 0)
+        return dfx__file_commit(&file);
+    dfx__file_abandon(&file);
+    return dfx__fail(DFX_ERROR_FILE, "%s: cannot be written", path);
 }

@@ -31,10 +31,17 @@ const char *dfx__json_text(json_object *object);
 /* A string member, or NULL. */
 const char *dfx__json_string(json_object *object, const char *key);
 
+/* A member as a number; 0 where there is none. */
+double dfx__json_number(json_object *object, const char *key);
+
 /* Puts a member that the object owns from now on; without memory there is none. */
 void dfx__json_put(json_object *object, const char *key, json_object *value);
 void dfx__json_put_text(json_object *object, const char *key, const char *text);
 /* A time in the digits that it has; null where it is not finite. */
 void dfx__json_put_seconds(json_object *object, const char *key, double seconds);
+
+/* A file of the object's text and a line end, whole or not at all. Errors: DFX_ERROR_FILE,
+ * DFX_ERROR_MEMORY. */
+dfx_status dfx__json_write(json_object *object, const char *path);
 
 #endif

@@ -127,12 +127,9 @@ INLINE void geglu_of(void *to, const void *value, const void *gate, dfx_dtype dt
 
 static void geglu(void *to, const void *value, const void *gate, dfx_dtype dtype, size_t n)
 {
-    if (dtype == DFX_F32)
-        geglu_of(to, value, gate, DFX_F32, n);
-    else if (dtype == DFX_F16)
-        geglu_of(to, value, gate, DFX_F16, n);
-    else
-        geglu_of(to, value, gate, DFX_BF16, n);
+#define CALL(type) geglu_of(to, value, gate, type, n)
+    FOR_DTYPE(dtype);
+#undef CALL
 }
 
 /* Rows are taken in blocks, each with its first row as the origin: whatever that row is, the sum of
@@ -182,12 +179,9 @@ INLINE void column_moments_of(float *mean, float *squares, const void *x, dfx_dt
 static void column_moments(float *mean, float *squares, const void *x, dfx_dtype dtype,
                            size_t stride, size_t rows, size_t n)
 {
-    if (dtype == DFX_F32)
-        column_moments_of(mean, squares, x, DFX_F32, stride, rows, n);
-    else if (dtype == DFX_F16)
-        column_moments_of(mean, squares, x, DFX_F16, stride, rows, n);
-    else
-        column_moments_of(mean, squares, x, DFX_BF16, stride, rows, n);
+#define CALL(type) column_moments_of(mean, squares, x, type, stride, rows, n)
+    FOR_DTYPE(dtype);
+#undef CALL
 }
 
 static inline float total(vector v)
@@ -265,12 +259,9 @@ INLINE void normalise_row_of(void *to, const void *from, dfx_dtype dtype, float 
 static void normalise_row(void *to, const void *from, dfx_dtype dtype, float eps,
                           const float *scale, const float *shift, size_t n)
 {
-    if (dtype == DFX_F32)
-        normalise_row_of(to, from, DFX_F32, eps, scale, shift, n);
-    else if (dtype == DFX_F16)
-        normalise_row_of(to, from, DFX_F16, eps, scale, shift, n);
-    else
-        normalise_row_of(to, from, DFX_BF16, eps, scale, shift, n);
+#define CALL(type) normalise_row_of(to, from, type, eps, scale, shift, n)
+    FOR_DTYPE(dtype);
+#undef CALL
 }
 
 INLINE void normalise_columns_part(void *to, const void *from, dfx_dtype dtype, const float *mean,
@@ -295,12 +286,9 @@ INLINE void normalise_columns_of(void *to, const void *from, dfx_dtype dtype, co
 static void normalise_columns(void *to, const void *from, dfx_dtype dtype, const float *mean,
                               const float *factor, const float *shift, int with_silu, size_t n)
 {
-    if (dtype == DFX_F32)
-        normalise_columns_of(to, from, DFX_F32, mean, factor, shift, with_silu, n);
-    else if (dtype == DFX_F16)
-        normalise_columns_of(to, from, DFX_F16, mean, factor, shift, with_silu, n);
-    else
-        normalise_columns_of(to, from, DFX_BF16, mean, factor, shift, with_silu, n);
+#define CALL(type) normalise_columns_of(to, from, type, mean, factor, shift, with_silu, n)
+    FOR_DTYPE(dtype);
+#undef CALL
 }
 
 const dfx__cpu_math NAME(dfx__cpu_math_, DFX_ISA) = {

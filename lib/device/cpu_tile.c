@@ -300,12 +300,9 @@ INLINE void store_tile_in(void *out, size_t stride, const void *add, dfx_dtype d
 static void store_tile(void *out, size_t stride, const void *add, dfx_dtype dtype, const float *acc,
                        int rows, size_t columns)
 {
-    if (dtype == DFX_F32)
-        store_tile_in(out, stride, add, DFX_F32, acc, rows, columns);
-    else if (dtype == DFX_F16)
-        store_tile_in(out, stride, add, DFX_F16, acc, rows, columns);
-    else
-        store_tile_in(out, stride, add, DFX_BF16, acc, rows, columns);
+#define CALL(type) store_tile_in(out, stride, add, type, acc, rows, columns)
+    FOR_DTYPE(dtype);
+#undef CALL
 }
 
 const struct dfx__cpu_kernels NAME(DFX_ISA) = {

@@ -149,6 +149,17 @@ static inline vector divide(vector a, vector b)
 #endif
 }
 
+/* CALL(DTYPE), which the caller defines, with a constant in place of dtype. */
+#define FOR_DTYPE(dtype)                                                                           \
+    do {                                                                                           \
+        if ((dtype) == DFX_F32)                                                                    \
+            CALL(DFX_F32);                                                                         \
+        else if ((dtype) == DFX_F16)                                                               \
+            CALL(DFX_F16);                                                                         \
+        else                                                                                       \
+            CALL(DFX_BF16);                                                                        \
+    } while (0)
+
 /* The first n lanes of a vector from index i on, zeros after them; all where n >= WIDTH. */
 INLINE vector load_dtype(const void *from, dfx_dtype dtype, size_t i, size_t n)
 {

@@ -10,7 +10,6 @@
 #include "core/file.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <time.h>
@@ -134,15 +133,8 @@ void dfx__kept_put(dfx__kept *k, const char *key, json_object *entry)
 
 static void write_file(const dfx__kept *k)
 {
-    dfx__new_file file;
     dfx__json_put(k->header, k->member, json_object_get(k->known));
-    const char *text = dfx__json_text(k->header);
-    if (text && dfx__file_create(&file, k->path) == DFX_OK) {
-        if (fputs(text, file.stream) >= 0 && fputc('\n', file.stream) >= 0)
-            dfx__file_commit(&file);
-        else
-            dfx__file_abandon(&file);
-    }
+    dfx__json_write(k->header, k->path);
     json_object_object_del(k->header, k->member);
 }
 

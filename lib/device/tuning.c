@@ -26,16 +26,10 @@ json_object *dfx__tuning_header(const dfx_device_info *info)
     return header;
 }
 
-static double seconds_of(json_object *entry)
-{
-    json_object *v;
-    return json_object_object_get_ex(entry, "seconds", &v) ? json_object_get_double(v) : 0;
-}
-
 /* Parameters that are faster than none and than the others, which know nothing bad of them. */
 static int is_better(json_object *a, json_object *b)
 {
-    double x = seconds_of(a), y = seconds_of(b);
+    double x = dfx__json_number(a, "seconds"), y = dfx__json_number(b, "seconds");
     json_object *parameters = dfx__json_get(a, "parameters", json_type_object);
     if (!parameters || !(x > 0) ||
         json_object_equal(parameters, dfx__json_get(b, "wrong", json_type_object)))

@@ -5,6 +5,7 @@
  * same call on the same device and driver is done the same way from then on. */
 #include "core/clock.h"
 #include "core/dtype.h"
+#include "core/noise.h"
 #include "device/choices.h"
 #include "sequence/sequence.h"
 
@@ -138,11 +139,8 @@ static dfx_status fill_inputs(dfx_sequence *trial)
     float *random = dfx__alloc(BLOCK, sizeof *random);
     void *stored = dfx__alloc(BLOCK, sizeof(int64_t));
     dfx_status status = random && stored ? DFX_OK : dfx__no_memory();
-    uint32_t seed = 1;
-    for (int i = 0; random && i < BLOCK; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        random[i] = (float)(seed >> 8) * 0x1p-23f - 1;
-    }
+    if (random)
+        dfx__noise(random, BLOCK, 1);
     for (const dfx_value *v = trial->values; v && status == DFX_OK; v = v->next)
         if (v->is_input)
             status = fill(v, random, stored);

@@ -148,7 +148,8 @@ static int pack_panel(void *to, dfx__format format, dfx_dtype dtype, const dfx_w
         p.width = m.outputs;
         p.outputs = count;
     }
-    memset(room, 0, DFX__PANEL * pitch * element); /* of outputs that are not there */
+    if (count < DFX__PANEL)
+        memset(room, 0, DFX__PANEL * pitch * element); /* of outputs that are not there */
     for (size_t i = 0; i < m.inputs; i += inputs) {
         size_t n = m.inputs - i < inputs ? m.inputs - i : inputs;
         wrong |= read_rows(room, pitch, dtype, w, m, first, count, i, n);

@@ -8,11 +8,11 @@
 
 void bench_table_begin(struct bench_table *t, const dfx_device_info *info)
 {
-    char memory[SIZE_TEXT], buffer[SIZE_TEXT];
+    char memory[DFX_BYTES_TEXT], buffer[DFX_BYTES_TEXT];
     *t = (struct bench_table){ 0 };
     printf("%s: %s\n%s, driver %s, %d units, %s of memory, buffers up to %s\n", info->id,
-           info->name, info->platform, info->driver, info->units, print_size(memory, info->memory),
-           print_size(buffer, info->max_buffer));
+           info->name, info->platform, info->driver, info->units,
+           dfx_bytes_text(memory, info->memory), dfx_bytes_text(buffer, info->max_buffer));
 }
 
 const char *bench_seconds(char text[SECONDS_TEXT], double seconds)
@@ -66,13 +66,13 @@ static const char *rate(char text[SECONDS_TEXT], double amount, double seconds)
 static void print_model(const dfx_bench_row *r)
 {
     char predicted[SECONDS_TEXT] = "", measured[SECONDS_TEXT] = "", flops[SECONDS_TEXT],
-         part[SECONDS_TEXT], memory[SIZE_TEXT] = "";
+         part[SECONDS_TEXT], memory[DFX_BYTES_TEXT] = "";
     if (r->predicted > 0)
         bench_seconds(predicted, r->predicted);
     if (r->wall.runs)
         bench_seconds(measured, r->wall.median);
     if (r->memory)
-        print_size(memory, r->memory);
+        dfx_bytes_text(memory, r->memory);
     printf("%-14s %-34s %-7s %-4s %10s %10s %8s %9s %9s\n", r->name, r->shape, r->model, r->dtype,
            predicted, measured, spread(part, r), rate(flops, r->flops, seconds_of(r)), memory);
 }

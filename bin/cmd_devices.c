@@ -80,10 +80,10 @@ static void print_table(const dfx_device_info *list, int count, const char *chos
            platform, "platform", driver, "driver", "memory", "buffer", "units", "f16", "use");
     for (int i = 0; i < count; i++) {
         const dfx_device_info *d = &list[i];
-        char memory[SIZE_TEXT], buffer[SIZE_TEXT];
+        char memory[DFX_BYTES_TEXT], buffer[DFX_BYTES_TEXT];
         printf("%-*s  %-*s  %-*s  %-*s  %9s  %9s  %5d  %-3s  %s\n", id, d->id, name, d->name,
-               platform, d->platform, driver, d->driver, print_size(memory, d->memory),
-               print_size(buffer, d->max_buffer), d->units, d->has_f16 ? "yes" : "no",
+               platform, d->platform, driver, d->driver, dfx_bytes_text(memory, d->memory),
+               dfx_bytes_text(buffer, d->max_buffer), d->units, d->has_f16 ? "yes" : "no",
                use(d, chosen));
     }
 }

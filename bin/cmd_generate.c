@@ -227,7 +227,8 @@ static dfx_status draw(struct job *job)
     const struct generate_settings *s = job->s;
     const dfx_pipeline_options open = { .device = s->device,
                                         .dtype = s->dtype,
-                                        .variant = s->variant };
+                                        .variant = s->variant,
+                                        .memory_limit = s->memory_limit };
     dfx_status status = dfx_pipeline_open(&job->pipeline, s->model, &open);
     job->opened = progress_clock();
     if (status == DFX_OK)
@@ -290,15 +291,15 @@ static double steps_per_second(const struct job *job)
 static void print_summary(const struct job *job, double seconds)
 {
     const dfx_device *device = dfx_pipeline_device(job->pipeline);
-    char on_device[SIZE_TEXT], on_host[SIZE_TEXT];
+    char on_device[DFX_BYTES_TEXT], on_host[DFX_BYTES_TEXT];
     fprintf(stderr,
             "%.2f s (model ready after %.2f s), %d steps at %.2f steps/s, on %s (%s) in %s, "
             "peak memory %s on the device, %s on the host\n",
             seconds, job->opened - job->start, job->g.steps, steps_per_second(job),
             dfx_device_get_info(device)->id, dfx_device_get_info(device)->name,
             dfx_dtype_name(dfx_pipeline_dtype(job->pipeline)),
-            print_size(on_device, dfx_device_memory_peak(device)),
-            print_size(on_host, host_peak()));
+            dfx_bytes_text(on_device, dfx_device_memory_peak(device)),
+            dfx_bytes_text(on_host, host_peak()));
 }
 
 static int print_result_json(const struct job *job, double seconds)

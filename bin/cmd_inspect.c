@@ -2,6 +2,7 @@
  * their configs. */
 #include "cmd.h"
 #include "inspect_keys.h"
+#include "inspect_plan.h"
 #include "print.h"
 
 #include <errno.h>
@@ -13,23 +14,40 @@
 
 struct settings {
     const char *path;
-    int json;
+    int json, plans;
+    struct plan_settings plan;
 };
 
 static const struct settings defaults;
 
+enum { SIDE_MAX = 16384, BATCH_MAX = 256 };
+
+#define AT(member) offsetof(struct settings, member)
 static const struct option options[] = {
-    { "json", OPTION_FLAG, offsetof(struct settings, json), NULL, "print JSON", 0, 0 },
+    { "json", OPTION_FLAG, AT(json), NULL, "print JSON", 0, 0 },
+    { "plan", OPTION_FLAG, AT(plans), NULL,
+      "what a picture would take of the device: memory, work,\nkernels; nothing is computed", 0,
+      0 },
+    { "width", OPTION_INT, AT(plan.width), "W", "of the planned picture (the model's)", 1,
+      SIDE_MAX },
+    { "height", OPTION_INT, AT(plan.height), "H", "likewise", 1, SIDE_MAX },
+    { "batch", OPTION_INT, AT(plan.batch), "N", "planned pictures (1)", 1, BATCH_MAX },
+    { "device", OPTION_STRING, AT(plan.device), "D", "cpu, opencl, opencl:N or auto (DFX_DEVICE)",
+      0, 0 },
+    { "dtype", OPTION_STRING, AT(plan.dtype), "T", "f32, f16, bf16 or auto (DFX_DTYPE)", 0, 0 },
+    { "memory-limit", OPTION_SIZE, AT(plan.memory_limit), "SIZE",
+      "of the device, as of dfx generate", 0, 0 },
     { .name = NULL },
 };
 
 static const struct positional positionals[] = {
-    { "FILE.png|MODEL", offsetof(struct settings, path), 1,
+    { "FILE.png|MODEL", AT(path), 1,
       "a picture made by dfx generate (- is standard\n"
       "input), a model or a component of one, or a\n"
       "scheduler_config.json" },
     { .name = NULL },
 };
+#undef AT
 
 #define INDEX "model_index.json"
 enum { INDEX_BYTES = 1 << 20, JSON_DEPTH = 32, NAME_WIDTH = 16 };
@@ -250,6 +268,12 @@ static int is_no_component(void *index, const dfx_config_key *key)
     return !class_of(key->name, json_object_object_get(index, key->name));
 }
 
+static int add_plan(const struct inspection *i, json_object *json)
+{
+    const struct settings *s = i->settings;
+    return s->plans ? inspect_plan(s->path, &s->plan, json) : EXIT_DONE;
+}
+
 static int list_pipeline(const struct inspection *i)
 {
     json_object *class = json_object_object_get(i->index, "_class_name");
@@ -259,7 +283,8 @@ static int list_pipeline(const struct inspection *i)
         print_text(name, 0);
         printf("%s%s\n", form ? ", one file: " : "", form ? form : "");
         print_keys(i->keys, is_no_component, i->index);
-        return list_components(i, NULL);
+        int listed = list_components(i, NULL);
+        return listed == EXIT_DONE ? add_plan(i, NULL) : listed;
     }
     json_object *top = json_object_new_object(), *array = json_object_new_array();
     int code = list_components(i, array);
@@ -268,6 +293,8 @@ static int list_pipeline(const struct inspection *i)
         json_object_object_add(top, "form", json_object_new_string(form));
     json_object_object_add(top, "keys", keys_json(i->keys, is_no_component, i->index));
     json_object_object_add(top, "components", array);
+    if (code == EXIT_DONE)
+        code = add_plan(i, top);
     return print_json(top) == EXIT_DONE ? code : EXIT_FAILED;
 }
 
@@ -342,7 +369,10 @@ static int run(void *settings)
     dfx_status status = dfx_checkpoint_open(&files, s->path);
     if (status != DFX_OK)
         return cmd_fail(status);
-    int code = inspect_files(&(struct inspection){ .settings = s, .files = files });
+    int code =
+        s->plans && !dfx_checkpoint_has(files, INDEX)
+            ? cmd_fail_with(EXIT_USAGE, "--plan: %s is no model of a whole pipeline", s->path)
+            : inspect_files(&(struct inspection){ .settings = s, .files = files });
     dfx_checkpoint_free(files);
     return code;
 }
@@ -351,7 +381,8 @@ const struct command cmd_inspect = {
     .name = "inspect",
     .summary = "print a picture's settings, a model's components, their configs' keys",
     .example = "  dfx inspect red-apple-42.png\n"
-               "  dfx inspect share/models/emoji\n",
+               "  dfx inspect share/models/emoji\n"
+               "  dfx inspect stable-diffusion-v1-5/stable-diffusion-v1-5 --plan --width 768\n",
     .options = options,
     .positionals = positionals,
     .defaults = &defaults,

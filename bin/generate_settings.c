@@ -122,7 +122,8 @@ const struct option generate_options[] = {
     { "quiet", OPTION_FLAG, AT(quiet), NULL, "no progress and no messages but errors", 0, 0 },
     { "json", OPTION_FLAG, AT(json), NULL, "print the files and settings as JSON", 0, 0 },
     { "tile", OPTION_STRING, AT(later), "auto|on|off", NULL, 0, 0 },
-    { "memory-limit", OPTION_SIZE, AT(later_size), "SIZE", NULL, 0, 0 },
+    { "memory-limit", OPTION_SIZE, AT(memory_limit), "SIZE",
+      "take no more of the device's memory: 3.5G (all of it, or\nDFX_MEMORY_LIMIT)", 0, 0 },
     { .name = NULL },
 };
 

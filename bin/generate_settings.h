@@ -25,7 +25,7 @@ struct generate_settings {
     double strength;
     struct option_uint64 seed;
     const char *later; /* where a later version's options go */
-    uint64_t later_size;
+    uint64_t memory_limit;
 };
 
 extern const struct generate_settings generate_defaults;

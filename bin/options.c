@@ -139,20 +139,8 @@ static int set_float(const struct option *o, const char *text, float *value)
 
 static int set_size(const struct option *o, const char *text, uint64_t *value)
 {
-    static const char units[] = "KMGT";
-    char *end;
-    double number;
-    int good = parse_decimal(text, &end, &number) && number >= 0;
-    if (good && *end) {
-        const char *unit = strchr(units, toupper((unsigned char)*end));
-        good = unit && (!end[1] || strcasecmp(end + 1, "B") == 0 || strcasecmp(end + 1, "iB") == 0);
-        if (good)
-            number = ldexp(number, 10 * (int)(unit - units + 1));
-    }
-    if (!good || number >= 0x1p63)
-        return cmd_fail_with(EXIT_USAGE, "--%s: \"%s\" is not a size; write 800M or 3.5G", o->name,
-                             text);
-    *value = (uint64_t)number;
+    if (dfx_bytes_parse(value, text) != DFX_OK)
+        return cmd_fail_with(EXIT_USAGE, "--%s: %s", o->name, dfx_error());
     return OPTIONS_RUN;
 }
 

@@ -1,4 +1,4 @@
-/* print.c - results on standard output: JSON, sizes, text from files. */
+/* print.c - results on standard output: JSON, text from files. */
 #include "print.h"
 
 #include "cmd.h"
@@ -18,17 +18,6 @@ int print_json(json_object *object)
         code = cmd_fail_with(EXIT_FAILED, "out of memory");
     json_object_put(object);
     return code;
-}
-
-const char *print_size(char text[SIZE_TEXT], uint64_t bytes)
-{
-    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
-    double size = (double)bytes;
-    int unit = 0;
-    for (; size >= 1024 && unit < 4; unit++)
-        size /= 1024;
-    snprintf(text, SIZE_TEXT, unit && size < 100 ? "%.1f %s" : "%.0f %s", size, units[unit]);
-    return text;
 }
 
 void print_text(const char *text, int indent)

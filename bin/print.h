@@ -1,17 +1,12 @@
-/* print.h - results on standard output: JSON, sizes, text from files. */
+/* print.h - results on standard output: JSON, text from files. */
 #ifndef PRINT_H
 #define PRINT_H
 
 #include <json-c/json.h>
-#include <stdint.h>
 
 /* Prints the object on lines of its own and frees it. Returns EXIT_DONE, or EXIT_FAILED when there
  * was no memory for it (NULL). */
 int print_json(json_object *object);
-
-/* "1.5 GiB" into a buffer; returns it. */
-enum { SIZE_TEXT = 24 };
-const char *print_size(char text[SIZE_TEXT], uint64_t bytes);
 
 /* A file's text as it is safe on a terminal: control characters become "?", lines after the first
  * are indented by `indent`. */

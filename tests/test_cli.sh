@@ -68,7 +68,7 @@ test_usage()
         generate a --strength 0.5
     ok "a strength over 1" fails 2 "--strength: 2" generate a --strength 2
     ok "no such picture" fails 1 "none.png" generate a --init-image none.png
-    for option in tile memory-limit; do
+    for option in tile; do
         ok "--$option is refused" fails 2 "--$option: this version" generate a --$option 1
     done
 }
@@ -108,6 +108,19 @@ test_information()
     ok "devices lists cpu" prints '^cpu ' devices
     ok "devices --json" prints '"id": "cpu"' devices --json
     ok "inspect a model" prints 'UNet2DConditionModel.* [0-9]* parameters' inspect "$DFX_MODEL"
+    ok "a plan" prints '^unet  *[a-z:0-9]* *f[0-9]* ' inspect "$DFX_MODEL" --plan
+    ok "a plan as JSON" prints '"activation_bytes": [1-9]' inspect "$DFX_MODEL" --plan --json
+    ok "a plan of a size" prints '^128 x 64, a batch of 2, on cpu' inspect "$DFX_MODEL" --plan \
+        --width 128 --height 64 --batch 2 --device cpu
+    ok "a plan under a limit" prints 'of the weights stay on the host' inspect "$DFX_MODEL" \
+        --plan --memory-limit 24M --device cpu --dtype f16
+    ok "a plan that does not fit" sh -c "\"$dfx\" inspect \"$DFX_MODEL\" --plan --memory-limit 4M \
+        --device cpu 2>&1 >out.txt | grep -q '^dfx: unet: .*the limit is 4.0 MiB'"
+    ok "a plan of a component" fails 2 "--plan: .*vae is no model" inspect "$DFX_MODEL/vae" --plan
+    ok "a picture that does not fit" fails 1 "unet: .*the limit is 4.0 MiB" generate a --seed 1 \
+        --device cpu --memory-limit 4M
+    ok "a limit that is none" fails 2 '--memory-limit: "lots" is not a size' generate a \
+        --memory-limit lots
     ok "inspect a component" prints 'AutoencoderKL.* [0-9]* parameters' inspect "$DFX_MODEL/vae"
     if "$dfx" devices | grep -q '^opencl:0 '; then
         ok "selftest of an operator" prints 'silu' selftest --device opencl --op silu --small

@@ -70,6 +70,14 @@ DFX_API const char *dfx_dtype_name(dfx_dtype dtype); /* "f32", "bf16" ... */
  * any other. */
 DFX_API dfx_status dfx_dtype_parse(dfx_dtype *out, const char *name);
 
+/* Reads a number of bytes: "4096", "800M", "1.5GiB"; K, M, G and T are powers of 1024. Errors:
+ * DFX_ERROR_ARGUMENT. */
+DFX_API dfx_status dfx_bytes_parse(uint64_t *out, const char *text);
+
+/* "1.5 GiB" into `text`; returns it. */
+enum { DFX_BYTES_TEXT = 24 };
+DFX_API const char *dfx_bytes_text(char text[DFX_BYTES_TEXT], uint64_t bytes);
+
 enum { DFX_MAX_RANK = 5 };
 
 /* Element type and shape of a tensor or value; the last dimension is contiguous. */

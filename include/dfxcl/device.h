@@ -37,10 +37,17 @@ DFX_API void dfx_device_list_free(dfx_device_info *list);
 
 /* Opens a device by name: "cpu", "opencl" (the best OpenCL device), "opencl:N" as dfx_device_list
  * numbers them, "auto" or NULL: an OpenCL GPU if there is one, else the CPU choice that is faster
- * on this machine. Errors: DFX_ERROR_ARGUMENT (no such name), DFX_ERROR_DEVICE (no such device). */
+ * on this machine. Errors: DFX_ERROR_ARGUMENT (no such name, or DFX_MEMORY_LIMIT is no size),
+ * DFX_ERROR_DEVICE (no such device). */
 DFX_API dfx_status dfx_device_open(dfx_device **out, const char *name);
 DFX_API void dfx_device_free(dfx_device *device);
 DFX_API const dfx_device_info *dfx_device_get_info(const dfx_device *device);
+
+/* The most bytes that buffers of the device may take together; no driver enforces such a sum, this
+ * library does. At first $DFX_MEMORY_LIMIT ("1.5G"), else the device's memory. 0: all of it. What is
+ * allocated already stays. */
+DFX_API void dfx_device_set_memory_limit(dfx_device *device, uint64_t bytes);
+DFX_API uint64_t dfx_device_memory_limit(const dfx_device *device);
 
 /* Bytes of device memory that are allocated now, and the most there ever were. */
 DFX_API uint64_t dfx_device_memory_used(const dfx_device *device);

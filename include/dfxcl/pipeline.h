@@ -37,6 +37,7 @@ typedef struct {
                           * NULL: plain ones, else fp16 */
     const dfx_component *components; /* taken instead of the folder's own, which are not read */
     int component_count;
+    uint64_t memory_limit; /* as dfx_device_set_memory_limit takes it; 0: the device's as it is */
     const dfx_pipeline *on; /* NULL; another pipeline, whose device is used: components of both are
                              * on it once. It must live longer */
 } dfx_pipeline_options;
@@ -159,7 +160,39 @@ typedef struct {
  */
 DFX_API void dfx_pipeline_set_scheduler(dfx_pipeline *p, dfx_scheduler *s);
 
-/* Draws. Errors: DFX_ERROR_ARGUMENT (a setting), DFX_ERROR_INTERRUPTED, and those of running. */
+/* One component's work in a run. Sizes are in bytes. */
+typedef struct {
+    const char *component; /* "unet", "vae decoder" */
+    char device[16];       /* "cpu" where the pipeline's device is too small for it */
+    dfx_dtype dtype;
+    int calls;
+    uint64_t weight_bytes;
+    uint64_t streamed_bytes; /* of these: they stay on the host and move to the device in each run
+                              * of the component */
+    uint64_t activation_bytes, largest_buffer;
+    double flops;        /* of one run of the component; multiply and add count as two */
+    const char *kernels; /* "linear:panels 184, conv2d:winograd 33": operators, variants, calls */
+} dfx_plan_part;
+
+/* What a run will take of the pipeline's device. */
+typedef struct {
+    uint64_t peak;  /* the most bytes at any time */
+    uint64_t limit; /* of the device */
+    int count;
+    dfx_plan_part *parts; /* in the order of their work */
+} dfx_plan;
+
+/* Finds out what dfx_pipeline_generate would take with these options, without allocating device
+ * memory or computing. Kernels that were not measured on this device yet are the usual ones. What
+ * p keeps prepared for its next run goes. Errors: as dfx_pipeline_generate, DFX_ERROR_MEMORY among
+ * them where nothing fits. */
+DFX_API dfx_status dfx_pipeline_plan(dfx_plan **out, dfx_pipeline *p,
+                                     const dfx_generate_options *options);
+DFX_API void dfx_plan_free(dfx_plan *plan);
+
+/* Draws. That all of it fits is found out before work begins, unless p has drawn before; where
+ * memory is short, components make room for each other, weights are streamed, or the CPU takes
+ * over, and dfx_set_log's function is told. Errors: DFX_ERROR_ARGUMENT (a setting), DFX_ERROR_INTERRUPTED, and those of running. */
 DFX_API dfx_status dfx_pipeline_generate(dfx_result **out, dfx_pipeline *p,
                                          const dfx_generate_options *options);
 

@@ -69,6 +69,8 @@ DFX_API dfx_status dfx_sequence_run(dfx_sequence *s);
 typedef struct {
     uint64_t activation_bytes; /* planned arenas, scratch included */
     uint64_t weight_bytes;     /* packed weights that this sequence uses */
+    uint64_t streamed_bytes;   /* of these: they are on the host, and move to the device in each
+                                * run */
     uint64_t largest_buffer;   /* bytes of the largest buffer that it needs */
     double flops;              /* of one run: multiply and add count as two */
     int calls, launches;

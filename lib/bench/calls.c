@@ -208,8 +208,8 @@ static double bytes_of(const dfx_call *c)
 {
     double bytes = (double)dfx__spec_bytes(&c->out->spec);
     for (int i = 0; i < DFX__MAX_INPUTS; i++)
-        if (c->copy[i])
-            bytes += (double)c->copy[i]->buffer->bytes;
+        if (c->constant[i])
+            bytes += (double)c->constant[i]->bytes;
         else if (c->in[i])
             bytes += (double)dfx__spec_bytes(&c->in[i]->spec);
     return bytes;

@@ -1,7 +1,6 @@
 /* cl.c - an OpenCL device: context, queue, buffers. */
 #include "device/cl.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,10 +54,11 @@ static dfx_status cl_allocate(dfx__buffer **out, dfx_device *device, size_t byte
     b->mem = clCreateBuffer(d->context, CL_MEM_READ_WRITE, bytes, NULL, &error);
     if (error != CL_SUCCESS) {
         free(b);
-        return dfx__fail(
-            DFX_ERROR_MEMORY,
-            "device %s: clCreateBuffer of %zu MiB: %s (%d); %" PRIu64 " MiB are in use",
-            device->info.id, bytes >> 20, dfx__cl_error_name(error), error, device->used >> 20);
+        char size[DFX_BYTES_TEXT], used[DFX_BYTES_TEXT];
+        return dfx__fail(DFX_ERROR_MEMORY,
+                         "device %s: clCreateBuffer of %s: %s (%d); %s are in use", device->info.id,
+                         dfx_bytes_text(size, bytes), dfx__cl_error_name(error), error,
+                         dfx_bytes_text(used, device->used));
     }
     *out = &b->buffer;
     return DFX_OK;
@@ -72,6 +72,8 @@ static void cl_release(dfx__buffer *buffer)
         clReleaseMemObject(r->mem);
         free(r);
     }
+    if (b->is_host)
+        dfx__cl_host_release(b);
     if (!((dfx__cl_device *)buffer->device)->keeps_buffers)
         clReleaseMemObject(b->mem);
     free(b);
@@ -115,7 +117,10 @@ static dfx_status cl_unmap(dfx__buffer *b, void *mapped)
 
 static dfx_status cl_finish(dfx_device *device)
 {
-    DFX__CL(clFinish(((dfx__cl_device *)device)->queue), "clFinish");
+    dfx__cl_device *d = (dfx__cl_device *)device;
+    DFX__CL(clFinish(d->queue), "clFinish");
+    if (d->transfer) /* after an interrupt a fetch may be under way */
+        DFX__CL(clFinish(d->transfer), "clFinish");
     return DFX_OK;
 }
 
@@ -123,6 +128,7 @@ static void cl_close(dfx_device *device)
 {
     dfx__cl_device *d = (dfx__cl_device *)device;
     dfx__cl_programs_free(d);
+    dfx__cl_fetch_end(d);
     if (d->queue)
         clReleaseCommandQueue(d->queue);
     if (d->timed)
@@ -139,6 +145,9 @@ static const dfx__device_class cl_class = {
     cl_read,
     cl_map,
     cl_unmap,
+    dfx__cl_host_allocate,
+    dfx__cl_fetch,
+    dfx__cl_await_fetches,
     dfx__cl_prepare,
     dfx__cl_discard,
     dfx__cl_enqueue,

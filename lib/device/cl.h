@@ -23,6 +23,8 @@ typedef struct {
     cl_device_id id;
     cl_context context;
     cl_command_queue queue, timed; /* timed: NULL until times are taken */
+    cl_command_queue transfer;     /* cl_fetch.c; NULL before the first fetch */
+    cl_event fetched;              /* of the last one; NULL before */
     dfx__program *programs;
     double build_seconds; /* spent compiling so far */
     enum { DFX__UNTRIED, DFX__ABSENT, DFX__PRESENT } feature[DFX__FEATURES]; /* cl_probe.c */
@@ -41,6 +43,7 @@ typedef struct {
     dfx__buffer buffer;
     cl_mem mem;
     dfx__cl_range *ranges;
+    int is_host; /* dfx__cl_host_allocate's, mapped at buffer.host */
 } dfx__cl_buffer;
 
 /* "clBuildProgram: CL_OUT_OF_HOST_MEMORY (-6)" as the thread's error. */
@@ -85,6 +88,13 @@ dfx_status dfx__cl_gemm(dfx__cl_device *d, const dfx__launch *l);
 int dfx__cl_has_gemm(void);
 dfx_status dfx__cl_set_parameters(dfx_device *d, const char *kernel,
                                   struct json_object *parameters);
+
+/* Copies from host memory beside the work (cl_fetch.c). */
+dfx_status dfx__cl_host_allocate(dfx__buffer **out, dfx_device *d, size_t bytes);
+void dfx__cl_host_release(dfx__cl_buffer *b);
+dfx_status dfx__cl_fetch(dfx__buffer *to, const dfx__buffer *from, size_t bytes);
+dfx_status dfx__cl_await_fetches(dfx_device *d);
+void dfx__cl_fetch_end(dfx__cl_device *d);
 
 /* What the device's compiler can do beyond OpenCL C (cl_probe.c). */
 int dfx__cl_has(dfx_device *d, dfx__feature feature);

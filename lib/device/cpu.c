@@ -123,8 +123,8 @@ static void cpu_close(dfx_device *d)
 }
 
 static const dfx__device_class cpu_class = {
-    cpu_allocate, cpu_release, cpu_write, cpu_read,   cpu_map, cpu_unmap, cpu_prepare,
-    cpu_discard,  cpu_enqueue, cpu_time,  cpu_finish, NULL,    NULL,      cpu_close,
+    cpu_allocate, cpu_release, cpu_write,   cpu_read, cpu_map,    cpu_unmap, NULL, NULL,      NULL,
+    cpu_prepare,  cpu_discard, cpu_enqueue, cpu_time, cpu_finish, NULL,      NULL, cpu_close,
 };
 
 /* The processor's name as Linux tells it; elsewhere just "CPU". */

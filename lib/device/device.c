@@ -5,7 +5,6 @@
 #include "device/faults.h"
 #include "device/kept.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,9 +44,8 @@ static dfx_status open_auto(dfx_device **out)
     return best < 0 ? dfx__cpu_open(out) : dfx__cl_open(out, best);
 }
 
-dfx_status dfx_device_open(dfx_device **out, const char *name)
+static dfx_status open_named(dfx_device **out, const char *name)
 {
-    *out = NULL;
     if (!name || strcmp(name, "auto") == 0)
         return open_auto(out);
     if (strcmp(name, "cpu") == 0)
@@ -65,6 +63,18 @@ dfx_status dfx_device_open(dfx_device **out, const char *name)
                      name);
 }
 
+dfx_status dfx_device_open(dfx_device **out, const char *name)
+{
+    const char *limit = getenv("DFX_MEMORY_LIMIT");
+    uint64_t bytes = 0;
+    *out = NULL;
+    if (limit && dfx_bytes_parse(&bytes, limit) != DFX_OK)
+        return dfx__fail_in(DFX_ERROR_ARGUMENT, "DFX_MEMORY_LIMIT");
+    DFX__TRY(open_named(out, name));
+    dfx_device_set_memory_limit(*out, bytes);
+    return DFX_OK;
+}
+
 void dfx_device_free(dfx_device *device)
 {
     if (!device)
@@ -79,6 +89,16 @@ void dfx_device_free(dfx_device *device)
 const dfx_device_info *dfx_device_get_info(const dfx_device *device)
 {
     return &device->info;
+}
+
+void dfx_device_set_memory_limit(dfx_device *device, uint64_t bytes)
+{
+    device->limit = bytes && bytes < device->info.memory ? bytes : device->info.memory;
+}
+
+uint64_t dfx_device_memory_limit(const dfx_device *device)
+{
+    return device->limit;
 }
 
 uint64_t dfx_device_memory_used(const dfx_device *device)
@@ -101,22 +121,55 @@ size_t dfx__align(const dfx_device *d, size_t bytes)
     return (bytes + d->alignment - 1) / d->alignment * d->alignment;
 }
 
+uint64_t dfx__memory_left(const dfx_device *d)
+{
+    return d->used < d->limit ? d->limit - d->used : 0;
+}
+
+dfx__rehearsal dfx__rehearse(dfx_device *d)
+{
+    dfx__rehearsal before = { d->used, d->peak };
+    d->peak = d->used;
+    d->rehearses = 1;
+    return before;
+}
+
+uint64_t dfx__rehearse_end(dfx_device *d, const dfx__rehearsal *before)
+{
+    uint64_t peak = d->peak;
+    d->rehearses = 0;
+    d->used = before->used;
+    d->peak = before->peak;
+    return peak;
+}
+
+static dfx_status imagine(dfx__buffer **out)
+{
+    *out = calloc(1, sizeof **out);
+    if (!*out)
+        return dfx__no_memory();
+    (*out)->is_imagined = 1;
+    return DFX_OK;
+}
+
 dfx_status dfx__buffer_new(dfx__buffer **out, dfx_device *d, size_t bytes)
 {
     *out = NULL;
     bytes = dfx__align(d, bytes ? bytes : 1);
+    char need[DFX_BYTES_TEXT], used[DFX_BYTES_TEXT], most[DFX_BYTES_TEXT];
     if (bytes > d->info.max_buffer)
         return dfx__fail(DFX_ERROR_MEMORY,
-                         "device %s: a buffer of %zu MiB is needed and its largest is %" PRIu64
-                         " MiB; a smaller picture, a smaller batch or --dtype f16 need less",
-                         d->info.id, bytes >> 20, d->info.max_buffer >> 20);
-    if (d->used + bytes > d->info.memory)
+                         "device %s: a buffer of %s is needed and its largest is %s; a smaller "
+                         "picture, a smaller batch or --dtype f16 need less",
+                         d->info.id, dfx_bytes_text(need, bytes),
+                         dfx_bytes_text(most, d->info.max_buffer));
+    if (bytes > dfx__memory_left(d))
         return dfx__fail(DFX_ERROR_MEMORY,
-                         "device %s: %" PRIu64 " MiB are in use, %zu MiB more are needed and it "
-                         "has %" PRIu64 " MiB; a smaller picture, a smaller batch or --dtype f16 "
-                         "need less",
-                         d->info.id, d->used >> 20, bytes >> 20, d->info.memory >> 20);
-    DFX__TRY(d->class->allocate(out, d, bytes));
+                         "device %s: %s are in use, %s more are needed and the limit is %s; a "
+                         "smaller picture, a smaller batch or --dtype f16 need less",
+                         d->info.id, dfx_bytes_text(used, d->used), dfx_bytes_text(need, bytes),
+                         dfx_bytes_text(most, d->limit));
+    DFX__TRY(d->rehearses ? imagine(out) : d->class->allocate(out, d, bytes));
     (*out)->device = d;
     (*out)->bytes = bytes;
     d->used += bytes;
@@ -130,5 +183,8 @@ void dfx__buffer_free(dfx__buffer *b)
     if (!b)
         return;
     b->device->used -= b->bytes;
-    b->device->class->release(b);
+    if (b->is_imagined)
+        free(b);
+    else
+        b->device->class->release(b);
 }

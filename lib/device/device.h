@@ -10,7 +10,8 @@ struct json_object;
 typedef struct dfx__buffer {
     dfx_device *device;
     size_t bytes;
-    void *host; /* where it lies, if the host can touch it directly; else NULL */
+    void *host;      /* where it lies, if the host can touch it directly; else NULL */
+    int is_imagined; /* made in a rehearsal: it counts, and there is no memory */
 } dfx__buffer;
 
 /* A range of a buffer. */
@@ -91,6 +92,13 @@ typedef struct {
     /* All of a buffer as host memory to be filled, and the end of that. */
     dfx_status (*map)(void **out, dfx__buffer *b);
     dfx_status (*unmap)(dfx__buffer *b, void *mapped);
+    /* Memory of the host from which the device copies fast, which counts as none of its buffers
+     * and goes by release; and a copy of it to the beginning of a buffer, beside the work: it
+     * begins when all that is queued now is done. What is queued after await_fetches waits for
+     * those before. NULL: the device has the host's memory. */
+    dfx_status (*host_allocate)(dfx__buffer **out, dfx_device *d, size_t bytes);
+    dfx_status (*fetch)(dfx__buffer *to, const dfx__buffer *from, size_t bytes);
+    dfx_status (*await_fetches)(dfx_device *d);
     dfx_status (*prepare)(dfx__prepared **out, dfx_device *d, const dfx__launch *l);
     void (*discard)(dfx__prepared *p);
     dfx_status (*enqueue)(dfx__prepared *p);
@@ -115,6 +123,8 @@ struct dfx_device {
     int has_gemm;        /* takes DFX__LAUNCH_GEMM */
     int vector_width;    /* floats of a vector register that a work-item has for itself; GPUs: 1 */
     uint64_t used, peak; /* bytes in buffers */
+    uint64_t limit;      /* of used */
+    int rehearses;       /* see dfx__rehearse */
     struct dfx__kept *choices, *tuning; /* choices.c, tuning.c; NULL before they are needed */
     struct json_object *shipped;        /* tuning.c; NULL before it is looked for */
     struct dfx__faults *faults;         /* faults.c; NULL before they are needed */
@@ -127,6 +137,18 @@ void dfx__cpu_describe(dfx_device_info *info);
 dfx_status dfx__cl_open(dfx_device **out, int n);
 /* Appends OpenCL devices to an array that is realloc'ed; none is no error. */
 dfx_status dfx__cl_list(dfx_device_info **list, int *count);
+
+/* Bytes that buffers may still take. */
+uint64_t dfx__memory_left(const dfx_device *d);
+
+/* From now on buffers are counted and not made, so that what work will need is known before it
+ * begins; those that are made until the end of it are to be freed before. The end returns the most
+ * bytes that there were meanwhile, and all figures of the device are what they were. */
+typedef struct {
+    uint64_t used, peak;
+} dfx__rehearsal;
+dfx__rehearsal dfx__rehearse(dfx_device *d);
+uint64_t dfx__rehearse_end(dfx_device *d, const dfx__rehearsal *before);
 
 /* Buffers with accounting: a size over the device's limits is an error that says both. */
 dfx_status dfx__buffer_new(dfx__buffer **out, dfx_device *d, size_t bytes);

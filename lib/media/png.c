@@ -28,8 +28,8 @@ void dfx__png_error(png_structp png, png_const_charp message)
     longjmp(png_jmpbuf(png), 1);
 }
 
-/* Of what does not touch pixels or texts: colour profiles, odd chunks. But libpng also just warns of
- * a chunk over the limit that it is given, and then allocates what the chunk says. */
+/* Of what does not touch pixels or texts: colour profiles, odd chunks. But libpng also just warns
+ * of a chunk over the limit that it is given, and then allocates what the chunk says. */
 void dfx__png_warning(png_structp png, png_const_charp message)
 {
     if (strstr(message, "chunk data is too large"))

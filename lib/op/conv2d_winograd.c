@@ -316,7 +316,7 @@ static void do_chunk(const job *j, int64_t first, float *v, float *room)
 static void run(const dfx_call *c, const dfx__host *h, int pairs)
 {
     dfx_dtype dtype = c->out->spec.dtype;
-    job j = { c, h, plan_of(c), dtype, c->copy[WEIGHT]->dtype, dfx_dtype_size(dtype), pairs };
+    job j = { c, h, plan_of(c), dtype, c->constant[WEIGHT]->dtype, dfx_dtype_size(dtype), pairs };
     float *v = h->scratch, *rooms = v + pixels_bytes(c, &j.p) / sizeof *v;
 #pragma omp parallel num_threads((int)j.p.workers)
     {

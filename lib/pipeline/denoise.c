@@ -1,6 +1,8 @@
 /* denoise.c - the denoising loop: the UNet's sequence, guidance, the scheduler's steps. */
 #include "core/dtype.h"
+#include "device/device.h"
 #include "model/unet2d.h"
+#include "pipeline/fit.h"
 #include "pipeline/run.h"
 
 #include <math.h>
@@ -50,8 +52,9 @@ static dfx_value *record_unet(const dfx__run *r, dfx_sequence *s, dfx_value *sam
     return y;
 }
 
-static void record(const dfx__run *r, dfx_sequence *s)
+static void record(const void *run, dfx_sequence *s)
 {
+    const dfx__run *r = run;
     const int64_t *dim = r->latent.dim, rows = r->pictures * r->branches;
     int64_t nhwc[] = { rows, dim[2], dim[3], dim[1] + r->extra_channels };
     dfx_dtype time = takes_ids(r) ? DFX_I32 : DFX_F32;
@@ -69,12 +72,7 @@ static dfx_status prepare(dfx__run *r)
     int64_t shape[] = { rows, dim[2], dim[3], tokens };
     if (!dfx__needs_recording(k, r->p->model[DFX__UNET], shape, 4))
         return DFX_OK;
-    DFX__TRY(dfx_sequence_new(&k->sequence, r->p->device, r->p->dtype));
-    record(r, k->sequence);
-    dfx_status status = dfx_sequence_prepare(k->sequence);
-    if (status != DFX_OK)
-        dfx__forget(k);
-    return status;
+    return dfx__fit(&k->sequence, r->p, &(dfx__job){ "unet", r->p->dtype, record, r });
 }
 
 static dfx_status write_conditions(dfx__run *r)
@@ -162,8 +160,10 @@ static dfx_status report(const dfx__run *r, int step)
     return DFX_OK;
 }
 
-dfx_status dfx__denoise(dfx__run *r)
+static dfx_status denoise(dfx__run *r)
 {
+    /* a rehearsal needs no more than one call */
+    int end = r->p->device->rehearses && r->end > r->first ? r->first + 1 : r->end;
     dfx_scheduler *s = r->scheduler;
     size_t batch = (size_t)r->pictures, n = r->n / batch, rows = batch * (size_t)r->branches;
     size_t extra = (size_t)(r->latent.dim[2] * r->latent.dim[3] * r->extra_channels);
@@ -173,7 +173,7 @@ dfx_status dfx__denoise(dfx__run *r)
     DFX__TRY(prepare(r));
     DFX__TRY(write_conditions(r));
     DFX__TRY(report(r, 0));
-    for (int i = r->first; i < r->end; i++) {
+    for (int i = r->first; i < end; i++) {
         dfx_scheduler_scale_model_input(s, i, r->x, r->input, batch, n);
         float t = r->unet_timestep ? r->unet_timestep(r, i) : dfx_scheduler_timesteps(s)[i];
         DFX__TRY(predict(r, t));
@@ -184,7 +184,15 @@ dfx_status dfx__denoise(dfx__run *r)
             keep(r, i);
         DFX__TRY(report(r, i - r->first + 1));
     }
-    if (r->o->last)
-        dfx__forget(&r->p->unet_kept);
     return DFX_OK;
+}
+
+dfx_status dfx__denoise(dfx__run *r)
+{
+    r->p->denoises++;
+    dfx_status status = denoise(r);
+    r->p->denoises--;
+    if (status == DFX_OK && r->o->last)
+        dfx__forget(&r->p->unet_kept);
+    return status;
 }

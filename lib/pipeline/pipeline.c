@@ -4,6 +4,7 @@
 #include "core/data.h"
 #include "core/dtype.h"
 #include "core/file.h"
+#include "pipeline/fit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -218,7 +219,10 @@ static dfx_status choose_device(dfx_pipeline *p, const dfx_pipeline_options *o)
     }
     if (!name && from_environment && *from_environment)
         name = from_environment;
-    return dfx_device_open(&p->device, name);
+    DFX__TRY(dfx_device_open(&p->device, name));
+    if (o->memory_limit)
+        dfx_device_set_memory_limit(p->device, o->memory_limit);
+    return DFX_OK;
 }
 
 /* A component without files of the variant takes plain ones, but not all of them may. */
@@ -297,6 +301,7 @@ void dfx_pipeline_free(dfx_pipeline *p)
         dfx_model_free(p->model[i]);
     if (!p->borrows_device)
         dfx_device_free(p->device);
+    dfx_device_free(p->spare);
     dfx_checkpoint_free(p->checkpoint);
     dfx__pool_free(&p->pool);
     free(p);
@@ -427,7 +432,9 @@ dfx_status dfx_pipeline_generate(dfx_result **out, dfx_pipeline *p,
     if (!r)
         return dfx__no_memory();
     p->running++;
-    dfx_status status = p->class->generate(r, p, &all);
+    dfx_status status = dfx__keeps_any(p) ? DFX_OK : dfx__rehearse_run(NULL, p, &all);
+    if (status == DFX_OK)
+        status = p->class->generate(r, p, &all);
     p->running--;
     if (status != DFX_OK) {
         dfx_result_free(r);

@@ -81,6 +81,9 @@ struct dfx_pipeline {
     dfx__kept preview_kept; /* of an autoencoder that dfx_pipeline_decode was given ... */
     dfx_model *preview;     /* ... and that is shared as long */
     int running;
+    int denoises;      /* the UNet's sequence is in use */
+    dfx_device *spare; /* the native CPU, for what does not fit into the device; NULL before */
+    dfx_plan *plan;    /* while a run is rehearsed */
 };
 
 struct dfx_result {

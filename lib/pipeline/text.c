@@ -1,5 +1,7 @@
 /* text.c - prompts become the states of CLIP's text encoders. */
 #include "core/dtype.h"
+#include "device/device.h"
+#include "pipeline/fit.h"
 #include "pipeline/run.h"
 
 #include <stdlib.h>
@@ -27,7 +29,7 @@ static dfx_status tokenize(const dfx__run *r, const dfx__texts *t, int32_t *ids)
     int lost, tokens = dfx_tokenizer_length(tokenizer);
     for (int i = 0; i < t->count; i++) {
         DFX__TRY(dfx_tokenizer_encode(tokenizer, t->text[i], ids + i * tokens, NULL, &lost));
-        if (lost && !t->quiet)
+        if (lost && !t->quiet && !r->p->device->rehearses)
             dfx__log("the %s is %d token%s longer than the %d that the model takes; the end is "
                      "ignored",
                      i < t->negative ? "negative prompt" : "prompt", lost, lost == 1 ? "" : "s",
@@ -36,20 +38,30 @@ static dfx_status tokenize(const dfx__run *r, const dfx__texts *t, int32_t *ids)
     return DFX_OK;
 }
 
-static void record(const dfx__run *r, const dfx__texts *t, dfx_sequence *s, int pooled)
+/* Texts of a run, as one sequence. */
+typedef struct {
+    const dfx__run *r;
+    const dfx__texts *t;
+    int pooled;
+} encoding;
+
+static void record(const void *user, dfx_sequence *s)
 {
+    const encoding *e = user;
+    const dfx__run *r = e->r;
+    const dfx__texts *t = e->t;
     const dfx__clip_text *m = text_encoder(r, t->tower);
     const int64_t count = t->count, tokens = dfx_tokenizer_length(r->p->tokenizer[t->tower]);
     dfx__clip_text_inputs in = { dfx_input(s, "ids", DFX_I32, 2, (int64_t[]){ count, tokens }),
                                  NULL, t->skip };
     dfx__clip_text_outputs out;
-    if (pooled)
+    if (e->pooled)
         in.pool = dfx_input(s, "pool", DFX_F32, 3, (int64_t[]){ count, 1, tokens });
     int pools = t->pooler ? DFX__CLIP_POOLED : DFX__CLIP_EMBEDS;
-    dfx__clip_text_record(m, &in, DFX__CLIP_HIDDEN | (pooled ? pools : 0), &out);
+    dfx__clip_text_record(m, &in, DFX__CLIP_HIDDEN | (e->pooled ? pools : 0), &out);
     dfx_value *states = t->norm ? dfx__clip_text_norm(m, out.hidden) : out.hidden;
     dfx_output(dfx_cast(states, DFX_F32), "states");
-    if (pooled)
+    if (e->pooled)
         dfx_output(dfx_cast(t->pooler ? out.pooler_output : out.text_embeds, DFX_F32), "pooled");
 }
 
@@ -67,8 +79,6 @@ static dfx_status run(const dfx__run *r, const dfx__texts *t, dfx_sequence *s, c
     int tokens = dfx_tokenizer_length(r->p->tokenizer[t->tower]);
     size_t rows = (size_t)(t->count * tokens), width = sizeof(float);
     dfx__clip_text_facts facts = dfx__tower_facts(r->p, t->tower);
-    record(r, t, s, pooled != NULL);
-    DFX__TRY(dfx_sequence_prepare(s));
     DFX__TRY(dfx_sequence_write(s, "ids", ids, rows * sizeof *ids));
     if (pooled) {
         dfx__clip_text_pool(m, ids, t->count, tokens, pool);
@@ -85,14 +95,15 @@ static dfx_status run(const dfx__run *r, const dfx__texts *t, dfx_sequence *s, c
 static dfx_status encode_alike(dfx__run *r, const dfx__texts *t, const int32_t *ids, float *states,
                                float *pooled)
 {
-    dfx_sequence *s;
+    dfx_sequence *s = NULL;
+    encoding e = { r, t, pooled != NULL };
+    dfx__job job = { r->p->model_name[DFX__TEXT_ENCODER + t->tower], r->p->dtype, record, &e };
     size_t rows = (size_t)(t->count * dfx_tokenizer_length(r->p->tokenizer[t->tower]));
     float *pool = dfx__alloc(rows, sizeof *pool);
-    dfx_status status = pool ? dfx_sequence_new(&s, r->p->device, r->p->dtype) : dfx__no_memory();
-    if (status == DFX_OK) {
+    dfx_status status = pool ? dfx__fit(&s, r->p, &job) : dfx__no_memory();
+    if (status == DFX_OK)
         status = run(r, t, s, ids, pool, states, pooled);
-        dfx_sequence_free(s);
-    }
+    dfx_sequence_free(s);
     free(pool);
     return status;
 }

@@ -40,8 +40,8 @@ static int dtype_number(dfx_dtype dtype)
 static dfx_dtype weight_dtype(const dfx_call *c)
 {
     for (int i = 0; i < DFX__MAX_INPUTS; i++)
-        if (c->copy[i] && c->copy[i]->weight->spec.rank > 1)
-            return c->copy[i]->dtype;
+        if (c->constant[i] && c->constant[i]->weight->spec.rank > 1)
+            return c->constant[i]->dtype;
     return c->out->spec.dtype;
 }
 
@@ -79,22 +79,11 @@ static dfx__arg *add_arg(dfx__launches *l)
     return &newest->kernel.arg[newest->kernel.args++];
 }
 
-/* Where an input lies: a constant's copy, or its root's place. */
-static dfx__place input_place(const dfx_call *c, int input)
-{
-    dfx__place none = { NULL, 0, 0 };
-    if (!c->in[input])
-        return none;
-    if (c->copy[input])
-        return (dfx__place){ c->copy[input]->buffer, 0, c->copy[input]->buffer->bytes };
-    return c->in[input]->root->place;
-}
-
 void dfx__arg_in(dfx__launches *l, int input)
 {
     dfx__arg *a = add_arg(l);
     a->kind = DFX__ARG_PLACE;
-    a->place = input_place(l->call, input);
+    a->place = dfx__input_place(l->call, input);
 }
 
 void dfx__arg_out(dfx__launches *l)
@@ -174,7 +163,7 @@ void dfx__gemm(dfx__launches *l, int a, int b, dfx__products products)
         return;
     newest->kind = DFX__LAUNCH_GEMM;
     newest->gemm = products;
-    newest->gemm.a.place = input_place(l->call, a);
-    newest->gemm.b.place = input_place(l->call, b);
+    newest->gemm.a.place = dfx__input_place(l->call, a);
+    newest->gemm.b.place = dfx__input_place(l->call, b);
     newest->gemm.c.place = l->call->out->root->place;
 }

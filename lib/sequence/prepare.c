@@ -21,139 +21,10 @@ static dfx_status choose_variants(dfx_sequence *s)
     return DFX_OK;
 }
 
-/* From the call that writes a value to the last one that reads it. Inputs keep their content from
- * run to run, outputs until they are read. */
-static void find_lifetimes(dfx_sequence *s)
-{
-    for (int k = 0; k < s->calls; k++) {
-        dfx_call *c = s->call[k];
-        for (int i = 0; i < DFX__MAX_INPUTS; i++)
-            if (c->in[i])
-                c->in[i]->root->last = k;
-        c->out->first = c->out->last = k;
-    }
-    for (dfx_value *v = s->values; v; v = v->next) {
-        if (v->is_input)
-            v->first = 0;
-        if (v->is_input || v->kept)
-            v->last = s->calls;
-    }
-}
-
-static int needs_memory(const dfx_value *v)
-{
-    return v->root == v && !v->weight && v->first >= 0;
-}
-
-/* Values and scratch memory as the plan's items; returns how many. */
-static int list_items(dfx_sequence *s, dfx__plan_item *item)
-{
-    int n = 0;
-    for (dfx_value *v = s->values; v; v = v->next)
-        if (needs_memory(v))
-            item[n++] = (dfx__plan_item){ dfx__spec_bytes(&v->spec), v->first, v->last, 0, 0 };
-    for (int k = 0; k < s->calls; k++)
-        if (s->call[k]->scratch.bytes)
-            item[n++] = (dfx__plan_item){ s->call[k]->scratch.bytes, k, k, 0, 0 };
-    return n;
-}
-
-static dfx_status allocate_arenas(dfx_sequence *s, const size_t *size, int arenas)
-{
-    s->arena = dfx__alloc((size_t)arenas, sizeof *s->arena);
-    if (!s->arena)
-        return dfx__no_memory();
-    for (int a = 0; a < arenas; a++) {
-        DFX__TRY(dfx__buffer_new(&s->arena[a], s->device, size[a]));
-        s->arenas++;
-        s->info.activation_bytes += size[a];
-    }
-    return DFX_OK;
-}
-
-static dfx__place item_place(const dfx_sequence *s, const dfx__plan_item *item)
-{
-    return (dfx__place){ s->arena[item->arena], item->offset, item->bytes };
-}
-
-/* Each item in an arena of its own, for tools that watch accesses per buffer. */
-static int plan_separately(dfx__plan_item *item, int items, size_t *size)
-{
-    for (int i = 0; i < items; i++) {
-        item[i].arena = i;
-        item[i].offset = 0;
-        size[i] = item[i].bytes;
-    }
-    return items;
-}
-
-static dfx_status plan_items(dfx_sequence *s, dfx__plan_item *item, int items, size_t *size)
-{
-    int n = 0, arenas;
-    size_t largest = s->device->info.max_buffer / s->device->alignment * s->device->alignment;
-    items = list_items(s, item);
-    arenas = s->separate ? plan_separately(item, items, size)
-                         : dfx__plan(item, items, s->device->alignment, largest, size, items);
-    if (arenas < 0)
-        return dfx__no_memory();
-    for (int i = 0; i < items; i++)
-        if (item[i].bytes > s->info.largest_buffer)
-            s->info.largest_buffer = item[i].bytes;
-    DFX__TRY(allocate_arenas(s, size, arenas));
-    for (dfx_value *v = s->values; v; v = v->next)
-        if (needs_memory(v))
-            v->place = item_place(s, &item[n++]);
-    for (int k = 0; k < s->calls; k++)
-        if (s->call[k]->scratch.bytes)
-            s->call[k]->scratch = item_place(s, &item[n++]);
-    return DFX_OK;
-}
-
-static dfx_status plan_memory(dfx_sequence *s)
-{
-    int items = s->calls;
-    for (dfx_value *v = s->values; v; v = v->next)
-        items += needs_memory(v);
-    dfx__plan_item *item = dfx__alloc((size_t)items, sizeof *item);
-    size_t *size = dfx__alloc((size_t)items, sizeof *size);
-    dfx_status status = item && size ? plan_items(s, item, items, size) : dfx__no_memory();
-    free(item);
-    free(size);
-    return status;
-}
-
-static dfx_status upload_weights(dfx_sequence *s)
-{
-    for (int k = 0; k < s->calls; k++) {
-        dfx_call *c = s->call[k];
-        for (int i = 0; i < DFX__MAX_INPUTS; i++) {
-            dfx_weight *w = c->in[i] ? c->in[i]->root->weight : NULL;
-            if (!w)
-                continue;
-            if (dfx__interrupted())
-                return dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted");
-            dfx__format format = w->spec.rank > 1 ? c->variant->format : DFX__PLAIN;
-            DFX__TRY(dfx__weight_copy_get(&c->copy[i], w, s->device, format,
-                                          dfx__constant_dtype(s, w, format)));
-            if (c->copy[i]->buffer->bytes > s->info.largest_buffer)
-                s->info.largest_buffer = c->copy[i]->buffer->bytes;
-            if (c->in[i]->root->first < 0) { /* the first call that uses it */
-                c->in[i]->root->first = k;
-                s->info.weight_bytes += c->copy[i]->buffer->bytes;
-            }
-        }
-    }
-    return DFX_OK;
-}
-
 static const void *host_pointer(const dfx_call *c, int input)
 {
-    if (!c->in[input])
-        return NULL;
-    if (c->copy[input])
-        return c->copy[input]->buffer->host;
-    const dfx__place *p = &c->in[input]->root->place;
-    return (const char *)p->buffer->host + p->offset;
+    dfx__place p = dfx__input_place(c, input);
+    return p.buffer ? (const char *)p.buffer->host + p.offset : NULL;
 }
 
 /* The native CPU's launch: the call's function on host memory. */
@@ -207,10 +78,9 @@ static dfx_status prepare(dfx_sequence *s, dfx_call **failed)
 {
     *failed = NULL;
     DFX__TRY(choose_variants(s));
-    find_lifetimes(s);
-    DFX__TRY(plan_memory(s));
-    DFX__TRY(upload_weights(s));
-    return prepare_all_launches(s, failed);
+    DFX__TRY(dfx__memory_prepare(s));
+    s->rehearsed = s->device->rehearses;
+    return s->rehearsed ? DFX_OK : prepare_all_launches(s, failed);
 }
 
 void dfx__unprepare(dfx_sequence *s)
@@ -222,21 +92,13 @@ void dfx__unprepare(dfx_sequence *s)
         free(c->launch);
         c->launch = NULL;
         c->launches = 0;
-        for (int i = 0; i < DFX__MAX_INPUTS; i++) {
-            dfx__weight_copy_release(c->copy[i]);
-            c->copy[i] = NULL;
-        }
         for (int i = 0; i < DFX__MAX_PARTS; i++) {
             dfx__buffer_free(c->part[i].buffer);
             c->part[i].buffer = NULL;
         }
         c->scratch = (dfx__place){ NULL, 0, 0 };
     }
-    for (int a = 0; a < s->arenas; a++)
-        dfx__buffer_free(s->arena[a]);
-    free(s->arena);
-    s->arena = NULL;
-    s->arenas = 0;
+    dfx__memory_release(s);
 }
 
 int dfx__do_without(const dfx_call *failed)
@@ -280,6 +142,8 @@ dfx_status dfx_sequence_prepare(dfx_sequence *s)
         begin_again(s);
         status = prepare(s, &failed);
     }
+    if (status != DFX_OK && !s->settled) /* so that it can be tried with more memory */
+        begin_again(s);
     DFX__TRY(status);
     s->info.calls = s->calls;
     s->prepared = 1;

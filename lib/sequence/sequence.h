@@ -5,10 +5,12 @@
 #include "core/memory.h"
 #include "core/status.h"
 #include "dfxcl/op.h"
+#include "sequence/fitting.h"
 #include "sequence/weight.h"
 
 typedef struct dfx_op dfx_op;
 typedef struct dfx_call dfx_call;
+typedef struct dfx__constant dfx__constant;
 
 struct dfx_value {
     dfx_sequence *sequence;
@@ -43,13 +45,25 @@ struct dfx_call {
     float f[DFX__MAX_FLOATS];
     float rounding; /* set by infer: error of what some variants round on their way, as a part of
                      * the result's scale */
-    const struct dfx__variant *variant; /* the rest: once prepared */
-    dfx__weight_copy *copy[DFX__MAX_INPUTS];
+    const struct dfx__variant *variant;       /* the rest: once prepared */
+    dfx__constant *constant[DFX__MAX_INPUTS]; /* NULL where an input is none */
     dfx__place scratch;
     dfx__place part[DFX__MAX_PARTS]; /* of the scratch memory, with DFX_DEBUG=separate */
     dfx__prepared **launch;
     int launches;
     double seconds; /* spent so far, with DFX_DEBUG=time */
+};
+
+/* A weight in one format and dtype, as calls of a prepared sequence take it. */
+struct dfx__constant {
+    dfx_weight *weight;
+    dfx__format format;
+    dfx_dtype dtype;
+    size_t bytes;           /* on the device */
+    int first, last;        /* calls that take it */
+    int group;              /* of the weights that are streamed; -1: it stays on the device, */
+    dfx__weight_copy *copy; /* here */
+    dfx__place place;
 };
 
 /* A call's memory as the native CPU sees it. Constants are in the variant's format, vectors as in
@@ -114,6 +128,9 @@ typedef struct {
 /* Appends a call; in.v[0] must be given. Returns its result, bad or NULL after an error. */
 dfx_value *dfx__record(const dfx_op *op, dfx__inputs in, dfx__ints i, dfx__floats f);
 
+/* Prints what running took by operator and variant, where it was timed (profile.c). */
+void dfx__profile_print(const dfx_sequence *s);
+
 /* What a call does; an operation for each element where its operator counts none. */
 double dfx__call_flops(const dfx_call *c);
 
@@ -141,8 +158,13 @@ struct dfx_sequence {
     int settled; /* its calls' variants were given and stay */
     dfx__buffer **arena;
     int arenas;
-    int check, time, separate;         /* DFX_DEBUG */
-    int runs;                          /* begun so far */
+    dfx__constant *constant; /* all, in the order of their first calls */
+    int constants;
+    int may_stream;
+    struct dfx__stream *stream; /* stream.c; NULL: all weights stay on the device */
+    int rehearsed;              /* prepared without memory (dfx__rehearse): it does not run */
+    int check, time, separate;  /* DFX_DEBUG */
+    int runs;                   /* begun so far */
     const struct dfx__variant *forced; /* by the selftest: of every call that it accepts */
     dfx_sequence_info info;
 };
@@ -160,6 +182,22 @@ typedef struct {
  * of arenas, at most max_arenas, or -1 if more were needed. */
 int dfx__plan(dfx__plan_item *item, int items, size_t align, size_t largest, size_t *size,
               int max_arenas);
+
+/* Values' and scratch memory, and constants: what a sequence needs on its device, of which nothing
+ * is made unless all of it fits. Its calls have their variants. Errors: DFX_ERROR_MEMORY. */
+dfx_status dfx__memory_prepare(dfx_sequence *s);
+void dfx__memory_release(dfx_sequence *s);
+
+/* Chooses the constants that are streamed, so that no more than `room` bytes are needed. Errors:
+ * DFX_ERROR_MEMORY (they are too large for it). */
+dfx_status dfx__stream_plan(dfx_sequence *s, size_t room);
+dfx_status dfx__stream_prepare(dfx_sequence *s);
+void dfx__stream_release(dfx_sequence *s);
+/* Before call k of a run: what it needs is on its way, and what comes next begins to be. */
+dfx_status dfx__stream_before(dfx_sequence *s, int k);
+
+/* Where an input of a prepared call lies; no buffer where it is not given. */
+dfx__place dfx__input_place(const dfx_call *c, int input);
 
 /* The variants of which one will run a call on its device, in order of preference: the forced one
  * or that of DFX_VARIANT=op:name,op:name where it accepts, else all that are worth measuring, else

@@ -356,7 +356,7 @@ static dfx_status choose_measured(struct tuner *t, dfx_call *c, const dfx__varia
     int needed = t->all ? all : ways;
     int chosen = dfx__choice_find(t->s->device, key, name, needed, all);
     dfx_status status = DFX_OK;
-    if (chosen < 0 && needed > 1)
+    if (chosen < 0 && needed > 1 && !t->s->device->rehearses)
         status = choose_now(t, key, c, way, ways, needed, &chosen);
     if (status == DFX_ERROR_INTERRUPTED || (status == DFX_ERROR_DEVICE && has_fewer(c, all)))
         return status;

@@ -198,41 +198,68 @@ dfx_status dfx__pack(void *to, dfx__format format, dfx_dtype dtype, const dfx_we
     return DFX_OK;
 }
 
+/* The error of a weight, with its name. */
+static dfx_status fail_in(dfx_status status, const dfx_weight *w)
+{
+    return dfx__fail_in(status, "%s%s%s", w->file ? w->file : "", w->file ? ": " : "", w->name);
+}
+
+dfx_status dfx__pack_once(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w)
+{
+    dfx_status status = dfx__pack(to, format, dtype, w);
+    if (w->is_mapped)
+        dfx__mapped_release(w->data, dfx__spec_bytes(&w->spec));
+    return status == DFX_OK ? DFX_OK : fail_in(status, w);
+}
+
 /* Packs straight into the device's memory, or into what its driver copies from. */
 static dfx_status fill(dfx__weight_copy *c)
 {
     const dfx__device_class *class = c->device->class;
     void *to;
+    if (c->buffer->is_imagined)
+        return DFX_OK;
     DFX__TRY(class->map(&to, c->buffer));
-    dfx_status packed = dfx__pack(to, c->format, c->dtype, c->weight);
+    dfx_status packed = dfx__pack_once(to, c->format, c->dtype, c->weight);
     dfx_status unmapped = class->unmap(c->buffer, to);
-    if (c->weight->is_mapped)
-        dfx__mapped_release(c->weight->data, dfx__spec_bytes(&c->weight->spec));
     return packed != DFX_OK ? packed : unmapped;
+}
+
+static dfx__weight_copy *find_copy(const dfx_weight *w, const dfx_device *device,
+                                   dfx__format format, dfx_dtype dtype)
+{
+    dfx__weight_copy *c = w->copies;
+    while (c && (c->device != device || c->format != format || c->dtype != dtype))
+        c = c->next;
+    return c;
+}
+
+int dfx__weight_copy_exists(const dfx_weight *w, const dfx_device *device, dfx__format format,
+                            dfx_dtype dtype)
+{
+    return find_copy(w, device, format, dtype) != NULL;
 }
 
 dfx_status dfx__weight_copy_get(dfx__weight_copy **out, dfx_weight *w, dfx_device *device,
                                 dfx__format format, dfx_dtype dtype)
 {
-    *out = NULL;
-    for (dfx__weight_copy *c = w->copies; c; c = c->next)
-        if (c->device == device && c->format == format && c->dtype == dtype) {
-            c->users++;
-            *out = c;
-            return DFX_OK;
-        }
-    dfx__weight_copy *c = dfx__alloc(1, sizeof *c);
+    dfx__weight_copy *c = find_copy(w, device, format, dtype);
+    *out = c;
+    if (c) {
+        c->users++;
+        return DFX_OK;
+    }
+    c = dfx__alloc(1, sizeof *c);
     if (!c)
         return dfx__no_memory();
     *c = (dfx__weight_copy){ NULL, w, device, format, dtype, NULL, 1 };
     dfx_status status =
         dfx__buffer_new(&c->buffer, device, dfx__packed_bytes(&w->spec, format, dtype));
-    if (status == DFX_OK)
-        status = fill(c);
+    status = status == DFX_OK ? fill(c) : fail_in(status, w);
     if (status != DFX_OK) {
         dfx__buffer_free(c->buffer);
         free(c);
-        return dfx__fail_in(status, "%s%s%s", w->file ? w->file : "", w->file ? ": " : "", w->name);
+        return status;
     }
     c->next = w->copies;
     w->copies = c;

@@ -44,10 +44,16 @@ size_t dfx__packed_bytes(const dfx_spec *spec, dfx__format format, dfx_dtype dty
  * infinite), DFX_ERROR_MEMORY. */
 dfx_status dfx__pack(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w);
 
+/* The same of one that is not read again soon: the file's memory is released, and an error names
+ * the weight. */
+dfx_status dfx__pack_once(void *to, dfx__format format, dfx_dtype dtype, const dfx_weight *w);
+
 /* The copy of that format and dtype on the device, made when there is none; the file's memory is
  * released then. Each call counts one user; the copy goes with its last. */
 dfx_status dfx__weight_copy_get(dfx__weight_copy **out, dfx_weight *w, dfx_device *device,
                                 dfx__format format, dfx_dtype dtype);
+int dfx__weight_copy_exists(const dfx_weight *w, const dfx_device *device, dfx__format format,
+                            dfx_dtype dtype);
 void dfx__weight_copy_release(dfx__weight_copy *c);
 
 #endif

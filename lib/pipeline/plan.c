@@ -1,0 +1,113 @@
+/* plan.c - what a run will take, found by going through it without computing. */
+#include "pipeline/fit.h"
+#include "device/device.h"
+#include "sequence/fitting.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KERNELS_TEXT = 1024 };
+
+/* ---- the plan ---- */
+
+void dfx_plan_free(dfx_plan *plan)
+{
+    if (!plan)
+        return;
+    for (int i = 0; i < plan->count; i++) {
+        free((char *)plan->parts[i].component);
+        free((char *)plan->parts[i].kernels);
+    }
+    free(plan->parts);
+    free(plan);
+}
+
+static dfx_status fill_part(dfx_plan_part *part, const dfx_device *d, const dfx__job *job,
+                            const dfx_sequence *s)
+{
+    char kernels[KERNELS_TEXT];
+    dfx_sequence_info info;
+    DFX__TRY(dfx_sequence_get_info(s, &info));
+    dfx__sequence_kernels(s, kernels, sizeof kernels);
+    *part = (dfx_plan_part){
+        .component = strdup(job->name),
+        .dtype = job->dtype,
+        .calls = info.calls,
+        .weight_bytes = info.weight_bytes,
+        .streamed_bytes = info.streamed_bytes,
+        .activation_bytes = info.activation_bytes,
+        .largest_buffer = info.largest_buffer,
+        .flops = info.flops,
+        .kernels = strdup(kernels),
+    };
+    snprintf(part->device, sizeof part->device, "%s", d->info.id);
+    return part->component && part->kernels ? DFX_OK : dfx__no_memory();
+}
+
+dfx_status dfx__plan_add(dfx_pipeline *p, const dfx_device *d, const dfx__job *job,
+                         const dfx_sequence *s)
+{
+    dfx_plan *plan = p->plan;
+    if (!plan)
+        return DFX_OK;
+    dfx_plan_part *parts = realloc(plan->parts, (size_t)(plan->count + 1) * sizeof *parts);
+    if (!parts)
+        return dfx__no_memory();
+    plan->parts = parts;
+    return fill_part(&parts[plan->count++], d, job, s);
+}
+
+/* ---- the rehearsal ---- */
+
+int dfx__keeps_any(const dfx_pipeline *p)
+{
+    return p->unet_kept.sequence || p->vae_kept.sequence || p->preview_kept.sequence;
+}
+
+static void forget_all(dfx_pipeline *p)
+{
+    dfx__forget(&p->unet_kept);
+    dfx__forget(&p->vae_kept);
+    dfx__forget(&p->preview_kept);
+}
+
+/* A run between the beginning and the end of a rehearsal. */
+static dfx_status rehearse(dfx_pipeline *p, const dfx_generate_options *o)
+{
+    dfx_generate_options silent = *o;
+    silent.on_step = NULL;
+    dfx_result *r = calloc(1, sizeof *r);
+    dfx_status status = r ? p->class->generate(r, p, &silent) : dfx__no_memory();
+    dfx_result_free(r);
+    forget_all(p);
+    return status;
+}
+
+dfx_status dfx__rehearse_run(dfx_plan **out, dfx_pipeline *p, const dfx_generate_options *o)
+{
+    forget_all(p);
+    p->plan = calloc(1, sizeof *p->plan);
+    if (!p->plan)
+        return dfx__no_memory();
+    dfx__rehearsal before = dfx__rehearse(p->device);
+    dfx_status status = rehearse(p, o);
+    p->plan->peak = dfx__rehearse_end(p->device, &before);
+    p->plan->limit = p->device->limit;
+    if (p->spare)
+        p->spare->rehearses = 0;
+    if (out && status == DFX_OK)
+        *out = p->plan;
+    else
+        dfx_plan_free(p->plan);
+    p->plan = NULL;
+    return status;
+}
+
+dfx_status dfx_pipeline_plan(dfx_plan **out, dfx_pipeline *p, const dfx_generate_options *options)
+{
+    dfx_generate_options all = *options;
+    *out = NULL;
+    DFX__TRY(p->class->settings(p, &all));
+    return dfx__rehearse_run(out, p, &all);
+}

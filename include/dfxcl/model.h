@@ -51,6 +51,7 @@ DFX_API dfx_status dfx_model_keys(dfx_config_keys **out, const dfx_model *m);
  *   DPTForDepthEstimation pixel_values [B, 3, H, W] -> predicted_depth [B, H', W']
  *   ReduxImageEncoder     x [B, T, D] -> image_embeds [B, T, E]
  *
+ * Weights that do not fit into the device's memory limit are streamed.
  * Errors: DFX_ERROR_ARGUMENT (a tensor is missing or has a wrong shape), and those of running. */
 DFX_API dfx_status dfx_model_forward(dfx_model *m, dfx_device *device, dfx_dtype dtype,
                                      const dfx_tensors *in, dfx_tensors *out);

@@ -186,6 +186,7 @@ static dfx_status add_result(dfx__forward *f, int i)
 
 dfx_status dfx__forward_run(dfx__forward *f)
 {
+    dfx__sequence_may_stream(f->s);
     DFX__TRY(dfx_sequence_prepare(f->s));
     for (int i = 0; i < f->givens; i++)
         DFX__TRY(dfx_sequence_write(f->s, f->given[i].name, f->given[i].data,

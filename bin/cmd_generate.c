@@ -196,9 +196,9 @@ static int prepare(struct job *job)
 static dfx_status refine(struct job *job)
 {
     const struct generate_settings *s = job->s;
-    const dfx_pipeline_options open = { .dtype = s->dtype,
-                                        .variant = s->variant,
-                                        .on = job->pipeline };
+    const dfx_pipeline_options open = {
+        .dtype = s->dtype, .variant = s->variant, .on = job->pipeline, .tile = generate_tile(s)
+    };
     dfx_generate_options g = job->g;
     dfx_result *base = job->result;
     g.latents = NULL;
@@ -228,7 +228,8 @@ static dfx_status draw(struct job *job)
     const dfx_pipeline_options open = { .device = s->device,
                                         .dtype = s->dtype,
                                         .variant = s->variant,
-                                        .memory_limit = s->memory_limit };
+                                        .memory_limit = s->memory_limit,
+                                        .tile = generate_tile(s) };
     dfx_status status = dfx_pipeline_open(&job->pipeline, s->model, &open);
     job->opened = progress_clock();
     if (status == DFX_OK)
@@ -265,7 +266,7 @@ static int write_pictures(struct job *job)
     int code = EXIT_DONE;
     for (int i = 0; i < job->names && code == EXIT_DONE; i++) {
         struct record record;
-        record_make(&record, job->pipeline, job->refiner, &job->g, i, job->names);
+        record_make(&record, job->pipeline, job->refiner, &job->g, job->result, i, job->names);
         if (record.failed)
             code = cmd_fail_with(EXIT_FAILED, "out of memory");
         else if (dfx_image_write(dfx_result_image(job->result, i), job->name[i], record.text,
@@ -304,7 +305,7 @@ static void print_summary(const struct job *job, double seconds)
 
 static int print_result_json(const struct job *job, double seconds)
 {
-    json_object *o = record_json(job->pipeline, job->refiner, &job->g),
+    json_object *o = record_json(job->pipeline, job->refiner, &job->g, job->result),
                 *files = json_object_new_array();
     if (!o || !files)
         return cmd_fail_with(EXIT_FAILED, "out of memory");

@@ -113,6 +113,10 @@ const struct option generate_options[] = {
     { "device", OPTION_STRING, AT(device), "D", "cpu, opencl, opencl:N or auto (DFX_DEVICE)", 0,
       0 },
     { "dtype", OPTION_STRING, AT(dtype), "T", "f32, f16, bf16 or auto (DFX_DTYPE)", 0, 0 },
+    { "tile", OPTION_STRING, AT(tile), "auto|on|off",
+      "decode and encode pictures tile by tile: where memory\n"
+      "asks for it, as diffusers does, or never (auto)",
+      0, 0 },
     { "variant", OPTION_STRING, AT(variant), "NAME",
       "weight files *.NAME.safetensors or *.NAME.bin, of\n"
       "fp16 or ema; plain ones for components without",
@@ -121,7 +125,6 @@ const struct option generate_options[] = {
       "- is standard output (the prompt's words and the\nseed: red-apple-42.png)", 0, 0 },
     { "quiet", OPTION_FLAG, AT(quiet), NULL, "no progress and no messages but errors", 0, 0 },
     { "json", OPTION_FLAG, AT(json), NULL, "print the files and settings as JSON", 0, 0 },
-    { "tile", OPTION_STRING, AT(later), "auto|on|off", NULL, 0, 0 },
     { "memory-limit", OPTION_SIZE, AT(memory_limit), "SIZE",
       "take no more of the device's memory: 3.5G (all of it, or\nDFX_MEMORY_LIMIT)", 0, 0 },
     { .name = NULL },
@@ -141,6 +144,25 @@ static int check_dtype(const char *name)
         (dfx_dtype_parse(&dtype, name) == DFX_OK && dtype <= DFX_BF16))
         return EXIT_DONE;
     return cmd_fail_with(EXIT_USAGE, "--dtype: \"%s\" must be f32, f16, bf16 or auto", name);
+}
+
+static const char *const tile_names[] = { "auto", "on", "off" }; /* in dfx_tile's order */
+
+static int check_tile(const char *name)
+{
+    int known = !name;
+    for (int i = 0; name && i < 3; i++)
+        known |= strcmp(name, tile_names[i]) == 0;
+    return known ? EXIT_DONE
+                 : cmd_fail_with(EXIT_USAGE, "--tile: \"%s\" must be auto, on or off", name);
+}
+
+dfx_tile generate_tile(const struct generate_settings *s)
+{
+    int i = 0;
+    while (s->tile && strcmp(s->tile, tile_names[i]) != 0)
+        i++;
+    return (dfx_tile)i;
 }
 
 /* A mistyped scheduler is found before a large model is loaded. */
@@ -187,5 +209,7 @@ int generate_check(const struct generate_settings *s)
         return cmd_fail_with(EXIT_USAGE, "%s: needs --preview",
                              s->preview_every ? "--preview-every" : "--preview-model");
     int code = check_dtype(s->dtype);
+    if (code == EXIT_DONE)
+        code = check_tile(s->tile);
     return code == EXIT_DONE ? check_scheduler(s->scheduler) : code;
 }

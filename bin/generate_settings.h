@@ -2,6 +2,7 @@
 #ifndef GENERATE_SETTINGS_H
 #define GENERATE_SETTINGS_H
 
+#include "dfxcl.h"
 #include "options.h"
 
 #include <stddef.h>
@@ -10,7 +11,7 @@ enum { BATCH_MAX = 256, SIDE_MAX = 32768, STEPS_MAX = 10000 };
 
 struct generate_settings {
     const char *positional_prompt, *prompt, *negative_prompt;
-    const char *model, *variant, *device, *dtype, *scheduler;
+    const char *model, *variant, *device, *dtype, *tile, *scheduler;
     const char *latents, *trace, *output, *init_image, *mask, *depth;
     const char *prompt_2, *negative_prompt_2, *init_latents, *save_latents, *refiner;
     const char *preview, *preview_model;
@@ -24,13 +25,15 @@ struct generate_settings {
     int class_label, noise_level;
     double strength;
     struct option_uint64 seed;
-    const char *later; /* where a later version's options go */
     uint64_t memory_limit;
 };
 
 extern const struct generate_settings generate_defaults;
 extern const struct option generate_options[];
 extern const struct positional generate_positionals[];
+
+/* The tile option's value, which has been checked. */
+dfx_tile generate_tile(const struct generate_settings *s);
 
 /* Returns EXIT_DONE, or says which settings do not go together and returns the exit status. */
 int generate_check(const struct generate_settings *s);

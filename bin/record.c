@@ -170,7 +170,7 @@ static void add_model(struct record *r, dfx_pipeline *p, const char *key, const 
 
 /* All settings of a run, for both forms of its record. */
 static void add_settings(struct record *r, dfx_pipeline *p, dfx_pipeline *refiner,
-                         const dfx_generate_options *g)
+                         const dfx_generate_options *g, const dfx_result *result)
 {
     add_prompts(r, g);
     if (g->noise_level >= 0)
@@ -183,6 +183,8 @@ static void add_settings(struct record *r, dfx_pipeline *p, dfx_pipeline *refine
     add_number(r, "height", "%d", g->height);
     add(r, "scheduler", "%s", g->scheduler);
     add_number(r, "batch", "%d", g->batch);
+    if (dfx_result_tiles(result) > 1)
+        add_number(r, "tiles", "%d", dfx_result_tiles(result));
     add_start(r, g);
     add_xl(r, refiner, g);
     if (refiner)
@@ -195,11 +197,11 @@ static void add_settings(struct record *r, dfx_pipeline *p, dfx_pipeline *refine
 /* ---- records ---- */
 
 void record_make(struct record *r, dfx_pipeline *p, dfx_pipeline *refiner,
-                 const dfx_generate_options *g, int index, int count)
+                 const dfx_generate_options *g, const dfx_result *result, int index, int count)
 {
     memset(r, 0, sizeof *r);
     add_parameters(r, p, g, index, count);
-    add_settings(r, p, refiner, g);
+    add_settings(r, p, refiner, g, result);
     add_number(r, "index", "%d", index + 1);
     add(r, "Software", "dfx %s", dfx_version());
 }
@@ -220,11 +222,12 @@ static json_object *make_value(const char *text, int is_number)
     return json_object_new_double_s(strtod(text, NULL), text);
 }
 
-json_object *record_json(dfx_pipeline *p, dfx_pipeline *refiner, const dfx_generate_options *g)
+json_object *record_json(dfx_pipeline *p, dfx_pipeline *refiner, const dfx_generate_options *g,
+                         const dfx_result *result)
 {
     struct record r = { .count = 0 };
     json_object *o = json_object_new_object();
-    add_settings(&r, p, refiner, g);
+    add_settings(&r, p, refiner, g, result);
     for (int i = 0; o && i < r.count; i++)
         json_object_object_add(o, r.text[i].key, make_value(r.text[i].text, r.is_number[i]));
     record_free(&r);

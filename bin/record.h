@@ -14,13 +14,15 @@ struct record {
     int count, failed;                     /* failed: there was no memory */
 };
 
-/* The settings `g` of a run of `p` (and `refiner` unless that is NULL) for picture `index` of
- * `count`, a key for each, and the line "parameters" that other tools read and write. */
+/* The settings `g` of a run of `p` (and `refiner` unless that is NULL) and how `result` was
+ * decoded, for picture `index` of `count`, a key for each, and the line "parameters" that other
+ * tools read and write. */
 void record_make(struct record *r, dfx_pipeline *p, dfx_pipeline *refiner,
-                 const dfx_generate_options *g, int index, int count);
+                 const dfx_generate_options *g, const dfx_result *result, int index, int count);
 void record_free(struct record *r);
 
 /* The settings as a JSON object, numbers as numbers; NULL when there is no memory. */
-json_object *record_json(dfx_pipeline *p, dfx_pipeline *refiner, const dfx_generate_options *g);
+json_object *record_json(dfx_pipeline *p, dfx_pipeline *refiner, const dfx_generate_options *g,
+                         const dfx_result *result);
 
 #endif

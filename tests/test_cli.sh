@@ -68,9 +68,6 @@ test_usage()
         generate a --strength 0.5
     ok "a strength over 1" fails 2 "--strength: 2" generate a --strength 2
     ok "no such picture" fails 1 "none.png" generate a --init-image none.png
-    for option in tile; do
-        ok "--$option is refused" fails 2 "--$option: this version" generate a --$option 1
-    done
 }
 
 test_wrong_settings()
@@ -82,6 +79,7 @@ test_wrong_settings()
     ok "unknown device" fails 2 ".*gpu9" generate a --device gpu9
     ok "missing device" fails 1 ".*[oO]pen[cC][lL]" generate a --device opencl:99
     ok "unknown dtype" fails 2 "--dtype: " generate a --dtype f8
+    ok "unknown tiling" fails 2 "--tile: \"yes\" must be auto, on or off" generate a --tile yes
     ok "dtype for no model" fails 2 "--dtype: " generate a --dtype i32
     ok "missing model" fails 1 ".*no/model" generate a --model no/model
     ok "missing depth map" fails 1 "no.png: " generate a --depth no.png
@@ -200,6 +198,10 @@ test_records()
         --padding-mask-crop 3 --long-prompts --max-embeddings-multiples 2
     ok "its strength" grep -q '"strength": 0.55,' q.json
     ok "of long prompts" grep -q '"long_prompts": "yes",' q.json
+    ok "of a picture in tiles" recorded --tile on --width 128 --height 128
+    ok "their number" grep -q '"tiles": 9,' q.json
+    ok "and none" recorded --tile off --width 128 --height 128
+    ok "which is not said" sh -c '! grep tiles q.json'
     ok "of SDXL" recorded --model "$tiny" --original-size 100x80 --crop 3,-2 --prompt-2 red \
         --init-image a.png --denoising-start 0.5
     ok "its sizes" grep -q '"original_size": "100x80",' q.json
@@ -475,7 +477,7 @@ test_inspect_model()
 {
     ok "dtypes" prints 'AutoencoderKL.* parameters, f16$' inspect "$DFX_MODEL/vae"
     ok "a model's key" prints 'act_fn  *silu  *only silu' inspect "$DFX_MODEL/vae"
-    ok "a key without effect" prints 'sample_size  *64  *ignored: .' inspect "$DFX_MODEL/vae"
+    ok "a key without effect" prints 'shift_factor  *null  *ignored: .' inspect "$DFX_MODEL/vae"
     ok "a long list" prints 'down_block_types  *\[3 values\]  *blocks' inspect "$DFX_MODEL/vae"
     ok "model_index.json" prints '^  requires_safety_checker  *false  *ignored: ' \
         inspect "$DFX_MODEL"

@@ -223,7 +223,7 @@ static void test_keys(void)
         return;
     const dfx_config_key *key = find(keys, "act_fn");
     ok(key && key->state == DFX_KEY_USED && strcmp(key->value, "silu") == 0 && key->does, "used");
-    key = find(keys, "sample_size");
+    key = find(keys, "_diffusers_version");
     ok(key && key->state == DFX_KEY_IGNORED && key->does, "ignored");
     ok(strcmp(dfx_model_dtypes(m), "f16") == 0, "dtypes: %s", dfx_model_dtypes(m));
     ok(!dfx_config_keys_at(keys, -1) && !dfx_config_keys_at(keys, dfx_config_keys_count(keys)),

@@ -29,6 +29,15 @@ typedef struct {
     dfx_model *model;
 } dfx_component;
 
+/* Whether an autoencoder codes pictures tile by tile, which takes less memory; what overlaps is
+ * blended.
+ *   AUTO  as a whole where the device's memory suffices, else in the largest tiles that fit, with a
+ *         line that says so
+ *   ON    as diffusers does after vae.enable_tiling(): tiles of the autoencoder's sample_size where
+ *         the picture is larger (classes that diffusers does not tile are cut like AutoencoderKL)
+ *   OFF   as a whole, or DFX_ERROR_MEMORY */
+typedef enum { DFX_TILE_AUTO, DFX_TILE_ON, DFX_TILE_OFF } dfx_tile;
+
 typedef struct {
     const char *device;  /* as dfx_device_open takes it; NULL: $DFX_DEVICE, else auto */
     const char *dtype;   /* "f32", "f16", "bf16" or "auto"; NULL: $DFX_DTYPE, else auto */
@@ -40,6 +49,7 @@ typedef struct {
     uint64_t memory_limit; /* as dfx_device_set_memory_limit takes it; 0: the device's as it is */
     const dfx_pipeline *on; /* NULL; another pipeline, whose device is used: components of both are
                              * on it once. It must live longer */
+    dfx_tile tile;          /* DFX_TILE_AUTO */
 } dfx_pipeline_options;
 
 /* Opens a Diffusers folder (model_index.json).
@@ -213,6 +223,7 @@ DFX_API dfx_status dfx_pipeline_decode(dfx_result **out, dfx_pipeline *p, const 
 
 DFX_API void dfx_result_free(dfx_result *r);
 DFX_API int dfx_result_count(const dfx_result *r);
+DFX_API int dfx_result_tiles(const dfx_result *r); /* each was decoded in; 0: it was not */
 DFX_API const dfx_image *dfx_result_image(const dfx_result *r, int index);
 /* [B, 3, H, W] in 0..1; of models of gray pictures [B, 1, H, W] */
 DFX_API const dfx_tensor *dfx_result_floats(const dfx_result *r);

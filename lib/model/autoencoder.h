@@ -12,6 +12,8 @@ typedef struct {
     const float *latents_mean, *latents_std; /* [latent_channels], for SDXL's pipelines; or NULL */
     int has_moments;                         /* encode gives a mean and a log-variance */
     int takes_mask;                          /* there is decode_masked */
+    int sample_size;                         /* pixels of a tile's side where diffusers tiles */
+    int tiles_by_mask;                       /* as diffusers joins the tiles of AutoencoderTiny */
     int force_upcast; /* f16 does not hold its activations: it runs in f32 instead */
 } dfx__autoencoder_facts;
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { MAX_LEVELS = 8, MAX_CHANNELS = 1 << 15, MAX_BLOCKS = 64 };
+enum { TILE = 512 }; /* diffusers', whatever the config has */
 
 /* AutoencoderTinyBlock */
 typedef struct {
@@ -109,6 +110,8 @@ static void read_config(autoencoder_tiny *m, dfx__config *c)
     m->encoder.out_channels = m->decoder.in_channels = f->latent_channels;
     m->decoder.out_channels = f->out_channels;
     f->factor = 1 << (m->decoder.levels - 1);
+    f->sample_size = TILE;
+    f->tiles_by_mask = 1;
 }
 
 /* ---- loading ---- */

@@ -15,7 +15,7 @@ static const dfx__config_rule common_rules[] = {
     { "latent_channels", NULL, "channels of latents" },
     { "norm_num_groups", NULL, "groups of group norms" },
     { "out_channels", NULL, "channels of pictures that are decoded" },
-    { "sample_size", "*", "the pipeline chooses the size" },
+    { "sample_size", NULL, "sides of tiles, where pictures are coded in tiles" },
     { NULL, NULL, NULL },
 };
 
@@ -41,6 +41,16 @@ static const dfx__config_rule scaling_rules[] = {
     { NULL, NULL, NULL },
 };
 
+/* One number, or [height, width], of which diffusers takes the first. */
+static int read_sample_size(dfx__config *c)
+{
+    int size[2];
+    if (!json_object_is_type(json_object_object_get(c->json, "sample_size"), json_type_array))
+        return dfx__config_int(c, "sample_size", 32, 1, 1 << 15);
+    dfx__config_ints(c, "sample_size", size, 2, 32, 1, 1 << 15);
+    return size[0];
+}
+
 void dfx__vae_read_common(dfx__autoencoder_facts *f, dfx__vae_coder *encoder,
                           dfx__vae_coder *decoder, dfx__config *c, int latent)
 {
@@ -48,6 +58,7 @@ void dfx__vae_read_common(dfx__autoencoder_facts *f, dfx__vae_coder *encoder,
     f->in_channels = dfx__config_int(c, "in_channels", 3, 1, 1024);
     f->out_channels = dfx__config_int(c, "out_channels", 3, 1, 1024);
     f->latent_channels = dfx__config_int(c, "latent_channels", latent, 1, 1024);
+    f->sample_size = read_sample_size(c);
     encoder->groups = decoder->groups =
         dfx__config_int(c, "norm_num_groups", 32, 1, DFX__VAE_MAX_CHANNELS);
     encoder->in_channels = f->in_channels;

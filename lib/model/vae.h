@@ -28,9 +28,9 @@ typedef struct {
     dfx__norm norm_out;
 } dfx__vae_coder;
 
-/* Reads the keys that classes have in common (in_channels, out_channels, latent_channels and
- * norm_num_groups, with `latent` for a missing latent_channels) into the facts and both sides.
- * These readers know the rules of their keys; this one knows those of act_fn and sample_size. */
+/* Reads the keys that classes have in common (in_channels, out_channels, latent_channels,
+ * norm_num_groups and sample_size, with `latent` for a missing latent_channels) into the facts and
+ * both sides. These readers know the rules of their keys; this one knows that of act_fn. */
 void dfx__vae_read_common(dfx__autoencoder_facts *f, dfx__vae_coder *encoder,
                           dfx__vae_coder *decoder, dfx__config *c, int latent);
 

@@ -33,7 +33,7 @@ static dfx_value *record_unet(const dfx__run *r, dfx_sequence *s, dfx_value *sam
                               dfx_value *timestep)
 {
     const dfx_model *unet = r->p->model[DFX__UNET];
-    dfx_dtype dtype = r->p->dtype;
+    dfx_dtype dtype = dfx__component_dtype(r->p, DFX__UNET);
     if (unet->class == &dfx__unet2d_class)
         return dfx__unet2d_record(
             unet, &(dfx__unet2d_inputs){ sample, timestep, condition(r, s, DFX__CLASS_LABELS) });
@@ -58,7 +58,8 @@ static void record(const void *run, dfx_sequence *s)
     const int64_t *dim = r->latent.dim, rows = r->pictures * r->branches;
     int64_t nhwc[] = { rows, dim[2], dim[3], dim[1] + r->extra_channels };
     dfx_dtype time = takes_ids(r) ? DFX_I32 : DFX_F32;
-    dfx_value *x = dfx_cast(dfx_input(s, "sample", DFX_F32, 4, nhwc), r->p->dtype);
+    dfx_value *x =
+        dfx_cast(dfx_input(s, "sample", DFX_F32, 4, nhwc), dfx__component_dtype(r->p, DFX__UNET));
     dfx_value *t = dfx_input(s, "timestep", time, 1, (int64_t[]){ rows });
     dfx_output(dfx_cast(record_unet(r, s, x, t), DFX_F32), "noise_pred");
 }
@@ -72,7 +73,8 @@ static dfx_status prepare(dfx__run *r)
     int64_t shape[] = { rows, dim[2], dim[3], tokens };
     if (!dfx__needs_recording(k, r->p->model[DFX__UNET], shape, 4))
         return DFX_OK;
-    return dfx__fit(&k->sequence, r->p, &(dfx__job){ "unet", r->p->dtype, record, r });
+    return dfx__fit(&k->sequence, r->p,
+                    &(dfx__job){ "unet", dfx__component_dtype(r->p, DFX__UNET), record, r });
 }
 
 static dfx_status write_conditions(dfx__run *r)
@@ -98,16 +100,14 @@ static void lay_out(const dfx__run *r, float *to, const float *latents, const fl
     }
 }
 
-/* noise_pred of r->input at timestep t */
-static dfx_status predict(dfx__run *r, float t)
+/* The UNet's output of r->input at timestep t, into r->edge, *n floats */
+static dfx_status run_unet(dfx__run *r, float t, size_t *count)
 {
     dfx_sequence *s = r->p->unet_kept.sequence;
     size_t rows = (size_t)(r->pictures * r->branches), n = r->n / (size_t)r->pictures;
     size_t pixels = n / (size_t)r->latent.dim[1], extra = pixels * (size_t)r->extra_channels;
-    int parts = dfx__output_parts(r->p);
-    dfx_spec output = r->latent;
     int32_t id = (int32_t)t;
-    output.dim[1] *= parts;
+    *count = rows * n * (size_t)dfx__output_parts(r->p);
     for (size_t i = 0; i < rows; i++) {
         memcpy(r->timestep + i, takes_ids(r) ? (void *)&id : (void *)&t, sizeof t);
         lay_out(r, r->edge + i * (n + extra), r->input + i % (size_t)r->pictures * n,
@@ -116,7 +116,24 @@ static dfx_status predict(dfx__run *r, float t)
     DFX__TRY(dfx_sequence_write(s, "sample", r->edge, rows * (n + extra) * sizeof(float)));
     DFX__TRY(dfx_sequence_write(s, "timestep", r->timestep, rows * sizeof(float)));
     DFX__TRY(dfx_sequence_run(s));
-    DFX__TRY(dfx_sequence_read(s, "noise_pred", r->edge, rows * n * (size_t)parts * sizeof(float)));
+    return dfx_sequence_read(s, "noise_pred", r->edge, *count * sizeof(float));
+}
+
+/* noise_pred of r->input at timestep t */
+static dfx_status predict(dfx__run *r, float t)
+{
+    dfx_spec output = r->latent;
+    size_t n;
+    int again;
+    output.dim[1] *= dfx__output_parts(r->p);
+    DFX__TRY(run_unet(r, t, &n));
+    DFX__TRY(dfx__guard(r->p, DFX__UNET, r->p->unet_kept.sequence, r->edge, n, &again));
+    if (again) {
+        dfx__forget(&r->p->unet_kept);
+        DFX__TRY(prepare(r));
+        DFX__TRY(write_conditions(r));
+        return predict(r, t);
+    }
     if (r->branches > 1)
         r->guide(r, r->edge);
     dfx__to_channels_first(r->noise_pred, r->edge, &output);

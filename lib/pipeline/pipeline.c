@@ -205,6 +205,7 @@ static dfx_status choose_dtype(dfx_pipeline *p, const char *name)
         name = getenv("DFX_DTYPE");
     if (name && *name && strcmp(name, "auto") != 0)
         return dfx_dtype_parse(&p->dtype, name);
+    p->dtype_is_auto = 1;
     p->dtype = dfx_device_get_info(p->device)->is_gpu ? DFX_F16 : DFX_F32;
     return DFX_OK;
 }
@@ -252,6 +253,7 @@ static dfx_status open_pipeline(dfx_pipeline *p, const char *model,
     if (options->variant && !p->variant)
         return dfx__no_memory();
     p->options = options;
+    p->tile = options->tile;
     DFX__TRY(choose_device(p, options));
     DFX__TRY(choose_dtype(p, options->dtype));
     DFX__TRY(open_index(&index, p));
@@ -292,6 +294,7 @@ void dfx_pipeline_free(dfx_pipeline *p)
         return;
     dfx__forget(&p->unet_kept);
     dfx__forget(&p->vae_kept);
+    dfx__forget(&p->encoder_kept);
     dfx__forget(&p->preview_kept);
     dfx_model_free(p->preview);
     dfx_scheduler_free(p->low_res_scheduler);
@@ -339,6 +342,7 @@ dfx_status dfx_pipeline_set_component(dfx_pipeline *p, const char *name, dfx_mod
     }
     dfx__forget(&p->unet_kept); /* they may use the one before */
     dfx__forget(&p->vae_kept);
+    p->in_f32 &= ~(1u << slot);
     dfx__model_share(model);
     dfx_model_free(before);
     p->hash[0] = '\0';

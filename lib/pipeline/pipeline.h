@@ -18,7 +18,8 @@ enum {
     DFX__UNET,
     DFX__VAE,
     DFX__DEPTH_ESTIMATOR,
-    DFX__COMPONENTS
+    DFX__COMPONENTS,
+    DFX__PREVIEW = DFX__COMPONENTS /* an autoencoder that dfx_pipeline_decode was given */
 };
 enum { DFX__TOWERS = 2 }; /* text encoders, each with its tokenizer */
 
@@ -49,6 +50,9 @@ typedef struct {
     dfx_sequence *sequence;
     const dfx_model *model;
     int64_t shape[DFX__KEPT_SHAPE];
+    int height, width, tile; /* of an autoencoder's: latents of these sides are coded in tiles of
+                              * that side, which the device's memory asks for; 0: none */
+    int told;                /* ... and the log says so */
 } dfx__kept;
 
 struct dfx_pipeline {
@@ -61,6 +65,9 @@ struct dfx_pipeline {
     dfx_device *device;
     int borrows_device;
     dfx_dtype dtype;
+    int dtype_is_auto;
+    unsigned in_f32; /* bits of the slots whose values f16 does not hold, as a run has shown */
+    dfx_tile tile;
     dfx__recommended recommended;
     char hash[17];
     dfx_tokenizer *tokenizer[DFX__TOWERS];
@@ -78,6 +85,7 @@ struct dfx_pipeline {
     dfx_scheduler *scheduler; /* the caller's; NULL: each run opens its own */
     unsigned repairs;         /* of its config by the settings' pipeline: DFX__REPAIR_... */
     dfx__kept unet_kept, vae_kept;
+    dfx__kept encoder_kept; /* of the VAE's other half; nothing is kept between two pictures */
     dfx__kept preview_kept; /* of an autoencoder that dfx_pipeline_decode was given ... */
     dfx_model *preview;     /* ... and that is shared as long */
     int running;
@@ -88,6 +96,7 @@ struct dfx_pipeline {
 
 struct dfx_result {
     int count;
+    int tiles; /* 0: nothing was decoded */
     dfx_image **image;
     dfx_tensor floats, latents, prompt_embeds, pooled_prompt_embeds; /* the data is owned */
 };
@@ -127,6 +136,17 @@ const char *dfx__component_class(json_object *index, const char *name);
  * than is needed now; it goes then, and is to be recorded. */
 int dfx__needs_recording(dfx__kept *k, const dfx_model *model, const int64_t *shape, int count);
 void dfx__forget(dfx__kept *k);
+
+/* ---- half_guard.c ---- */
+
+/* What the component of a slot runs in: p->dtype, or f32 where that does not hold its values. */
+dfx_dtype dfx__component_dtype(const dfx_pipeline *p, int slot);
+
+/* After a run of a component's sequence: is its result finite? Else says which call's is not first:
+ * the run fails with it; or, in f16 that the user did not ask for, the log says it, *again is set,
+ * and the component is to be recorded and run once more, in f32, as dfx__component_dtype has it. */
+dfx_status dfx__guard(dfx_pipeline *p, int slot, dfx_sequence *s, const float *result, size_t n,
+                      int *again);
 
 /* Takes the floats of a result, 0..1, of shape [count, 1 or 3, height, width], which become its,
  * and makes its images. */

@@ -24,6 +24,11 @@ int dfx_result_count(const dfx_result *r)
     return r->count;
 }
 
+int dfx_result_tiles(const dfx_result *r)
+{
+    return r->tiles;
+}
+
 const dfx_image *dfx_result_image(const dfx_result *r, int index)
 {
     return index >= 0 && index < r->count ? r->image[index] : NULL;

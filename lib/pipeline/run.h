@@ -273,22 +273,21 @@ dfx_status dfx__expect_depth_estimator(dfx_pipeline *p, json_object *index);
 /* The depth of the settings' image, *out [*height, *width], near is large; to be freed. */
 dfx_status dfx__estimate_depth(dfx__run *r, float **out, int *height, int *width);
 
-/* ---- latents.c ---- */
+/* ---- encode.c ---- */
 
 /* Latents of a diffusion are encoded ones times it: the pipeline's own, else the autoencoder's. */
 float dfx__scaling_factor(const dfx_pipeline *p, const dfx_model *vae);
-
-/* Runs a model once on pixels [1, height, width, 3]; *out, of *spec, is to be freed. */
-typedef dfx_value *dfx__record_image(const dfx_model *m, dfx_value *x);
-dfx_status dfx__run_image(dfx_pipeline *p, const dfx_model *m, dfx__record_image *record,
-                          dfx_dtype dtype, const float *pixels, int height, int width, float **out,
-                          dfx_spec *spec);
 
 /* Latents [draws, C, height / factor, width / factor] of an image [1, 3, height, width] in -1..1:
  * so many draws from the autoencoder's distribution, or the mean where it has none; 0: [1, ..], the
  * mean. All are times `scale`, which is dfx__scaling_factor or, for UNets that see the image, 1. */
 dfx_status dfx__encode_image(dfx__run *r, const float *image, int width, int height, int draws,
                              float scale, float *latents);
+
+/* ---- decode.c ---- */
+
+/* What the autoencoder of a slot runs in. */
+dfx_dtype dfx__vae_dtype(const dfx_pipeline *p, int slot);
 
 /* r->x becomes the result's latents; decodes it, unless only latents are asked for, and makes the
  * result's pictures. */

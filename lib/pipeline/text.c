@@ -73,7 +73,7 @@ static int pooled_width(const dfx__run *r, const dfx__texts *t)
 
 /* `pool` is a room of ids' size. */
 static dfx_status run(const dfx__run *r, const dfx__texts *t, dfx_sequence *s, const int32_t *ids,
-                      float *pool, float *states, float *pooled)
+                      float *pool, float *states, float *pooled, int *again)
 {
     const dfx__clip_text *m = text_encoder(r, t->tower);
     int tokens = dfx_tokenizer_length(r->p->tokenizer[t->tower]);
@@ -88,7 +88,9 @@ static dfx_status run(const dfx__run *r, const dfx__texts *t, dfx_sequence *s, c
     if (pooled)
         DFX__TRY(dfx_sequence_read(s, "pooled", pooled,
                                    (size_t)(t->count * pooled_width(r, t)) * width));
-    return dfx_sequence_read(s, "states", states, rows * (size_t)facts.channels * width);
+    size_t n = rows * (size_t)facts.channels;
+    DFX__TRY(dfx_sequence_read(s, "states", states, n * width));
+    return dfx__guard(r->p, DFX__TEXT_ENCODER + t->tower, s, states, n, again);
 }
 
 /* Texts that leave out the same layers: t->skip of them. */
@@ -100,10 +102,16 @@ static dfx_status encode_alike(dfx__run *r, const dfx__texts *t, const int32_t *
     dfx__job job = { r->p->model_name[DFX__TEXT_ENCODER + t->tower], r->p->dtype, record, &e };
     size_t rows = (size_t)(t->count * dfx_tokenizer_length(r->p->tokenizer[t->tower]));
     float *pool = dfx__alloc(rows, sizeof *pool);
-    dfx_status status = pool ? dfx__fit(&s, r->p, &job) : dfx__no_memory();
-    if (status == DFX_OK)
-        status = run(r, t, s, ids, pool, states, pooled);
-    dfx_sequence_free(s);
+    dfx_status status = pool ? DFX_OK : dfx__no_memory();
+    int again = 1;
+    while (status == DFX_OK && again) {
+        job.dtype = dfx__component_dtype(r->p, DFX__TEXT_ENCODER + t->tower);
+        status = dfx__fit(&s, r->p, &job);
+        if (status == DFX_OK)
+            status = run(r, t, s, ids, pool, states, pooled, &again);
+        dfx_sequence_free(s);
+        s = NULL;
+    }
     free(pool);
     return status;
 }

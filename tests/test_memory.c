@@ -2,6 +2,9 @@
  * short. */
 #include "pipeline_test.h"
 
+#include "core/status.h"
+#include "device/device.h"
+
 #include <inttypes.h>
 
 static void test_sizes(void)
@@ -39,12 +42,33 @@ static void listen(void *user, const char *line)
     snprintf(said + n, sizeof said - n, "%s\n", line);
 }
 
+/* A driver that has less memory than its device. */
+static dfx_status (*honest_allocate)(dfx__buffer **out, dfx_device *d, size_t bytes);
+static uint64_t driver_has;
+
+static dfx_status poor_allocate(dfx__buffer **out, dfx_device *d, size_t bytes)
+{
+    if (d->used + bytes > driver_has)
+        return dfx__fail(DFX_ERROR_MEMORY, "nothing left");
+    return honest_allocate(out, d, bytes);
+}
+
+static void make_poor(dfx_device *d, uint64_t has)
+{
+    static dfx__device_class poor;
+    poor = *d->class;
+    honest_allocate = poor.allocate;
+    poor.allocate = poor_allocate;
+    driver_has = has;
+    d->class = &poor;
+}
+
 /* A run on a pipeline of its own under a limit. */
 struct trial {
     const char *model, *device;
     int width, height;
-    uint64_t limit; /* 0: none */
-    int stop_at;    /* -1: never */
+    uint64_t limit, has; /* has: what the driver really has; 0: none, all */
+    int stop_at;         /* -1: never */
     dfx_status status;
     dfx_result *result;
     int calls;
@@ -64,6 +88,8 @@ static void draw(struct trial *t)
     t->status = dfx_pipeline_open(&p, data(t->model), &open);
     if (t->status != DFX_OK)
         return;
+    if (t->has)
+        make_poor((dfx_device *)dfx_pipeline_device(p), t->has);
     o.prompt = "a cat";
     o.steps = 3;
     o.seed = 5;
@@ -146,6 +172,19 @@ static void test_streaming(const struct trial *whole)
     end(&t);
 }
 
+/* What the driver does not have is found out by trying. */
+static void test_poor_driver(const struct trial *whole)
+{
+    const dfx_plan_part *unet = part(whole->plan, "unet");
+    struct trial t = *whole;
+    t.has = unet->activation_bytes + unet->weight_bytes * 2 / 3;
+    draw(&t);
+    ok(t.status == DFX_OK && t.peak <= t.has && distance(t.result, whole->result) == 0,
+       "%s on a driver with less memory: %s", t.model, t.status ? dfx_error() : "the same picture");
+    ok(strstr(said, "has no more than") && strstr(said, "move to device"), "said: %s", said);
+    end(&t);
+}
+
 /* Where nothing fits the CPU takes over; on the CPU itself the run ends before it begins. */
 static void test_nothing_fits(const struct trial *whole)
 {
@@ -174,8 +213,10 @@ static void test_model(const char *device, const char *model, int streams)
     ok(!strstr(said, "fit") && !strstr(said, "move"), "nothing is said where all fits: %s", said);
     if (t.status == DFX_OK) {
         check_plan(&t);
-        if (streams)
+        if (streams) {
             test_streaming(&t);
+            test_poor_driver(&t);
+        }
         if (strcmp(device, "cpu") == 0) /* PENDING */
             test_nothing_fits(&t);
     }

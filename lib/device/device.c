@@ -152,24 +152,34 @@ static dfx_status imagine(dfx__buffer **out)
     return DFX_OK;
 }
 
+dfx_status dfx__buffer_check(const dfx_device *d, size_t bytes)
+{
+    char need[DFX_BYTES_TEXT], most[DFX_BYTES_TEXT];
+    if (bytes <= d->info.max_buffer)
+        return DFX_OK;
+    return dfx__fail(DFX_ERROR_MEMORY,
+                     "device %s: a buffer of %s is needed and its largest is %s; a smaller "
+                     "picture, a smaller batch or --dtype f16 need less",
+                     d->info.id, dfx_bytes_text(need, bytes),
+                     dfx_bytes_text(most, d->info.max_buffer));
+}
+
 dfx_status dfx__buffer_new(dfx__buffer **out, dfx_device *d, size_t bytes)
 {
     *out = NULL;
     bytes = dfx__align(d, bytes ? bytes : 1);
     char need[DFX_BYTES_TEXT], used[DFX_BYTES_TEXT], most[DFX_BYTES_TEXT];
-    if (bytes > d->info.max_buffer)
-        return dfx__fail(DFX_ERROR_MEMORY,
-                         "device %s: a buffer of %s is needed and its largest is %s; a smaller "
-                         "picture, a smaller batch or --dtype f16 need less",
-                         d->info.id, dfx_bytes_text(need, bytes),
-                         dfx_bytes_text(most, d->info.max_buffer));
+    DFX__TRY(dfx__buffer_check(d, bytes));
     if (bytes > dfx__memory_left(d))
         return dfx__fail(DFX_ERROR_MEMORY,
                          "device %s: %s are in use, %s more are needed and the limit is %s; a "
                          "smaller picture, a smaller batch or --dtype f16 need less",
                          d->info.id, dfx_bytes_text(used, d->used), dfx_bytes_text(need, bytes),
                          dfx_bytes_text(most, d->limit));
-    DFX__TRY(d->rehearses ? imagine(out) : d->class->allocate(out, d, bytes));
+    dfx_status status = d->rehearses ? imagine(out) : d->class->allocate(out, d, bytes);
+    if (status == DFX_ERROR_MEMORY)
+        d->ran_out = 1;
+    DFX__TRY(status);
     (*out)->device = d;
     (*out)->bytes = bytes;
     d->used += bytes;

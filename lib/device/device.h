@@ -125,6 +125,7 @@ struct dfx_device {
     uint64_t used, peak; /* bytes in buffers */
     uint64_t limit;      /* of used */
     int rehearses;       /* see dfx__rehearse */
+    int ran_out;         /* its driver gave less memory than the limit */
     struct dfx__kept *choices, *tuning; /* choices.c, tuning.c; NULL before they are needed */
     struct json_object *shipped;        /* tuning.c; NULL before it is looked for */
     struct dfx__faults *faults;         /* faults.c; NULL before they are needed */
@@ -149,6 +150,9 @@ typedef struct {
 } dfx__rehearsal;
 dfx__rehearsal dfx__rehearse(dfx_device *d);
 uint64_t dfx__rehearse_end(dfx_device *d, const dfx__rehearsal *before);
+
+/* Whether the device can have a buffer of that size. */
+dfx_status dfx__buffer_check(const dfx_device *d, size_t bytes);
 
 /* Buffers with accounting: a size over the device's limits is an error that says both. */
 dfx_status dfx__buffer_new(dfx__buffer **out, dfx_device *d, size_t bytes);

@@ -216,6 +216,7 @@ static dfx_status fit(dfx_sequence *s, const plan *p)
 {
     const dfx_device *d = s->device;
     size_t activations = plan_bytes(p), weights = constants_missing(s);
+    DFX__TRY(dfx__buffer_check(d, s->info.largest_buffer));
     uint64_t left = dfx__memory_left(d);
     if (activations <= left && weights <= left - activations)
         return DFX_OK;
@@ -230,23 +231,43 @@ static dfx_status fit(dfx_sequence *s, const plan *p)
                      dfx_bytes_text(used, d->used), dfx_bytes_text(most, d->limit));
 }
 
-static dfx_status make(dfx_sequence *s, plan *p)
+static dfx_status plan_all(dfx_sequence *s, plan *p)
 {
     DFX__TRY(plan_arenas(p, s));
     DFX__TRY(list_constants(s));
     describe(s, p);
-    DFX__TRY(fit(s, p));
+    return fit(s, p);
+}
+
+static dfx_status make(dfx_sequence *s, const plan *p)
+{
     DFX__TRY(allocate_arenas(s, p));
     place_items(s, p);
     DFX__TRY(dfx__stream_prepare(s));
     return upload_constants(s);
 }
 
+/* Others use the device too, and its driver has less than its memory: what there is now is what it
+ * has for us, and a next try is planned with that. */
+static void lower_limit(dfx_device *d)
+{
+    char used[DFX_BYTES_TEXT];
+    d->ran_out = 0;
+    d->limit = d->used;
+    dfx__log("device %s has no more than %s to give: %s", d->info.id, dfx_bytes_text(used, d->used),
+             dfx_error());
+}
+
 dfx_status dfx__memory_prepare(dfx_sequence *s)
 {
     plan p = { NULL, NULL, 0, 0 };
     find_lifetimes(s);
-    dfx_status status = make(s, &p);
+    dfx_status status = plan_all(s, &p);
+    if (status == DFX_OK) {
+        status = make(s, &p);
+        if (status == DFX_ERROR_MEMORY && s->device->ran_out && !s->settled)
+            lower_limit(s->device);
+    }
     free(p.item);
     free(p.size);
     return status;

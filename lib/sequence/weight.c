@@ -219,7 +219,10 @@ static dfx_status fill(dfx__weight_copy *c)
     void *to;
     if (c->buffer->is_imagined)
         return DFX_OK;
-    DFX__TRY(class->map(&to, c->buffer));
+    dfx_status mapped = class->map(&to, c->buffer);
+    if (mapped == DFX_ERROR_MEMORY) /* some drivers find out late */
+        c->device->ran_out = 1;
+    DFX__TRY(mapped);
     dfx_status packed = dfx__pack_once(to, c->format, c->dtype, c->weight);
     dfx_status unmapped = class->unmap(c->buffer, to);
     return packed != DFX_OK ? packed : unmapped;

@@ -12,7 +12,7 @@ static inline float add_up(__global const float *parts, size_t part, size_t at, 
     return sum;
 }
 
-WORK_GROUP(64, 1, 1)
+WORK_GROUP(LANES, 1, 1)
 void add_parts(__global const float *restrict parts, EPILOGUE, int count)
 {
     int item = get_global_id(0), row = item / outputs, column = item % outputs;

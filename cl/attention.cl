@@ -319,11 +319,10 @@ void attention(__global T *out, __global const T *q, __global const float *keys,
 
 #else
 
-/* For GPUs: a work-group does QUERIES queries of one head. LANES work-items share ROWS queries: a
- * work-item has some keys' scores, then some channels' sums, in registers. What it reads lies in
- * local memory: the stage (STAGE floats) has a chunk of queries and keys, then values
- * of VALUES tokens. */
-#define GROUP 256
+/* For GPUs: a work-group of GROUP does QUERIES queries of one head. LANES work-items share ROWS
+ * queries: a work-item has some keys' scores, then some channels' sums, in registers. What it reads
+ * lies in local memory: the stage (STAGE floats) has a chunk of queries and keys, then values of
+ * VALUES tokens. */
 #define LANES 16
 #define QUERIES (GROUP / LANES * ROWS)
 #define KEYS 32

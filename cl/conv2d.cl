@@ -104,7 +104,7 @@ void conv2d_vector(__global const T *restrict x, __global const W *restrict w,
 
 /* Where nothing better is there, and for groups of channels: a work-item computes one output of one
  * pixel. The panels have C / groups channels here. */
-WORK_GROUP(64, 1, 1)
+WORK_GROUP(LANES, 1, 1)
 void conv2d_direct(__global const T *restrict x, __global const W *restrict w,
                    __global const float *restrict bias, __global T *restrict y, SHAPE, int height,
                    int width, EPILOGUE, int groups)

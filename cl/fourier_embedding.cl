@@ -22,7 +22,7 @@ float exact_log(float x)
     return sum + (rest - (square - (tail + e * 1.42860677e-6f)));
 }
 
-WORK_GROUP(64, 1, 1)
+WORK_GROUP(LANES, 1, 1)
 void fourier_embedding(int half_dim, int take_log, int flip, __global const float *restrict t,
                        __global const float *restrict frequency, __global float *restrict y)
 {

@@ -53,15 +53,15 @@ void moments(int pixels, int channels, int ranges, int range, int step,
              __global const T *restrict x, __global float *restrict partial)
 {
     struct task t = find_task(channels);
-    int begin = t.part * range, end = min(begin + range, pixels);
-    size_t image = get_global_id(1);
+    int begin = t.part * range, end = begin + min(range, pixels - begin);
+    size_t image = get_global_id(1), next = channels; /* from pixel to pixel */
     __global float *mean = partial + (image * ranges + t.part) * 2 * channels;
     __global float *squares = mean + channels;
     if (t.part >= ranges)
         return;
     x += image * pixels * channels;
     for (int from = begin; from < end; from += step) {
-        int to = min(from + step, end);
+        int to = from + min(step, end - from);
         for (int c = t.first; c < t.end; c += WIDTH) {
             VEC m = (VEC)(0.0f), q = (VEC)(0.0f);
             if (from > begin) {
@@ -75,13 +75,13 @@ void moments(int pixels, int channels, int ranges, int range, int step,
                 if (count == BLOCK) {
 #pragma unroll
                     for (int k = 1; k < BLOCK; k++) {
-                        d = LOADV(block, k * channels) - origin;
+                        d = LOADV(block, k * next) - origin;
                         sum += d;
                         sum2 = fma(d, d, sum2);
                     }
                 } else {
                     for (int k = 1; k < count; k++) {
-                        d = LOADV(block, k * channels) - origin;
+                        d = LOADV(block, k * next) - origin;
                         sum += d;
                         sum2 = fma(d, d, sum2);
                     }
@@ -134,8 +134,8 @@ void finish(int pixels, int n, int ranges, int range, float eps,
         plan[c] = group_mean;
         float s = scale ? scale[c] * factor : factor, t = shift ? shift[c] : 0.0f;
         float m = by ? 1.0f + LOAD(by, c) : 1.0f;
-        plan[channels + c] = m * s;
-        plan[2 * channels + c] = by ? m * t + LOAD(by, channels + c) : t;
+        plan[(size_t)channels + c] = m * s;
+        plan[(size_t)2 * channels + c] = by ? m * t + LOAD(by, (size_t)channels + c) : t;
     }
 }
 
@@ -145,25 +145,25 @@ void apply(int pixels, int channels, __global const T *restrict x,
 {
     struct task t = find_task(channels);
     int first = t.part * BLOCK, count = min(BLOCK, pixels - first);
-    size_t at = (get_global_id(1) * (size_t)pixels + first) * channels;
+    size_t next = channels, at = (get_global_id(1) * (size_t)pixels + first) * next;
     if (count <= 0)
         return;
     plan += get_global_id(1) * (size_t)3 * channels;
     x += at;
     y += at;
     for (int c = t.first; c < t.end; c += WIDTH) {
-        VEC mean = F32_LOADV(plan, c), factor = F32_LOADV(plan, channels + c);
-        VEC shift = F32_LOADV(plan, 2 * channels + c);
+        VEC mean = F32_LOADV(plan, c), factor = F32_LOADV(plan, next + c);
+        VEC shift = F32_LOADV(plan, 2 * next + c);
         if (count == BLOCK) {
 #pragma unroll
             for (int k = 0; k < BLOCK; k++) {
-                VEC v = fma(LOADV(x, k * channels + c) - mean, factor, shift);
-                STOREV(y, k * channels + c, ACTIVATE(v));
+                VEC v = fma(LOADV(x, k * next + c) - mean, factor, shift);
+                STOREV(y, k * next + c, ACTIVATE(v));
             }
         } else {
             for (int k = 0; k < count; k++) {
-                VEC v = fma(LOADV(x, k * channels + c) - mean, factor, shift);
-                STOREV(y, k * channels + c, ACTIVATE(v));
+                VEC v = fma(LOADV(x, k * next + c) - mean, factor, shift);
+                STOREV(y, k * next + c, ACTIVATE(v));
             }
         }
     }

@@ -39,7 +39,7 @@ void linear_vector(__global const T *restrict x, __global const W *restrict w,
 #else
 
 /* After a product without bias. */
-WORK_GROUP(64, 1, 1)
+WORK_GROUP(LANES, 1, 1)
 void linear_bias(__global T *restrict y, __global const float *restrict bias, int N)
 {
     int column = get_global_id(0), row = get_global_id(1);
@@ -60,7 +60,7 @@ float sum_of(__global const T *x, __global const W *w, __global const float *bia
 }
 
 /* Where nothing better is there: a work-item computes one output of one row. */
-WORK_GROUP(64, 1, 1)
+WORK_GROUP(LANES, 1, 1)
 void linear_direct(__global const T *restrict x, __global const W *restrict w,
                    __global const float *restrict bias, __global T *restrict y, int M, int N, int K,
                    EPILOGUE)

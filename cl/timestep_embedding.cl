@@ -27,7 +27,7 @@ float exact_exp(float x)
     return ldexp(sum + (r - (sum - 1.0f) + tail), (int)n);
 }
 
-WORK_GROUP(64, 1, 1)
+WORK_GROUP(LANES, 1, 1)
 void timestep_embedding(int half_dim, int flip, float shift, __global const float *restrict t,
                         __global float *restrict y)
 {

@@ -36,6 +36,19 @@ static dfx_value *conv2d_too_large(void)
     return dfx_conv2d(in("x"), constant("weight"), NULL, &o);
 }
 
+static dfx_value *conv2d_too_long(void)
+{
+    dfx_value *x =
+        dfx_input(now.sequence, "long", DFX_F32, 4, (int64_t[]){ 1, (1 << 29) + 1, 1, 16 });
+    return dfx_conv2d(x, constant("weight"), NULL, NULL);
+}
+
+static dfx_value *linear_too_wide(void)
+{
+    static dfx_weight wide = { .name = "wide", .spec = { DFX_F32, 2, { 1, INT32_MAX } } };
+    return dfx_linear(in("x"), dfx_constant(now.sequence, &wide), NULL);
+}
+
 static dfx_value *conv2d_no_stride(void)
 {
     dfx_conv2d_options o = { .stride = 0, .dilation = 1, .groups = 1, 0, 0, 0, 0, 0, 0 };
@@ -166,6 +179,9 @@ int main(void)
     test_refusal(device, "linear", linear_no_constant, "no constant");
     test_refusal(device, "conv2d", conv2d_misfit, "[33, 16, 3, 3] in 2 groups does not fit");
     test_refusal(device, "conv2d", conv2d_too_large, "larger than x [1, 9, 7, 16]");
+    test_refusal(device, "conv2d", conv2d_too_long,
+                 "536870913 x 1 is larger than 536870912 pixels");
+    test_refusal(device, "linear", linear_too_wide, "weight is larger than kernels count");
     test_refusal(device, "conv2d", conv2d_no_stride, "stride 0");
     test_refusal(device, "linear", linear_wrong_channels, "channels is [33], [2, 33] is needed");
     test_refusal(device, "linear", linear_wrong_add, "add is [33], [2, 17, 33] is needed");

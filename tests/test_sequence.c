@@ -209,6 +209,38 @@ static void test_interrupt(void)
     dfx_sequence_free(s);
 }
 
+/* Whether a value of that shape can be recorded in f16, and its silu. */
+static int is_recorded(int rank, const int64_t *dim)
+{
+    dfx_sequence *s;
+    dfx_sequence_new(&s, device, DFX_F16);
+    int good = dfx_value_spec(dfx_silu(dfx_input(s, "x", DFX_F16, rank, dim)))->rank == rank;
+    dfx_sequence_free(s);
+    return good;
+}
+
+/* OpenCL kernels number elements with 64 bits, but pixels and channels with 32. A recording, which
+ * needs no memory, refuses what they cannot count. */
+static void test_counts(void)
+{
+    const int64_t side = 1 << 16, native = device->is_native;
+    dfx_sequence *s;
+    ok(is_recorded(4, (int64_t[]){ 1, side, side / 4, 4096 }), "2^42 elements are recorded");
+    ok(is_recorded(3, (int64_t[]){ side, side, 1 }) == native,
+       "2^32 rows where they can be counted");
+    ok(is_recorded(2, (int64_t[]){ 1, INT32_MAX }) == native, "2^31 - 1 channels, too");
+    dfx_sequence_new(&s, device, DFX_F16);
+    dfx_value *x = dfx_input(s, "x", DFX_F16, 2, (int64_t[]){ side, side });
+    x = dfx_silu(dfx_reshape(x, 3, (int64_t[]){ side, side, 1 }));
+    if (native)
+        ok(dfx_value_spec(x)->rank == 3, "a result of 2^32 rows is recorded");
+    else
+        ok(dfx_sequence_prepare(s) == DFX_ERROR_ARGUMENT &&
+               strstr(dfx_error(), "silu: its result [65536, 65536, 1] is larger than OpenCL"),
+           "a result of 2^32 rows is refused: %s", dfx_error());
+    dfx_sequence_free(s);
+}
+
 /* On OpenCL the check mode compares each call, and finds an operator that is wrong. */
 static void test_check_mode(void)
 {
@@ -249,6 +281,7 @@ int main(void)
     test_not_finite();
     test_limits();
     test_interrupt();
+    test_counts();
     test_check_mode();
     dfx_device_free(device);
     return done();

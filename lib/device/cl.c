@@ -180,7 +180,7 @@ dfx_status dfx__cl_open(dfx_device **out, int n)
     d->device.class = &cl_class;
     d->platform = platform;
     d->id = id;
-    dfx__cl_describe(&d->device.info, platform, id, n);
+    dfx_status status = dfx__cl_describe(&d->device.info, platform, id, n);
     cl_uint align_bits = 0;
     clGetDeviceInfo(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof align_bits, &align_bits, NULL);
     d->device.alignment = align_bits / 8 > 128 ? align_bits / 8 : 128;
@@ -189,11 +189,10 @@ dfx_status dfx__cl_open(dfx_device **out, int n)
     cl_uint width = 1;
     clGetDeviceInfo(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL);
     d->device.vector_width = d->device.info.is_cpu ? (int)width : 1;
-    dfx_status status = DFX_OK;
-    if (!d->device.info.usable)
+    if (status == DFX_OK && !d->device.info.usable)
         status = dfx__fail(DFX_ERROR_DEVICE, "device %s (%s) cannot be used: %s", d->device.info.id,
                            d->device.info.name, d->device.info.why);
-    else if ((status = start(d)) != DFX_OK)
+    else if (status == DFX_OK && (status = start(d)) != DFX_OK)
         dfx__fail_in(status, "device %s (%s)", d->device.info.id, d->device.info.name);
     if (status != DFX_OK) {
         cl_close(&d->device);

@@ -57,8 +57,13 @@ const char *dfx__cl_error_name(cl_int error);
             return dfx__cl_fail(cl_error_, what);                                                  \
     } while (0)
 
-/* What is known of a device; `usable` says whether it can run the library's kernels. */
-void dfx__cl_describe(dfx_device_info *info, cl_platform_id platform, cl_device_id id, int n);
+/* What is known of a device; `usable` says whether it can run the library's kernels. Errors: of
+ * dfx__cl_limit. */
+dfx_status dfx__cl_describe(dfx_device_info *info, cl_platform_id platform, cl_device_id id, int n);
+
+/* Lowers it to DFX_DEVICE_LIMITS, where that is set. Errors: DFX_ERROR_ARGUMENT (it is malformed).
+ */
+dfx_status dfx__cl_limit(dfx_device_info *info);
 
 /* Whether the extension stands in the device's list. */
 int dfx__cl_has_extension(cl_device_id id, const char *name);

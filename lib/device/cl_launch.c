@@ -1,6 +1,7 @@
 /* cl_launch.c - kernels bound to their arguments once and enqueued many times. */
 #include "device/cl.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,40 @@ static dfx_status bind(cl_kernel kernel, cl_uint index, const dfx__arg *a)
     return DFX_OK;
 }
 
+/* What a kernel asks of its group against what the device has, and what its driver gives this
+ * kernel: a driver may compile one whose registers do not suffice for its own group. */
+static dfx_status check_group(const dfx__prepared *p)
+{
+    const dfx_device_info *info = &p->device->device.info;
+    cl_device_id id = p->device->id;
+    const size_t *local = p->launch.kernel.local;
+    size_t most = 0, side[8] = { 0 }, items = 1;
+    cl_ulong memory = 0;
+    DFX__CL(clGetKernelWorkGroupInfo(p->kernel, id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most,
+                                     NULL),
+            "clGetKernelWorkGroupInfo");
+    DFX__CL(clGetKernelWorkGroupInfo(p->kernel, id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof memory,
+                                     &memory, NULL),
+            "clGetKernelWorkGroupInfo");
+    DFX__CL(clGetDeviceInfo(id, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof side, side, NULL),
+            "clGetDeviceInfo");
+    most = most < info->max_group ? most : info->max_group;
+    for (int i = 0; i < p->launch.kernel.dims; i++) {
+        items *= local[i];
+        most = local[i] > side[i] ? 0 : most;
+    }
+    if (items > most)
+        return dfx__fail(DFX_ERROR_DEVICE,
+                         "its groups of %zu work-items are larger than device %s "
+                         "allows for it",
+                         items, info->id);
+    if (memory > info->local_memory)
+        return dfx__fail(DFX_ERROR_DEVICE,
+                         "it needs %" PRIu64 " bytes of local memory and device %s has %" PRIu64,
+                         (uint64_t)memory, info->id, info->local_memory);
+    return DFX_OK;
+}
+
 static dfx_status prepare_kernel(dfx__prepared *p)
 {
     cl_program program;
@@ -66,6 +101,9 @@ static dfx_status prepare_kernel(dfx__prepared *p)
         dfx__cl_program(&program, p->device, p->launch.kernel.program, p->launch.kernel.options));
     p->kernel = clCreateKernel(program, p->launch.kernel.name, &error);
     DFX__CL(error, p->launch.kernel.name);
+    dfx_status fits = check_group(p);
+    if (fits != DFX_OK)
+        return dfx__fail_in(fits, "kernel %s", p->launch.kernel.name);
     for (int i = 0; i < p->launch.kernel.args; i++) {
         dfx_status status = bind(p->kernel, (cl_uint)i, &p->launch.kernel.arg[i]);
         if (status != DFX_OK)

@@ -59,14 +59,14 @@ static const char *missing(const dfx_device_info *info, cl_device_id id)
         return "its driver has no compiler";
     if (!device_number(id, CL_DEVICE_ENDIAN_LITTLE))
         return "it is big-endian";
-    if (info->max_group < 64)
-        return "its work-groups are smaller than 64";
-    if (info->local_memory < 16 * 1024)
+    if (info->max_group < DFX__LEAST_GROUP)
+        return "its work-groups are smaller than 16";
+    if (info->local_memory < DFX__LEAST_LOCAL)
         return "it has less than 16 KiB of local memory";
     return NULL;
 }
 
-void dfx__cl_describe(dfx_device_info *info, cl_platform_id platform, cl_device_id id, int n)
+dfx_status dfx__cl_describe(dfx_device_info *info, cl_platform_id platform, cl_device_id id, int n)
 {
     memset(info, 0, sizeof *info);
     snprintf(info->id, sizeof info->id, "opencl:%d", n);
@@ -83,9 +83,11 @@ void dfx__cl_describe(dfx_device_info *info, cl_platform_id platform, cl_device_
     info->local_memory = device_number(id, CL_DEVICE_LOCAL_MEM_SIZE);
     info->max_group = (size_t)device_number(id, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     info->has_f16 = dfx__cl_has_extension(id, "cl_khr_fp16");
+    DFX__TRY(dfx__cl_limit(info));
     const char *why = missing(info, id);
     info->usable = why == NULL;
     snprintf(info->why, sizeof info->why, "%s", why ? why : "");
+    return DFX_OK;
 }
 
 /* Calls `visit` for each device in the order of the platforms until it returns non-zero. */
@@ -114,29 +116,38 @@ static int each_device(int (*visit)(void *user, cl_platform_id, cl_device_id, in
 struct listing {
     dfx_device_info *list;
     int count;
+    dfx_status status;
 };
 
 static int append(void *user, cl_platform_id platform, cl_device_id id, int n)
 {
     struct listing *l = user;
     dfx_device_info *list = realloc(l->list, (size_t)(l->count + 1) * sizeof *list);
-    if (!list)
+    if (!list) {
+        l->status = dfx__no_memory();
         return -1;
+    }
     l->list = list;
-    dfx__cl_describe(&list[l->count++], platform, id, n);
-    return 0;
+    l->status = dfx__cl_describe(&list[l->count++], platform, id, n);
+    return l->status;
 }
 
 dfx_status dfx__cl_list(dfx_device_info **list, int *count)
 {
-    struct listing l = { *list, *count };
-    int failed = each_device(append, &l);
+    struct listing l = { *list, *count, DFX_OK };
+    each_device(append, &l);
+    if (l.status != DFX_OK) {
+        free(l.list);
+        l.list = NULL;
+        l.count = 0;
+    }
     *list = l.list;
     *count = l.count;
-    return failed ? dfx__no_memory() : DFX_OK;
+    return l.status;
 }
 
 struct search {
+    dfx_status status;
     int wanted, found, devices;
     double score;
     cl_platform_id platform;
@@ -157,7 +168,8 @@ static int consider(void *user, cl_platform_id platform, cl_device_id id, int n)
     s->devices++;
     if (s->wanted >= 0 && n != s->wanted)
         return 0;
-    dfx__cl_describe(&info, platform, id, n);
+    if ((s->status = dfx__cl_describe(&info, platform, id, n)) != DFX_OK)
+        return s->status;
     double value = score(&info, id);
     if (s->wanted < 0 && (value < 0 || value <= s->score))
         return 0;
@@ -172,6 +184,7 @@ dfx_status dfx__cl_find(cl_platform_id *platform, cl_device_id *id, int *number,
 {
     struct search s = { .wanted = n, .found = -1, .score = -1 };
     each_device(consider, &s);
+    DFX__TRY(s.status);
     if (s.found < 0 && s.devices == 0)
         return dfx__fail(DFX_ERROR_DEVICE, "there is no OpenCL device (install your GPU's OpenCL "
                                            "driver, or pocl-opencl-icd for the CPU; --device cpu "

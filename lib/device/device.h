@@ -32,6 +32,9 @@ typedef struct {
 
 enum { DFX__MAX_ARGS = 24, DFX__MAX_OPTIONS = 256 };
 
+/* Work-items of a group and bytes of its local memory that a device must have. */
+enum { DFX__LEAST_GROUP = 16, DFX__LEAST_LOCAL = 16 << 10 };
+
 /* Matrices of f32 in a place, as numbers of elements: where the first begins, from a row to the
  * next, and from a matrix to the next. */
 typedef struct {

@@ -74,7 +74,7 @@ static void launch(const dfx_call *c, dfx__launches *l)
     struct rows r = rows_of(c);
     if (r.length == r.n) {
         dfx__flat_kernel(l, "add", "add", "");
-        r.period = INT32_MAX;
+        r.period = DFX__MAX_COUNT;
     } else {
         dfx__rows_kernel(l, "add", "add", r.n / r.length, 1, "");
         dfx__arg_int(l, r.length);

@@ -366,21 +366,29 @@ static void dot_launch(const dfx_call *c, dfx__launches *l)
     launch_packed(c, l, 1);
 }
 
-/* OpenCL on any device. */
-enum { GROUP = 256, LANES = 16, TILED_KEYS = 32 };
+/* OpenCL on any device. Small groups are for those that have no larger ones, or not for this
+ * kernel, whose work-items need many registers. */
+enum { GROUP = 256, SMALL_GROUP = 64, LANES = 16, TILED_KEYS = 32 };
+
+_Static_assert((int)LANES <= (int)DFX__LEAST_GROUP, "every device has a group's lanes");
 
 /* How a group's registers and local memory are used, by the length of a head. */
 struct tiling {
+    int group;
     int rows;   /* queries of a work-item */
     int values; /* tokens whose values are in local memory at a time */
     int stage;  /* floats of local memory for queries, keys, values */
     int queries;
 };
 
-static struct tiling tiling(int64_t head)
+static struct tiling tiling(int64_t head, int group)
 {
-    struct tiling t = { .rows = head <= 80 ? 4 : head <= 256 ? 2 : 1, .values = TILED_KEYS };
-    t.queries = GROUP / LANES * t.rows;
+    struct tiling t = { .group = group,
+                        .rows = head <= 80    ? 4
+                                : head <= 256 ? 2
+                                              : 1,
+                        .values = TILED_KEYS };
+    t.queries = group / LANES * t.rows;
     t.stage = (t.queries + TILED_KEYS) * 20; /* 16 channels and 4 against bank conflicts */
     while (t.values > 4 && t.values * head > t.stage)
         t.values /= 2;
@@ -389,29 +397,39 @@ static struct tiling tiling(int64_t head)
     return t;
 }
 
-static int fits(const dfx_call *c, const dfx_device *d)
+static int fits(const dfx_call *c, const dfx_device *d, int group)
 {
     int64_t head = sizes(c).head;
     if (head > 1 << 20)
         return 0;
-    struct tiling t = tiling(head);
+    struct tiling t = tiling(head, dfx__group(c, group));
     size_t local = sizeof(float) * (size_t)(t.stage + t.queries * TILED_KEYS);
-    return local <= d->info.local_memory && d->info.max_group >= GROUP;
+    return local <= d->info.local_memory;
 }
 
-static void tiled_launch(const dfx_call *c, dfx__launches *l)
+static void launch_tiles(const dfx_call *c, dfx__launches *l, int group)
 {
     struct sizes s = sizes(c);
-    struct tiling t = tiling(s.head);
-    dfx__kernel(l, "attention", "attention", "-DHEAD=%d -DROWS=%d -DVALUES=%d -DSTAGE=%d",
-                (int)s.head, t.rows, t.values, t.stage);
+    struct tiling t = tiling(s.head, dfx__group(c, group));
+    dfx__kernel(l, "attention", "attention",
+                "-DGROUP=%d -DHEAD=%d -DROWS=%d -DVALUES=%d -DSTAGE=%d", t.group, (int)s.head,
+                t.rows, t.values, t.stage);
     dfx__arg_out(l);
     dfx__arg_in(l, Q);
     dfx__arg_in(l, K);
     dfx__arg_in(l, V);
     last_args(c, &s, l);
-    dfx__grid(l, (s.tokens + t.queries - 1) / t.queries * GROUP, s.images * s.heads, 1, GROUP, 1,
-              1);
+    dfx__grid(l, parts(s.tokens, t.queries) * t.group, s.images * s.heads, 1, t.group, 1, 1);
+}
+
+static void tiled_launch(const dfx_call *c, dfx__launches *l)
+{
+    launch_tiles(c, l, GROUP);
+}
+
+static void small_launch(const dfx_call *c, dfx__launches *l)
+{
+    launch_tiles(c, l, SMALL_GROUP);
 }
 
 /* OpenCL on tensor cores: see cl/attention_mma.cl. */
@@ -422,6 +440,7 @@ static int takes_mma(const dfx_call *c, const dfx_device *d)
 {
     int64_t head = sizes(c).head;
     return c->out->spec.dtype != DFX_F32 && d->info.local_memory >= MMA_LOCAL_MEMORY &&
+           d->info.max_group >= WARP * WARPS &&
            head % (head <= RESIDENT_HEAD ? 8 : MMA_COLUMNS) == 0 &&
            dfx__has(c->sequence->device, DFX__TENSOR_CORES);
 }
@@ -442,9 +461,15 @@ static void mma_launch(const dfx_call *c, dfx__launches *l)
 /* A vector kernel or tensor cores are faster where there are any. */
 static int takes_tiled(const dfx_call *c, const dfx_device *d)
 {
-    if (!fits(c, d))
+    if (!fits(c, d, GROUP))
         return 0;
     return d->vector_width > 1 ? DFX__LAST : takes_mma(c, d) ? DFX__ASKED : 1;
+}
+
+static int takes_small(const dfx_call *c, const dfx_device *d)
+{
+    int is_same = dfx__group(c, GROUP) == dfx__group(c, SMALL_GROUP);
+    return d->vector_width > 1 || is_same || !fits(c, d, SMALL_GROUP) ? 0 : DFX__LAST;
 }
 
 static const dfx__variant cl[] = {
@@ -452,6 +477,7 @@ static const dfx__variant cl[] = {
     { "vector", takes_vector, DFX__PLAIN, vector_scratch, vector_launch, NULL },
     { "mma", takes_mma, DFX__PLAIN, NULL, mma_launch, NULL },
     { "tiled", takes_tiled, DFX__PLAIN, NULL, tiled_launch, NULL },
+    { "tiled_small", takes_small, DFX__PLAIN, NULL, small_launch, NULL },
     { 0 },
 };
 

@@ -9,7 +9,8 @@
 enum {
     LIMIT = 1 << 20, /* of any of the integers */
     LARGEST =
-        1 << 15 /* pixels across or down that x is resized from or to: the product is an int */
+        1 << 15, /* pixels across or down that x is resized from or to: the product is an int */
+    LONGEST = 1 << 29 /* pixels across or down: kernels begin 2^30 above what is no pixel */
 };
 
 dfx_value *dfx_conv2d_then(dfx_value *x, dfx_value *weight, dfx_value *bias,
@@ -54,6 +55,11 @@ static int is_resized(const dfx_call *c)
 static int good_size(dfx_call *c)
 {
     int64_t size[] = { c->i[HEIGHT], c->i[WIDTH], c->in[X]->spec.dim[1], c->in[X]->spec.dim[2] };
+    if (size[2] > LONGEST || size[3] > LONGEST) {
+        dfx__call_fail(c, "x of %lld x %lld is larger than %d pixels down or across",
+                       (long long)size[2], (long long)size[3], LONGEST);
+        return 0;
+    }
     if (!c->i[HEIGHT] && !c->i[WIDTH])
         return 1;
     for (int k = 0; k < 4; k++)
@@ -307,10 +313,11 @@ static void launch_vector(const dfx_call *c, dfx__launches *l)
 
 static void launch_direct(const dfx_call *c, dfx__launches *l)
 {
-    dfx__kernel(l, "conv2d", "conv2d_direct", "%s", "");
+    int lanes = dfx__group(c, 64);
+    dfx__kernel(l, "conv2d", "conv2d_direct", "-DLANES=%d", lanes);
     common_args(c, l);
     dfx__arg_int(l, c->i[GROUPS]);
-    dfx__grid(l, c->out->spec.dim[3], dfx__rows(&c->out->spec), 1, 64, 1, 1);
+    dfx__grid(l, c->out->spec.dim[3], dfx__rows(&c->out->spec), 1, lanes, 1, 1);
 }
 
 static int takes_pairs(const dfx_call *c, const dfx_device *d)

@@ -39,14 +39,15 @@ static double flops(const dfx_call *c)
 static void launch(const dfx_call *c, dfx__launches *l)
 {
     int64_t half = c->in[FREQUENCY]->spec.dim[0];
-    dfx__kernel(l, "fourier_embedding", "fourier_embedding", "%s", "");
+    int lanes = dfx__group(c, 64);
+    dfx__kernel(l, "fourier_embedding", "fourier_embedding", "-DLANES=%d", lanes);
     dfx__arg_int(l, half);
     dfx__arg_int(l, c->i[LOG]);
     dfx__arg_int(l, c->i[FLIP]);
     dfx__arg_in(l, T);
     dfx__arg_in(l, FREQUENCY);
     dfx__arg_out(l);
-    dfx__grid(l, half, c->in[T]->spec.dim[0], 1, 64, 1, 1);
+    dfx__grid(l, half, c->in[T]->spec.dim[0], 1, lanes, 1, 1);
 }
 
 static void run(const dfx_call *c, const dfx__host *h)

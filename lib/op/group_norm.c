@@ -13,7 +13,7 @@ enum { GROUPS, ACTIVATION };
 enum { EPS };
 enum {
     BLOCK = 8,  /* pixels that the moments take at once, as in the kernel */
-    LANES = 128 /* work-items of a group, but on CPUs */
+    LANES = 128 /* work-items of a group, but on CPUs and small devices */
 };
 
 dfx_value *dfx_group_norm(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups, float eps)
@@ -112,7 +112,7 @@ static size_t scratch(const dfx_call *c)
 /* Work-items of a group, and channels that one takes at once, which divide them. */
 static int lanes_of(const dfx_call *c)
 {
-    return c->sequence->device->info.is_cpu ? 1 : LANES;
+    return c->sequence->device->info.is_cpu ? 1 : dfx__group(c, LANES);
 }
 
 static int width_of(const dfx_call *c, const struct cut *s)

@@ -42,6 +42,11 @@ int dfx__need_weight(dfx_call *c, int x, int weight)
         dfx__call_fail(c, "its weight is no constant");
         return 0;
     }
+    if (w->spec.dim[0] > DFX__MAX_COUNT ||
+        (int64_t)dfx__elements(&w->spec) / w->spec.dim[0] > DFX__MAX_COUNT) {
+        dfx__call_fail(c, "its weight is larger than kernels count, 2^31 outputs or inputs");
+        return 0;
+    }
     if (w->spec.dtype != c->in[x]->spec.dtype) {
         dfx__call_fail(c, "x is %s and the weight %s: cast x first",
                        dfx_dtype_name(c->in[x]->spec.dtype), dfx_dtype_name(w->spec.dtype));
@@ -154,19 +159,21 @@ void dfx__linear_clblast(const dfx_call *c, dfx__launches *l)
                                .c.line = (size_t)n });
     if (!c->in[BIAS])
         return;
-    dfx__kernel(l, "linear", "linear_bias", "%s", "");
+    int lanes = dfx__group(c, 64);
+    dfx__kernel(l, "linear", "linear_bias", "-DLANES=%d", lanes);
     dfx__arg_out(l);
     dfx__arg_in(l, BIAS);
     dfx__arg_int(l, n);
-    dfx__grid(l, n, m, 1, 64, 1, 1);
+    dfx__grid(l, n, m, 1, lanes, 1, 1);
 }
 
 static void launch_direct(const dfx_call *c, dfx__launches *l)
 {
-    dfx__kernel(l, "linear", "linear_direct", "%s", "");
+    int lanes = dfx__group(c, 64);
+    dfx__kernel(l, "linear", "linear_direct", "-DLANES=%d", lanes);
     common_args(c, l);
     dfx__arg_epilogue(l);
-    dfx__grid(l, dfx__channels(&c->out->spec), dfx__rows(&c->out->spec), 1, 64, 1, 1);
+    dfx__grid(l, dfx__channels(&c->out->spec), dfx__rows(&c->out->spec), 1, lanes, 1, 1);
 }
 
 static void launch_pairs(const dfx_call *c, dfx__launches *l)

@@ -403,7 +403,7 @@ static void launch_tiled(const dfx_call *c, dfx__launches *l)
 
 static void launch_tiled_small(const dfx_call *c, dfx__launches *l)
 {
-    launch_tiles(c, l, 8);
+    launch_tiles(c, l, dfx__group(c, 64) == 64 ? 8 : 4);
 }
 
 /* All devices have the local memory, under 16 KiB. On devices with vectors the vector kernels are
@@ -414,8 +414,7 @@ static int takes_tiled(const dfx_call *c, const dfx_device *d)
     return d->vector_width == 1 && d->info.max_group >= 256;
 }
 
-/* Takes every call: all devices have groups of 64. Where large tiles leave units without work it
- * may be faster. */
+/* Takes every call on any device. Where large tiles leave units without work it may be faster. */
 static int takes_tiled_small(const dfx_call *c, const dfx_device *d)
 {
     struct sizes s = sizes(c);

@@ -11,7 +11,7 @@ static int on_cpu(const dfx__launches *l)
 void dfx__rows_kernel(dfx__launches *l, const char *program, const char *name, int64_t rows,
                       int64_t images, const char *options)
 {
-    int lanes = on_cpu(l) ? 1 : GPU_LANES, width = on_cpu(l) ? 16 : 4;
+    int lanes = on_cpu(l) ? 1 : dfx__group(l->call, GPU_LANES), width = on_cpu(l) ? 16 : 4;
     dfx__kernel(l, program, name,
                 "-DLANES=%d -DWIDTH=%d -DVEC=float%d -DLOADV=LOADV%d -DSTOREV=STOREV%d %s", lanes,
                 width, width, width, width, options);

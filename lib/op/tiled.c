@@ -207,8 +207,10 @@ static void launch_tiles(const dfx_call *c, dfx__launches *l, const struct tier 
 static void launch_sum(const dfx_call *c, dfx__launches *l, const struct tier *t)
 {
     const dfx_spec *out = &c->out->spec;
-    dfx__kernel(l, "add_parts", "add_parts", "-DACTIVATION=%d", (int)dfx__activation(c));
-    dfx__grid(l, dfx__rows(out) * dfx__channels(out), 1, 1, 64, 1, 1);
+    int lanes = dfx__group(c, 64);
+    dfx__kernel(l, "add_parts", "add_parts", "-DACTIVATION=%d -DLANES=%d", (int)dfx__activation(c),
+                lanes);
+    dfx__grid(l, dfx__rows(out) * dfx__channels(out), 1, 1, lanes, 1, 1);
     dfx__arg_scratch(l, 0, c->variant->scratch(c));
     arg_epilogue(l);
     arg_sizes(c, l, dfx__channels(out));

@@ -42,13 +42,14 @@ static double flops(const dfx_call *c)
 
 static void launch(const dfx_call *c, dfx__launches *l)
 {
-    dfx__kernel(l, "timestep_embedding", "timestep_embedding", "%s", "");
+    int lanes = dfx__group(c, 64);
+    dfx__kernel(l, "timestep_embedding", "timestep_embedding", "-DLANES=%d", lanes);
     dfx__arg_int(l, c->i[DIM] / 2);
     dfx__arg_int(l, c->i[FLIP]);
     dfx__arg_float(l, c->f[SHIFT]);
     dfx__arg_in(l, T);
     dfx__arg_out(l);
-    dfx__grid(l, c->i[DIM] / 2, c->in[T]->spec.dim[0], 1, 64, 1, 1);
+    dfx__grid(l, c->i[DIM] / 2, c->in[T]->spec.dim[0], 1, lanes, 1, 1);
 }
 
 static void run(const dfx_call *c, const dfx__host *h)

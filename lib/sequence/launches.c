@@ -123,16 +123,22 @@ void dfx__arg_scratch(dfx__launches *l, size_t offset, size_t bytes)
         fail(l, separate_part(&a->place, l->call, offset, bytes));
 }
 
+static dfx_status too_large(const dfx__launches *l, int64_t value)
+{
+    return dfx__fail(DFX_ERROR_UNSUPPORTED,
+                     "%s: %" PRId64
+                     " is more than OpenCL kernels count, 2^31; a smaller picture or "
+                     "batch is needed, or --device cpu",
+                     l->call->op->name, value);
+}
+
 void dfx__arg_int(dfx__launches *l, int64_t value)
 {
     dfx__arg *a = add_arg(l);
     a->kind = DFX__ARG_SCALAR;
     a->scalar.i = (int32_t)value;
-    if (value > INT32_MAX || value < INT32_MIN)
-        fail(l, dfx__fail(DFX_ERROR_UNSUPPORTED,
-                          "%s: %" PRId64 " is over 2^31; a smaller picture "
-                          "or batch is needed",
-                          l->call->op->name, value));
+    if (value > DFX__MAX_COUNT || value < -DFX__MAX_COUNT)
+        fail(l, too_large(l, value));
 }
 
 void dfx__arg_float(dfx__launches *l, float value)
@@ -142,11 +148,23 @@ void dfx__arg_float(dfx__launches *l, float value)
     a->scalar.f = value;
 }
 
+int dfx__group(const dfx_call *c, int most)
+{
+    int n = DFX__LEAST_GROUP;
+    while (2 * n <= most && (size_t)(2 * n) <= c->sequence->device->info.max_group)
+        n *= 2;
+    return n;
+}
+
 void dfx__grid(dfx__launches *l, int64_t gx, int64_t gy, int64_t gz, int lx, int ly, int lz)
 {
     if (l->status != DFX_OK)
         return;
     dfx__launch *newest = &l->launch[l->count - 1];
+    int64_t groups[3] = { gx / lx, gy / ly, gz / lz };
+    for (int i = 0; i < 3; i++)
+        if (groups[i] > DFX__MAX_COUNT)
+            fail(l, too_large(l, groups[i]));
     newest->kernel.dims = 3;
     newest->kernel.global[0] = (size_t)gx;
     newest->kernel.global[1] = (size_t)gy;

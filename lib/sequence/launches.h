@@ -21,8 +21,11 @@ void dfx__arg_in(dfx__launches *l,
                  int input); /* a pointer to an input; NULL when it is not given */
 void dfx__arg_out(dfx__launches *l);
 void dfx__arg_scratch(dfx__launches *l, size_t offset, size_t bytes);
-void dfx__arg_int(dfx__launches *l, int64_t value); /* fails the prepare when it is over 2^31 - 1 */
+void dfx__arg_int(dfx__launches *l, int64_t value); /* fails the prepare over DFX__MAX_COUNT */
 void dfx__arg_float(dfx__launches *l, float value);
+
+/* Work-items of a group: the largest power of 2 that the device has, up to `most`. */
+int dfx__group(const dfx_call *c, int most);
 
 /* Sizes of the grid in work-items (rounded up to whole groups) and of a group. */
 void dfx__grid(dfx__launches *l, int64_t gx, int64_t gy, int64_t gz, int lx, int ly, int lz);

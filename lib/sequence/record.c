@@ -88,6 +88,17 @@ static int good_shape(int rank, const int64_t *dim)
     return 1;
 }
 
+/* Whether the device's kernels can count the rows and the channels of a value. */
+static int is_countable(const dfx_sequence *s, const dfx_spec *spec)
+{
+    int64_t channels = spec->dim[spec->rank - 1];
+    return s->device->is_native || (channels <= DFX__MAX_COUNT &&
+                                    (int64_t)dfx__elements(spec) / channels <= DFX__MAX_COUNT);
+}
+
+static const char too_large[] = "is larger than OpenCL kernels count, 2^31 pixels or channels; a "
+                                "smaller picture or batch is needed, or --device cpu";
+
 dfx_value *dfx_input(dfx_sequence *s, const char *name, dfx_dtype dtype, int rank,
                      const int64_t *dim)
 {
@@ -103,6 +114,12 @@ dfx_value *dfx_input(dfx_sequence *s, const char *name, dfx_dtype dtype, int ran
     v->spec.dtype = dtype;
     v->spec.rank = rank;
     memcpy(v->spec.dim, dim, (size_t)rank * sizeof *dim);
+    if (!is_countable(s, &v->spec)) {
+        char shape[DFX__SHAPE_TEXT];
+        dfx__sequence_fail(s, DFX_ERROR_UNSUPPORTED, "input %s: %s %s", name,
+                           dfx__shape_text(shape, rank, dim), too_large);
+        v->bad = 1;
+    }
     v->name = dfx__pool_copy(&s->pool, name);
     v->is_input = 1;
     return v;
@@ -212,6 +229,11 @@ dfx_value *dfx__record(const dfx_op *op, dfx__inputs in, dfx__ints i, dfx__float
     op->infer(c);
     if (!out->bad && !good_shape(out->spec.rank, out->spec.dim))
         dfx__call_fail(c, "its result has an impossible shape");
+    if (!out->bad && !is_countable(s, &out->spec)) {
+        char shape[DFX__SHAPE_TEXT];
+        dfx__call_fail(c, "its result %s %s", dfx__shape_text(shape, out->spec.rank, out->spec.dim),
+                       too_large);
+    }
     return out;
 }
 

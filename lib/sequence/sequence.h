@@ -35,6 +35,10 @@ enum {
     DFX__MAX_DEPTH = 16
 };
 
+/* Rows, channels and sides that OpenCL kernels count with an int, with room for a tile beyond the
+ * last; elements are numbered with size_t. */
+enum { DFX__MAX_COUNT = INT32_MAX - (1 << 20) };
+
 struct dfx_call {
     const dfx_op *op;
     dfx_sequence *sequence;

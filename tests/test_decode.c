@@ -136,7 +136,8 @@ static dfx_model *open_without_upcast(const char *model)
 }
 
 /* Whether a pipeline of `dtype` decodes as the component alone does in `runs_in`. */
-static int decodes_in(dfx_model *vae, float scaling, const char *dtype, dfx_dtype runs_in)
+static int decodes_in(const char *model, dfx_model *vae, float scaling, const char *dtype,
+                      dfx_dtype runs_in)
 {
     enum { N = 4 * 5 * 7 };
     float x[N], unscaled[N];
@@ -150,7 +151,7 @@ static int decodes_in(dfx_model *vae, float scaling, const char *dtype, dfx_dtyp
     dfx_tensors *in, *out;
     dfx_device *device;
     dfx_result *r;
-    dfx_pipeline *p = open_model("tiny", "cpu", dtype, vae);
+    dfx_pipeline *p = open_model(model, "cpu", dtype, vae);
     if (dfx_device_open(&device, "cpu") || dfx_tensors_new(&in) || dfx_tensors_new(&out) ||
         dfx_tensors_add(in, "latent", &spec, unscaled) ||
         dfx_model_forward(vae, device, runs_in, in, out) ||
@@ -201,14 +202,15 @@ static void test_types(void)
     dfx_model *kl = open_component(data("tiny/vae")), *tiny;
     dfx_model *in_f16 = open_without_upcast("tiny");
     tiny = open_component(data("models/vae_tiny"));
-    ok(decodes_in(kl, 0.18215f, "f16", DFX_F32), "force_upcast: f32 in place of f16");
-    ok(!decodes_in(kl, 0.18215f, "f16", DFX_F16), "which differs");
-    ok(decodes_in(kl, 0.18215f, "bf16", DFX_BF16), "but bf16 stays");
-    ok(decodes_in(in_f16, 0.18215f, "f16", DFX_F16), "without it f16 stays too");
-    ok(decodes_in(in_f16, 0.18215f, "f32", DFX_F32), "and f32 is f32");
+    ok(decodes_in("tiny_xl", kl, 0.18215f, "f16", DFX_F32), "SDXL, force_upcast: f32, not f16");
+    ok(!decodes_in("tiny_xl", kl, 0.18215f, "f16", DFX_F16), "which differs");
+    ok(decodes_in("tiny_xl", kl, 0.18215f, "bf16", DFX_BF16), "but bf16 stays");
+    ok(decodes_in("tiny_xl", in_f16, 0.18215f, "f16", DFX_F16), "without it f16 stays too");
+    ok(decodes_in("tiny", kl, 0.18215f, "f16", DFX_F16), "and in pipelines that do not look at it");
+    ok(decodes_in("tiny", kl, 0.18215f, "f32", DFX_F32), "and f32 is f32");
     ok(encodes_alike("tiny"), "pictures are encoded in bf16");
     ok(!encodes_alike("tiny_xl"), "SDXL encodes them in f32 where force_upcast is set");
-    ok(decodes_in(tiny, 1, "f16", DFX_F16), "AutoencoderTiny runs in f16");
+    ok(decodes_in("tiny", tiny, 1, "f16", DFX_F16), "AutoencoderTiny runs in f16");
     dfx_model_free(kl);
     dfx_model_free(in_f16);
     dfx_model_free(tiny);

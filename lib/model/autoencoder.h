@@ -14,7 +14,7 @@ typedef struct {
     int takes_mask;                          /* there is decode_masked */
     int sample_size;                         /* pixels of a tile's side where diffusers tiles */
     int tiles_by_mask;                       /* as diffusers joins the tiles of AutoencoderTiny */
-    int force_upcast; /* f16 does not hold its activations: it runs in f32 instead */
+    int force_upcast; /* f16 may not hold its activations: SDXL and the x4 upscaler run it in f32 */
 } dfx__autoencoder_facts;
 
 /* A class of autoencoders: the functions below for its own networks. */

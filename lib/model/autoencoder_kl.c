@@ -9,7 +9,8 @@ typedef struct {
 } autoencoder_kl;
 
 static const dfx__config_rule rules[] = {
-    { "force_upcast", NULL, "f32 in place of f16, and of bf16 where SDXL encodes" },
+    { "force_upcast", NULL,
+      "of SDXL and the x4 upscaler: f32 in place of f16; SDXL's encoder of bf16 too" },
     { "latents_mean", NULL, "taken from latents of pictures (SDXL)" },
     { "latents_std", NULL, "divides latents of pictures (SDXL)" },
     { "shift_factor", "*", "pipelines of Stable Diffusion have no use for it" },

@@ -13,7 +13,7 @@ typedef struct {
 } vq_model;
 
 static const dfx__config_rule rules[] = {
-    { "force_upcast", NULL, "f32 in place of f16; bf16 stays" },
+    { "force_upcast", NULL, "of SDXL and the x4 upscaler: f32 in place of f16" },
     { "lookup_from_codebook", "*", "for latents that are indices, which no pipeline decodes" },
     { "norm_type", "\"group\"", "only group: the kind of norm" },
     { "num_vq_embeddings", NULL, "rows of the codebook" },

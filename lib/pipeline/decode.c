@@ -10,7 +10,8 @@
 dfx_dtype dfx__vae_dtype(const dfx_pipeline *p, int slot)
 {
     const dfx_model *vae = slot == DFX__PREVIEW ? p->preview : p->model[slot];
-    int upcasts = p->dtype == DFX_F16 && dfx__autoencoder_get_facts(vae).force_upcast;
+    int upcasts =
+        p->dtype == DFX_F16 && p->upcasts_vae && dfx__autoencoder_get_facts(vae).force_upcast;
     return upcasts ? DFX_F32 : dfx__component_dtype(p, slot);
 }
 

@@ -81,6 +81,7 @@ struct dfx_pipeline {
     dfx_scheduler *low_res_scheduler; /* of an upscaler; NULL: none */
     int max_noise_level;              /* of an upscaler's model_index.json */
     float scaling_factor; /* of latents, which the class has in place of the vae's own; 0: none */
+    int upcasts_vae;      /* force_upcast counts; diffusers' other classes decode in f16 */
     int denormalises;     /* latents are in latents_std about latents_mean where the VAE has them */
     dfx_scheduler *scheduler; /* the caller's; NULL: each run opens its own */
     unsigned repairs;         /* of its config by the settings' pipeline: DFX__REPAIR_... */

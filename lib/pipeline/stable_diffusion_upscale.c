@@ -37,6 +37,7 @@ static dfx_status open_pipeline(dfx_pipeline *p, json_object *index)
     if (p->max_noise_level > last)
         p->max_noise_level = last;
     p->scaling_factor = scaling_factor;
+    p->upcasts_vae = 1;
     return DFX_OK;
 }
 

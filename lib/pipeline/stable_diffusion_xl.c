@@ -24,7 +24,7 @@ int dfx__index_flag(json_object *index, const char *key, int missing)
 dfx_status dfx__open_xl(dfx_pipeline *p, json_object *index)
 {
     static const dfx__model_class *const text_2[] = { &dfx__clip_text_projection_class, NULL };
-    p->denormalises = 1;
+    p->upcasts_vae = p->denormalises = 1;
     p->force_zeros_for_empty_prompt = dfx__index_flag(index, "force_zeros_for_empty_prompt", 1);
     p->requires_aesthetics_score = dfx__index_flag(index, "requires_aesthetics_score", 0);
     DFX__TRY(dfx__open_tokenizer(p, index, 1, "tokenizer_2"));

@@ -114,8 +114,8 @@ const struct option generate_options[] = {
       0 },
     { "dtype", OPTION_STRING, AT(dtype), "T", "f32, f16, bf16 or auto (DFX_DTYPE)", 0, 0 },
     { "tile", OPTION_STRING, AT(tile), "auto|on|off",
-      "decode and encode pictures tile by tile: where memory\n"
-      "asks for it, as diffusers does, or never (auto)",
+      "tiles of large pictures for the VAE: where memory asks\n"
+      "for them, with the same result; as diffusers; or never\n(auto)",
       0, 0 },
     { "variant", OPTION_STRING, AT(variant), "NAME",
       "weight files *.NAME.safetensors or *.NAME.bin, of\n"

@@ -97,13 +97,14 @@ void moments(int pixels, int channels, int ranges, int range, int step,
     }
 }
 
-/* plan [images, 3, channels]: mean, factor, shift; by [images, 2, channels] or NULL. A group takes the `n` channels of one of
- * get_num_groups(0) groups. */
+/* plan [images, 3, channels]: mean, factor, shift; by [images, 2, channels] or NULL; given [images,
+ * groups, 2]: mean and variance, or NULL: they are those of `partial`. A group takes the `n` channels
+ * of one of get_num_groups(0) groups. */
 WORK_GROUP(LANES, 1, 1)
 void finish(int pixels, int n, int ranges, int range, float eps,
             __global const float *restrict partial, __global const float *restrict scale,
             __global const float *restrict shift, __global const T *restrict by,
-            __global float *restrict plan)
+            __global const float *restrict given, __global float *restrict plan)
 {
     __local float room[LANES];
     int channels = n * get_num_groups(0), first = n * get_group_id(0), lane = get_local_id(0);
@@ -113,22 +114,30 @@ void finish(int pixels, int n, int ranges, int range, float eps,
     if (by)
         by += get_group_id(1) * (size_t)2 * channels;
 
-    float origin = partial[0]; /* near the mean, so that the means lose nothing */
-    for (int i = lane; i < ranges * n; i += LANES) {
-        int r = i / n;
-        __global const float *mean = partial + (size_t)r * 2 * channels + i % n;
-        sum += min(range, pixels - r * range) * (*mean - origin);
-    }
-    float group_mean = origin + group_sum(sum, room) / all;
+    float group_mean, variance;
+    if (given) {
+        given += (get_group_id(1) * get_num_groups(0) + get_group_id(0)) * 2;
+        group_mean = given[0];
+        variance = given[1];
+    } else {
+        float origin = partial[0]; /* near the mean, so that the means lose nothing */
+        for (int i = lane; i < ranges * n; i += LANES) {
+            int r = i / n;
+            __global const float *mean = partial + (size_t)r * 2 * channels + i % n;
+            sum += min(range, pixels - r * range) * (*mean - origin);
+        }
+        group_mean = origin + group_sum(sum, room) / all;
 
-    sum = 0.0f;
-    for (int i = lane; i < ranges * n; i += LANES) {
-        int r = i / n;
-        __global const float *mean = partial + (size_t)r * 2 * channels + i % n;
-        float d = *mean - group_mean;
-        sum += mean[channels] + min(range, pixels - r * range) * d * d;
+        sum = 0.0f;
+        for (int i = lane; i < ranges * n; i += LANES) {
+            int r = i / n;
+            __global const float *mean = partial + (size_t)r * 2 * channels + i % n;
+            float d = *mean - group_mean;
+            sum += mean[channels] + min(range, pixels - r * range) * d * d;
+        }
+        variance = group_sum(sum, room) / all;
     }
-    float factor = 1.0f / sqrt(group_sum(sum, room) / all + eps);
+    float factor = 1.0f / sqrt(variance + eps);
 
     for (int c = first + lane; c < first + n; c += LANES) {
         plan[c] = group_mean;

@@ -141,10 +141,12 @@ static void test_one_tile(void)
 /* ---- as memory asks for ---- */
 
 static char said[400];
+static int encoded; /* a line was about encoding */
 
 static void keep_line(void *user, const char *line)
 {
     (void)user;
+    encoded = encoded || strstr(line, "encoded layer by layer");
     snprintf(said, sizeof said, "%s", line);
 }
 
@@ -164,38 +166,96 @@ static double mean_difference(const dfx_result *a, const dfx_result *b)
     return sum / (double)n;
 }
 
-static void test_memory(const char *device)
+/* Decoders in a part of the memory that they take as a whole: they are taken apart, and the picture
+ * stays; one whose large values attend to all of themselves fades tiles into each other. */
+static const struct {
+    const char *vae; /* NULL: tiny's */
+    int width, height;
+    uint64_t part;
+    double most; /* mean difference in 1/255 */
+} short_of[] = {
+    { NULL, 30, 21, 3, 1e-3 },
+    { "models/vae_tiny", 30, 21, 2, 1e-3 },
+    { "models/vae_attending", 72, 48, 3, 3 },
+};
+
+static void test_memory(const char *device, const char *vae, int width, int height, uint64_t part,
+                        double most)
 {
-    enum { WIDTH = 72, HEIGHT = 48 }; /* 288 x 192 pixels */
-    const char *vae = "models/vae_attending";
     dfx_pipeline *p = open_with(device, vae, DFX_TILE_AUTO);
-    dfx_pipeline *off = open_with(device, vae, DFX_TILE_OFF);
-    dfx_result *whole = decode(p, WIDTH, HEIGHT), *r;
+    dfx_result *whole = decode(p, width, height), *r;
     uint64_t peak = dfx_device_memory_peak(dfx_pipeline_device(p));
     ok(whole && dfx_result_tiles(whole) == 1, "a picture that fits is decoded whole");
     dfx_pipeline_free(p);
     p = open_with(device, vae, DFX_TILE_AUTO);
-    set_memory(p, peak / 3);
-    set_memory(off, peak / 3);
+    set_memory(p, peak / part);
     dfx_set_log(keep_line, NULL);
-    r = decode(off, WIDTH, HEIGHT);
-    ok(strcmp(device, "cpu") == 0 ? !r : r && strstr(said, "runs on the CPU"),
-       "with a third of the memory and no tiling: %s", r ? said : dfx_error());
-    dfx_result_free(r);
-    r = decode(p, WIDTH, HEIGHT);
-    ok(r && dfx_result_tiles(r) > 1 && strstr(said, "tiles of"), "%s", said);
-    ok(r && mean_difference(r, whole) < 3, "the picture differs by %.2f/255",
-       r ? mean_difference(r, whole) : INFINITY);
-    ok(dfx_device_memory_peak(dfx_pipeline_device(p)) <= peak / 3, "it stays within the memory");
+    r = decode(p, width, height);
+    double difference = r && whole ? mean_difference(r, whole) : INFINITY;
+    ok(r && dfx_result_tiles(r) > 1 && strstr(said, "tiles of"), "%s", r ? said : dfx_error());
+    ok(difference <= most, "the picture differs by %.5f/255", difference);
+    ok(dfx_device_memory_peak(dfx_pipeline_device(p)) <= peak / part, "it stays within the memory");
     dfx_result_free(r);
     *said = '\0';
-    r = decode(p, WIDTH, HEIGHT);
-    ok(r && dfx_result_tiles(r) > 1 && !*said, "the next one is decoded alike, without a word");
+    r = decode(p, width, height);
+    ok(r && whole && mean_difference(r, whole) == difference && !*said,
+       "the next one is decoded alike, without a word");
     dfx_set_log(NULL, NULL);
     dfx_result_free(r);
     dfx_result_free(whole);
     dfx_pipeline_free(p);
-    dfx_pipeline_free(off);
+}
+
+/* A run from a picture, whose encoder and decoder are both short of memory, is planned and drawn.
+ */
+static void test_run(const char *device)
+{
+    dfx_generate_options o = DFX_GENERATE_DEFAULT;
+    dfx_pipeline *p = open_with(device, NULL, DFX_TILE_AUTO);
+    dfx_result *whole, *r;
+    dfx_plan *plan;
+    o.prompt = "a red apple";
+    o.image = image;
+    o.width = 240;
+    o.height = 168;
+    o.steps = 4;
+    o.strength = 0.5;
+    o.seed = 7;
+    if (!ok(dfx_pipeline_generate(&whole, p, &o) == DFX_OK, "a run from a picture"))
+        return;
+    set_memory(p, 4 << 20);
+    o.last = 1;
+    said[0] = '\0';
+    dfx_set_log(keep_line, NULL);
+    ok(dfx_pipeline_plan(&plan, p, &o) == DFX_OK && plan->peak <= 4 << 20 && !said[0],
+       "is planned in 4 MiB, without a word");
+    int rows = plan ? plan->count : 0;
+    dfx_plan_free(plan);
+    ok(rows == 4, "in four rows: text encoder, both halves of the VAE, UNet (%d)", rows);
+    dfx_status status = dfx_pipeline_generate(&r, p, &o);
+    dfx_set_log(NULL, NULL);
+    ok(status == DFX_OK && dfx_result_tiles(r) > 1 && encoded &&
+           strstr(said, "decoded layer by layer"),
+       "is drawn in 4 MiB: %s", status == DFX_OK ? said : dfx_error());
+    ok(status == DFX_OK && mean_difference(r, whole) < 1e-3, "the picture differs by %.5f/255",
+       status == DFX_OK ? mean_difference(r, whole) : INFINITY);
+    dfx_result_free(r);
+    dfx_result_free(whole);
+    dfx_pipeline_free(p);
+}
+
+/* Where it may not be tiled it goes elsewhere. */
+static void test_off(const char *device)
+{
+    dfx_pipeline *p = open_with(device, NULL, DFX_TILE_OFF);
+    set_memory(p, 1 << 20);
+    dfx_set_log(keep_line, NULL);
+    dfx_result *r = decode(p, 30, 21);
+    ok(strcmp(device, "cpu") == 0 ? !r : r && strstr(said, "runs on the CPU"),
+       "with little memory and no tiling: %s", r ? said : dfx_error());
+    dfx_set_log(NULL, NULL);
+    dfx_result_free(r);
+    dfx_pipeline_free(p);
 }
 
 int main(void)
@@ -213,7 +273,11 @@ int main(void)
             continue;
         test_runs(device, all);
         test_decoded(device, all);
-        test_memory(device);
+        for (size_t k = 0; k < sizeof short_of / sizeof *short_of; k++)
+            test_memory(device, short_of[k].vae, short_of[k].width, short_of[k].height,
+                        short_of[k].part, short_of[k].most);
+        test_run(device);
+        test_off(device);
     }
     test_one_tile();
     dfx_tensors_free(all);

@@ -29,13 +29,12 @@ typedef struct {
     dfx_model *model;
 } dfx_component;
 
-/* Whether an autoencoder codes pictures tile by tile, which takes less memory; what overlaps is
- * blended.
- *   AUTO  as a whole where the device's memory suffices, else in the largest tiles that fit, with a
- *         line that says so
+/* Whether an autoencoder codes pictures tile by tile, which takes less of the device's memory.
+ *   AUTO  as a whole where memory suffices, else layer by layer in the largest tiles that fit, with
+ *         a line that says so: the same picture
  *   ON    as diffusers does after vae.enable_tiling(): tiles of the autoencoder's sample_size where
- *         the picture is larger (classes that diffusers does not tile are cut like AutoencoderKL)
- *   OFF   as a whole, or DFX_ERROR_MEMORY */
+ *         the picture is larger, blended where they overlap: another picture (classes that
+ * diffusers does not tile are cut like AutoencoderKL) OFF   as a whole */
 typedef enum { DFX_TILE_AUTO, DFX_TILE_ON, DFX_TILE_OFF } dfx_tile;
 
 typedef struct {
@@ -46,7 +45,7 @@ typedef struct {
                           * NULL: plain ones, else fp16 */
     const dfx_component *components; /* taken instead of the folder's own, which are not read */
     int component_count;
-    uint64_t memory_limit; /* as dfx_device_set_memory_limit takes it; 0: the device's as it is */
+    uint64_t memory_limit;  /* as dfx_device_set_memory_limit takes it; 0: the device's as it is */
     const dfx_pipeline *on; /* NULL; another pipeline, whose device is used: components of both are
                              * on it once. It must live longer */
     dfx_tile tile;          /* DFX_TILE_AUTO */
@@ -202,7 +201,8 @@ DFX_API void dfx_plan_free(dfx_plan *plan);
 
 /* Draws. That all of it fits is found out before work begins, unless p has drawn before; where
  * memory is short, components make room for each other, weights are streamed, or the CPU takes
- * over, and dfx_set_log's function is told. Errors: DFX_ERROR_ARGUMENT (a setting), DFX_ERROR_INTERRUPTED, and those of running. */
+ * over, and dfx_set_log's function is told. Errors: DFX_ERROR_ARGUMENT (a setting),
+ * DFX_ERROR_INTERRUPTED, and those of running. */
 DFX_API dfx_status dfx_pipeline_generate(dfx_result **out, dfx_pipeline *p,
                                          const dfx_generate_options *options);
 

@@ -24,6 +24,20 @@ dfx_value *dfx__autoencoder_decode(const dfx_model *m, dfx_value *latent)
     return x;
 }
 
+const dfx__autoencoder_parts *dfx__autoencoder_get_parts(const dfx_model *m, int encodes)
+{
+    const dfx__autoencoder_functions *f = m->class->autoencoder;
+    return encodes ? f->encode_parts : f->decode_parts;
+}
+
+dfx_value *dfx__autoencoder_part(const dfx_model *m, int encodes, int part, dfx_value *x)
+{
+    dfx__push_in(x, "vae");
+    dfx_value *y = dfx__autoencoder_get_parts(m, encodes)->record(m->net, part, x);
+    dfx__pop_in(x);
+    return y;
+}
+
 dfx_value *dfx__autoencoder_decode_masked(const dfx_model *m, dfx_value *latent, dfx_value *image,
                                           dfx_value *mask)
 {

@@ -17,13 +17,23 @@ typedef struct {
     int force_upcast; /* f16 may not hold its activations: SDXL and the x4 upscaler run it in f32 */
 } dfx__autoencoder_facts;
 
+/* `encode` or `decode` in parts, of which each takes what the one before made. But for their group
+ * norms parts see no more than three pixels around one of their input's, unless they are to be
+ * taken as a whole, which are those of few pixels. */
+typedef struct {
+    int (*count)(const void *net);
+    int (*is_whole)(const void *net, int part);
+    dfx_value *(*record)(const void *net, int part, dfx_value *x);
+} dfx__autoencoder_parts;
+
 /* A class of autoencoders: the functions below for its own networks. */
 typedef struct dfx__autoencoder_functions {
     dfx__autoencoder_facts (*facts)(const void *net);
     dfx_value *(*encode)(const void *net, dfx_value *image);
     dfx_value *(*decode)(const void *net, dfx_value *latent);
     dfx_value *(*decode_masked)(const void *net, dfx_value *latent, dfx_value *image,
-                                dfx_value *mask); /* or NULL */
+                                dfx_value *mask);              /* or NULL */
+    const dfx__autoencoder_parts *encode_parts, *decode_parts; /* or NULL */
 } dfx__autoencoder_functions;
 
 /* The functions below need an autoencoder. */
@@ -40,6 +50,12 @@ dfx_value *dfx__autoencoder_decode(const dfx_model *m, dfx_value *latent);
  * it comes out of the decoder. For classes that take a mask. */
 dfx_value *dfx__autoencoder_decode_masked(const dfx_model *m, dfx_value *latent, dfx_value *image,
                                           dfx_value *mask);
+
+/* A side in parts; NULL: it cannot be taken apart. */
+const dfx__autoencoder_parts *dfx__autoencoder_get_parts(const dfx_model *m, int encodes);
+
+/* Records one of them. */
+dfx_value *dfx__autoencoder_part(const dfx_model *m, int encodes, int part, dfx_value *x);
 
 /* `forward` of every class: sample -> latent_mean and, where has_moments, latent_logvar; or latent
  * -> sample, with an image and a mask too where the class takes them. */

@@ -130,7 +130,8 @@ static dfx_value *decode_masked(const void *net, dfx_value *latent, dfx_value *i
     return x;
 }
 
-static const dfx__autoencoder_functions functions = { get_facts, encode, decode, decode_masked };
+static const dfx__autoencoder_functions functions = { get_facts,     encode, decode,
+                                                      decode_masked, NULL,   NULL };
 
 const dfx__model_class dfx__autoencoder_asym_kl_class = { "AsymmetricAutoencoderKL",
                                                           "diffusion_pytorch_model", build,

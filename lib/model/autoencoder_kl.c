@@ -84,7 +84,46 @@ static dfx_value *decode(const void *net, dfx_value *latent)
     return dfx__vae_decode(&m->decoder, x);
 }
 
-static const dfx__autoencoder_functions functions = { get_facts, encode, decode, NULL };
+static int count_encode(const void *net)
+{
+    return dfx__vae_encode_parts(&((const autoencoder_kl *)net)->encoder);
+}
+
+static int encode_is_whole(const void *net, int part)
+{
+    return dfx__vae_encode_part_is_whole(&((const autoencoder_kl *)net)->encoder, part);
+}
+
+static dfx_value *encode_part(const void *net, int part, dfx_value *x)
+{
+    const autoencoder_kl *m = net;
+    x = dfx__vae_encode_part(&m->encoder, part, x);
+    int last = part + 1 == dfx__vae_encode_parts(&m->encoder);
+    return last && m->use_quant ? dfx__conv_record(&m->quant, x) : x;
+}
+
+static int count_decode(const void *net)
+{
+    return dfx__vae_decode_parts(&((const autoencoder_kl *)net)->decoder);
+}
+
+static int decode_is_whole(const void *net, int part)
+{
+    return dfx__vae_decode_part_is_whole(&((const autoencoder_kl *)net)->decoder, part);
+}
+
+static dfx_value *decode_part(const void *net, int part, dfx_value *x)
+{
+    const autoencoder_kl *m = net;
+    if (part == 0 && m->use_post_quant)
+        x = dfx__conv_record(&m->post_quant, x);
+    return dfx__vae_decode_part(&m->decoder, part, x);
+}
+
+static const dfx__autoencoder_parts encode_parts = { count_encode, encode_is_whole, encode_part };
+static const dfx__autoencoder_parts decode_parts = { count_decode, decode_is_whole, decode_part };
+static const dfx__autoencoder_functions functions = { get_facts, encode,        decode,
+                                                      NULL,      &encode_parts, &decode_parts };
 
 const dfx__model_class dfx__autoencoder_kl_class = { "AutoencoderKL", "diffusion_pytorch_model",
                                                      build, dfx__autoencoder_forward, &functions };

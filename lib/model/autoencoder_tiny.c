@@ -194,13 +194,19 @@ static dfx_value *record_block(const block *b, dfx__activation *act, dfx_value *
     return dfx_relu(dfx__conv_then_record(&b->conv[2], h, (dfx_epilogue){ .add = x }));
 }
 
+static dfx_value *record_one_block(const level *v, int i, dfx__activation *act, dfx_value *x)
+{
+    dfx_value *before = x;
+    dfx__push_in(before, "layers.%d", v->first + i);
+    x = record_block(&v->blocks[i], act, x);
+    dfx__pop_in(before);
+    return x;
+}
+
 static dfx_value *record_blocks(const level *v, dfx__activation *act, dfx_value *x)
 {
-    for (int i = 0; i < v->count; i++) {
-        dfx__push_in(x, "layers.%d", v->first + i);
-        x = record_block(&v->blocks[i], act, x);
-        dfx__pop_in(x);
-    }
+    for (int i = 0; i < v->count; i++)
+        x = record_one_block(v, i, act, x);
     return x;
 }
 
@@ -218,26 +224,101 @@ static dfx_value *encode(const void *net, dfx_value *image)
     return x;
 }
 
+/* A soft clamp, and the first convolution. */
+static dfx_value *begin(const autoencoder_tiny *m, dfx_value *latent)
+{
+    dfx_value *x = dfx_scale(dfx_tanh(dfx_scale(latent, 1.0f / 3, 0)), 3, 0);
+    return m->act(dfx__conv_record(&m->decoder.edge, x));
+}
+
+/* The last level gives pictures in 0..1. */
+static dfx_value *finish_level(const side *s, int i, dfx_value *x)
+{
+    const dfx__conv *conv = &s->level[i].conv;
+    const dfx_spec *size = dfx_value_spec(x);
+    if (i == s->levels - 1)
+        return dfx_scale(dfx__conv_record(conv, x), 2, -1);
+    return dfx__conv_resized_record(conv, x, 2 * size->dim[1], 2 * size->dim[2]);
+}
+
 static dfx_value *decode(const void *net, dfx_value *latent)
 {
     const autoencoder_tiny *m = net;
-    int last = m->decoder.levels - 1;
     dfx__push_in(latent, "decoder");
-    dfx_value *x = dfx_scale(dfx_tanh(dfx_scale(latent, 1.0f / 3, 0)), 3, 0); /* a soft clamp */
-    x = m->act(dfx__conv_record(&m->decoder.edge, x));
-    for (int i = 0; i <= last; i++) {
-        const dfx__conv *conv = &m->decoder.level[i].conv;
+    dfx_value *x = begin(m, latent);
+    for (int i = 0; i < m->decoder.levels; i++) {
         x = record_blocks(&m->decoder.level[i], m->act, x);
-        const dfx_spec *s = dfx_value_spec(x);
-        x = i == last ? dfx__conv_record(conv, x)
-                      : dfx__conv_resized_record(conv, x, 2 * s->dim[1], 2 * s->dim[2]);
+        x = finish_level(&m->decoder, i, x);
     }
-    x = dfx_scale(x, 2, -1);
     dfx__pop_in(latent);
     return x;
 }
 
-static const dfx__autoencoder_functions functions = { get_facts, encode, decode, NULL };
+/* ---- in parts ---- */
+
+/* A level's convolution is a part and every block; one more is the convolution at the edge. */
+static int count_parts(const side *s)
+{
+    int count = 1;
+    for (int i = 0; i < s->levels; i++)
+        count += 1 + s->level[i].count;
+    return count;
+}
+
+/* The level that has part `part` of all levels' parts; which of its own that is. */
+static int locate(const side *s, int part, int *at)
+{
+    for (*at = 0; part > s->level[*at].count; ++*at)
+        part -= 1 + s->level[*at].count;
+    return part;
+}
+
+static int count_encode(const void *net)
+{
+    return count_parts(&((const autoencoder_tiny *)net)->encoder);
+}
+
+static int count_decode(const void *net)
+{
+    return count_parts(&((const autoencoder_tiny *)net)->decoder);
+}
+
+static int is_whole(const void *net, int part)
+{
+    (void)net;
+    (void)part;
+    return 0;
+}
+
+static dfx_value *encode_part(const void *net, int part, dfx_value *x)
+{
+    const autoencoder_tiny *m = net;
+    const side *s = &m->encoder;
+    int k, i;
+    if (part + 1 == count_parts(s))
+        return dfx__conv_record(&s->edge, x);
+    i = locate(s, part, &k);
+    if (i > 0)
+        return record_one_block(&s->level[k], i - 1, m->act, x);
+    return dfx__conv_record(&s->level[k].conv, part ? x : dfx_scale(x, 0.5f, 0.5f));
+}
+
+static dfx_value *decode_part(const void *net, int part, dfx_value *x)
+{
+    const autoencoder_tiny *m = net;
+    const side *s = &m->decoder;
+    int k, i;
+    if (part == 0)
+        return begin(m, x);
+    i = locate(s, part - 1, &k);
+    return i < s->level[k].count ? record_one_block(&s->level[k], i, m->act, x)
+                                 : finish_level(s, k, x);
+}
+
+static const dfx__autoencoder_parts encode_parts = { count_encode, is_whole, encode_part };
+static const dfx__autoencoder_parts decode_parts = { count_decode, is_whole, decode_part };
+static const dfx__autoencoder_functions functions = { get_facts, encode,        decode,
+                                                      NULL,      &encode_parts, &decode_parts };
 
 const dfx__model_class dfx__autoencoder_tiny_class = { "AutoencoderTiny", "diffusion_pytorch_model",
                                                        build, dfx__autoencoder_forward,

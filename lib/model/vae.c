@@ -229,13 +229,17 @@ static dfx_value *record_middle(const dfx__vae_coder *d, dfx_value *x)
     return x;
 }
 
+/* Layer i of a level: a resnet, and the attention behind it. */
+static dfx_value *record_layer(const dfx__vae_level *v, int i, dfx_value *x)
+{
+    x = record_resnet(&v->resnet[i], i, x);
+    return v->attention ? attend(&v->attention[i], i, x) : x;
+}
+
 static dfx_value *record_layers(const dfx__vae_coder *d, const dfx__vae_level *v, dfx_value *x)
 {
-    for (int i = 0; i < d->layers; i++) {
-        x = record_resnet(&v->resnet[i], i, x);
-        if (v->attention)
-            x = attend(&v->attention[i], i, x);
-    }
+    for (int i = 0; i < d->layers; i++)
+        x = record_layer(v, i, x);
     return x;
 }
 
@@ -265,15 +269,19 @@ dfx_value *dfx__vae_decode_begin(const dfx__vae_coder *d, dfx_value *latent)
     return record_middle(d, dfx__conv_record(&d->conv_in, latent));
 }
 
+static dfx_value *enlarge(const dfx__vae_level *v, dfx_value *x)
+{
+    const dfx_spec *s = dfx_value_spec(x);
+    return dfx__conv_resized_record(&v->sampler, x, 2 * s->dim[1], 2 * s->dim[2]);
+}
+
 dfx_value *dfx__vae_decode_level(const dfx__vae_coder *d, int level, dfx_value *x)
 {
     const dfx__vae_level *v = &d->level[level];
     dfx__push_in(x, "up_blocks.%d", level);
     x = record_layers(d, v, x);
-    if (v->sampler.weight) {
-        const dfx_spec *s = dfx_value_spec(x);
-        x = dfx__conv_resized_record(&v->sampler, x, 2 * s->dim[1], 2 * s->dim[2]);
-    }
+    if (v->sampler.weight)
+        x = enlarge(v, x);
     dfx__pop_in(x);
     return x;
 }
@@ -291,5 +299,82 @@ dfx_value *dfx__vae_decode(const dfx__vae_coder *d, dfx_value *latent)
         x = dfx__vae_decode_level(d, k, x);
     x = record_end(d, x);
     dfx__pop_in(latent);
+    return x;
+}
+
+/* ---- in parts ---- */
+
+/* Behind part 0 levels have d->layers resnets each and, but for the last one, a change of size. */
+static int layer_of(const dfx__vae_coder *d, int part, int *level)
+{
+    *level = (part - 1) / (d->layers + 1);
+    return (part - 1) % (d->layers + 1);
+}
+
+static int parts(const dfx__vae_coder *d)
+{
+    return 1 + d->levels * (d->layers + 1);
+}
+
+static int attends(const dfx__vae_coder *d, int part)
+{
+    int level, i = layer_of(d, part, &level);
+    return i < d->layers && d->level[level].attention;
+}
+
+int dfx__vae_encode_parts(const dfx__vae_coder *d)
+{
+    return parts(d);
+}
+
+int dfx__vae_decode_parts(const dfx__vae_coder *d)
+{
+    return parts(d);
+}
+
+int dfx__vae_encode_part_is_whole(const dfx__vae_coder *d, int part)
+{
+    return part + 1 == parts(d) || (part > 0 && attends(d, part));
+}
+
+int dfx__vae_decode_part_is_whole(const dfx__vae_coder *d, int part)
+{
+    return part == 0 || (part + 1 < parts(d) && attends(d, part));
+}
+
+dfx_value *dfx__vae_encode_part(const dfx__vae_coder *d, int part, dfx_value *x)
+{
+    int k, i = layer_of(d, part, &k);
+    dfx_value *before = x;
+    dfx__push_in(before, "encoder");
+    if (part == 0) {
+        x = dfx__conv_record(&d->conv_in, x);
+    } else if (part + 1 == parts(d)) {
+        x = record_end(d, record_middle(d, x));
+    } else {
+        dfx__push_in(before, "down_blocks.%d", k);
+        x = i < d->layers ? record_layer(&d->level[k], i, x)
+                          : dfx__conv_record(&d->level[k].sampler, x);
+        dfx__pop_in(before);
+    }
+    dfx__pop_in(before);
+    return x;
+}
+
+dfx_value *dfx__vae_decode_part(const dfx__vae_coder *d, int part, dfx_value *x)
+{
+    int k, i = layer_of(d, part, &k);
+    dfx_value *before = x;
+    dfx__push_in(before, "decoder");
+    if (part == 0) {
+        x = dfx__vae_decode_begin(d, x);
+    } else if (part + 1 == parts(d)) {
+        x = record_end(d, x);
+    } else {
+        dfx__push_in(before, "up_blocks.%d", k);
+        x = i < d->layers ? record_layer(&d->level[k], i, x) : enlarge(&d->level[k], x);
+        dfx__pop_in(before);
+    }
+    dfx__pop_in(before);
     return x;
 }

@@ -67,16 +67,40 @@ static dfx_value *encode(const void *net, dfx_value *image)
     return dfx__conv_record(&m->quant, dfx__vae_encode(&m->encoder, image));
 }
 
-static dfx_value *decode(const void *net, dfx_value *latent)
+/* A latent [N, h, w, C] as the decoder takes it */
+static dfx_value *quantize(const vq_model *m, dfx_value *latent)
 {
-    const vq_model *m = net;
     dfx__push_in(latent, "quantize");
     dfx_value *x = dfx_vector_quantize(latent, dfx__weight_value(latent, m->codebook));
     dfx__pop_in(latent);
-    return dfx__vae_decode(&m->decoder, dfx__conv_record(&m->post_quant, x));
+    return dfx__conv_record(&m->post_quant, x);
 }
 
-static const dfx__autoencoder_functions functions = { get_facts, encode, decode, NULL };
+static dfx_value *decode(const void *net, dfx_value *latent)
+{
+    const vq_model *m = net;
+    return dfx__vae_decode(&m->decoder, quantize(m, latent));
+}
+
+static int count_decode(const void *net)
+{
+    return dfx__vae_decode_parts(&((const vq_model *)net)->decoder);
+}
+
+static int decode_is_whole(const void *net, int part)
+{
+    return dfx__vae_decode_part_is_whole(&((const vq_model *)net)->decoder, part);
+}
+
+static dfx_value *decode_part(const void *net, int part, dfx_value *x)
+{
+    const vq_model *m = net;
+    return dfx__vae_decode_part(&m->decoder, part, part ? x : quantize(m, x));
+}
+
+static const dfx__autoencoder_parts decode_parts = { count_decode, decode_is_whole, decode_part };
+static const dfx__autoencoder_functions functions = { get_facts, encode, decode,
+                                                      NULL,      NULL,   &decode_parts };
 
 const dfx__model_class dfx__vq_model_class = { "VQModel", "diffusion_pytorch_model", build,
                                                dfx__autoencoder_forward, &functions };

@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-enum { X, SCALE, SHIFT, BY };
+enum { X, SCALE, SHIFT, BY, MOMENTS };
 enum { GROUPS, ACTIVATION };
 enum { EPS };
 enum {
@@ -16,24 +16,27 @@ enum {
     LANES = 128 /* work-items of a group, but on CPUs and small devices */
 };
 
+static dfx_value *record(dfx__inputs in, int groups, dfx_activation activation, float eps)
+{
+    dfx__moments_next(&in.v[MOMENTS], in.v[X], groups);
+    return dfx__record(&dfx__group_norm, in, DFX__INTS(groups, activation), DFX__FLOATS(eps));
+}
+
 dfx_value *dfx_group_norm(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups, float eps)
 {
-    return dfx__record(&dfx__group_norm, DFX__IN(x, scale, shift), DFX__INTS(groups),
-                       DFX__FLOATS(eps));
+    return record(DFX__IN(x, scale, shift), groups, DFX_IDENTITY, eps);
 }
 
 dfx_value *dfx_group_norm_silu(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups,
                                float eps)
 {
-    return dfx__record(&dfx__group_norm, DFX__IN(x, scale, shift), DFX__INTS(groups, DFX_SILU),
-                       DFX__FLOATS(eps));
+    return record(DFX__IN(x, scale, shift), groups, DFX_SILU, eps);
 }
 
 dfx_value *dfx_group_norm_then(dfx_value *x, dfx_value *scale, dfx_value *shift, int groups,
                                float eps, dfx_value *by, dfx_activation activation)
 {
-    return dfx__record(&dfx__group_norm, DFX__IN(x, scale, shift, by),
-                       DFX__INTS(groups, activation), DFX__FLOATS(eps));
+    return record(DFX__IN(x, scale, shift, by), groups, activation, eps);
 }
 
 /* What each image is scaled and shifted by: [N, 2C], computed. */
@@ -49,6 +52,16 @@ static void check_by(dfx_call *c, int64_t images, int64_t channels)
         dfx__call_fail(c, "by is %s %s and must be a computed [%lld, %lld] of x's type",
                        dfx_dtype_name(s->dtype), dfx__shape_text(shape, s->rank, s->dim),
                        (long long)images, (long long)(2 * channels));
+}
+
+/* Means and variances [N, groups, 2] that are not x's own. */
+static void check_moments(dfx_call *c, int64_t images)
+{
+    const dfx_value *m = c->in[MOMENTS];
+    if (m && (m->root->weight || m->spec.dtype != DFX_F32 || m->spec.rank != 3 ||
+              m->spec.dim[0] != images || m->spec.dim[1] != c->i[GROUPS] || m->spec.dim[2] != 2))
+        dfx__call_fail(c, "moments must be a computed [%lld, %lld, 2] in f32", (long long)images,
+                       (long long)c->i[GROUPS]);
 }
 
 static void infer(dfx_call *c)
@@ -68,8 +81,10 @@ static void infer(dfx_call *c)
                        (long long)c->i[GROUPS], (long long)channels,
                        dfx__shape_text(shape, x->rank, x->dim));
     else if (dfx__need_vector(c, SCALE, "scale", channels) &&
-             dfx__need_vector(c, SHIFT, "shift", channels))
+             dfx__need_vector(c, SHIFT, "shift", channels)) {
         check_by(c, x->dim[0], channels);
+        check_moments(c, x->dim[0]);
+    }
     c->out->spec = *x;
 }
 
@@ -141,18 +156,24 @@ static void add_grid(dfx__launches *l, const struct cut *s, int64_t parts)
     dfx__grid(l, parts * columns, s->images, 1, lanes, 1, 1);
 }
 
+static void launch_moments(const dfx_call *c, dfx__launches *l, const struct cut *s)
+{
+    add_kernel(l, s, "moments");
+    add_grid(l, s, s->ranges);
+    dfx__arg_int(l, s->pixels);
+    dfx__arg_int(l, s->channels);
+    dfx__arg_int(l, s->ranges);
+    dfx__arg_int(l, s->range);
+    dfx__arg_int(l, c->sequence->device->info.is_cpu ? BLOCK : s->range);
+    dfx__arg_in(l, X);
+    dfx__arg_scratch(l, 0, s->plan_at);
+}
+
 static void launch(const dfx_call *c, dfx__launches *l)
 {
     struct cut s = cut(c);
-    add_kernel(l, &s, "moments");
-    add_grid(l, &s, s.ranges);
-    dfx__arg_int(l, s.pixels);
-    dfx__arg_int(l, s.channels);
-    dfx__arg_int(l, s.ranges);
-    dfx__arg_int(l, s.range);
-    dfx__arg_int(l, c->sequence->device->info.is_cpu ? BLOCK : s.range);
-    dfx__arg_in(l, X);
-    dfx__arg_scratch(l, 0, s.plan_at);
+    if (!c->in[MOMENTS])
+        launch_moments(c, l, &s);
 
     add_kernel(l, &s, "finish");
     dfx__grid(l, c->i[GROUPS] * lanes_of(c), s.images, 1, lanes_of(c), 1, 1);
@@ -165,6 +186,7 @@ static void launch(const dfx_call *c, dfx__launches *l)
     dfx__arg_in(l, SCALE);
     dfx__arg_in(l, SHIFT);
     dfx__arg_in(l, BY);
+    dfx__arg_in(l, MOMENTS);
     dfx__arg_scratch(l, s.plan_at, s.plan_bytes);
 
     add_kernel(l, &s, "apply");
@@ -186,13 +208,11 @@ static float by_at(const dfx_call *c, const dfx__host *h, int64_t at)
     return v;
 }
 
-/* Joins the ranges of an image for the channels of group g. */
+/* Joins the ranges of an image for the channels of group g: mean and variance. */
 static void join(const dfx_call *c, const dfx__host *h, const struct cut *s, int64_t image,
-                 int64_t g)
+                 int64_t g, double moments[2])
 {
-    const float *scale = h->in[SCALE], *shift = h->in[SHIFT];
     const float *partial = (const float *)h->scratch + image * s->ranges * 2 * s->channels;
-    float *plan = (float *)((char *)h->scratch + s->plan_at) + image * 3 * s->channels;
     int64_t n = s->channels / c->i[GROUPS];
     double all = (double)n * (double)s->pixels, sum = 0, squares = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -207,10 +227,28 @@ static void join(const dfx_call *c, const dfx__host *h, const struct cut *s, int
                     mean[s->channels + k] + count * (mean[k] - sum / all) * (mean[k] - sum / all);
         }
     }
-    float factor = (float)(1 / sqrt(squares / all + c->f[EPS]));
+    moments[0] = sum / all;
+    moments[1] = squares / all;
+}
+
+/* What the channels of group g are to be moved and scaled by. */
+static void finish(const dfx_call *c, const dfx__host *h, const struct cut *s, int64_t image,
+                   int64_t g)
+{
+    const float *scale = h->in[SCALE], *shift = h->in[SHIFT], *given = h->in[MOMENTS];
+    float *plan = (float *)((char *)h->scratch + s->plan_at) + image * 3 * s->channels;
+    int64_t n = s->channels / c->i[GROUPS];
+    double moments[2];
+    if (given) {
+        moments[0] = given[2 * (image * c->i[GROUPS] + g)];
+        moments[1] = given[2 * (image * c->i[GROUPS] + g) + 1];
+    } else {
+        join(c, h, s, image, g, moments);
+    }
+    float factor = (float)(1 / sqrt(moments[1] + c->f[EPS]));
     for (int64_t k = g * n; k < (g + 1) * n; k++) {
         float by = 1 + by_at(c, h, 2 * image * s->channels + k);
-        plan[k] = (float)(sum / all);
+        plan[k] = (float)moments[0];
         plan[s->channels + k] = by * (scale ? scale[k] * factor : factor);
         plan[2 * s->channels + k] =
             by * (shift ? shift[k] : 0) + by_at(c, h, (2 * image + 1) * s->channels + k);
@@ -225,8 +263,9 @@ static void run(const dfx_call *c, const dfx__host *h)
     const char *x = h->in[X];
     int64_t pixel = s.channels * (int64_t)dfx_dtype_size(dtype);
     float *partial = h->scratch, *plan = (float *)((char *)h->scratch + s.plan_at);
+    int64_t ranges = h->in[MOMENTS] ? 0 : s.images * s.ranges;
 #pragma omp parallel for
-    for (int64_t r = 0; r < s.images * s.ranges; r++) {
+    for (int64_t r = 0; r < ranges; r++) {
         int64_t image = r / s.ranges * s.pixels, begin = r % s.ranges * s.range;
         int64_t end = begin + s.range < s.pixels ? begin + s.range : s.pixels;
         float *mean = partial + r * 2 * s.channels;
@@ -235,7 +274,7 @@ static void run(const dfx_call *c, const dfx__host *h)
     }
 #pragma omp parallel for
     for (int64_t g = 0; g < s.images * c->i[GROUPS]; g++)
-        join(c, h, &s, g / c->i[GROUPS], g % c->i[GROUPS]);
+        finish(c, h, &s, g / c->i[GROUPS], g % c->i[GROUPS]);
 #pragma omp parallel for
     for (int64_t p = 0; p < s.images * s.pixels; p++) {
         const float *mean = plan + p / s.pixels * 3 * s.channels;

@@ -86,6 +86,9 @@ static dfx__coder make_coder(dfx_pipeline *p, int slot, const decoder *d)
                          .masked = d->mask != NULL,
                          .height = (int)d->latents.dim[2],
                          .width = (int)d->latents.dim[3],
+                         .input_height = (int)d->latents.dim[2],
+                         .input_width = (int)d->latents.dim[3],
+                         .input_channels = d->facts.latent_channels,
                          .unit = d->facts.factor,
                          .channels = 3,
                          .record = record,
@@ -117,6 +120,7 @@ static dfx_status decode_one(dfx__coder *c, const float *latents, float *image, 
     one.dim[0] = rgb.dim[0] = 1;
     unscale(c, latents, room);
     dfx__to_channels_last(d->latent_plane, room, &one);
+    c->input = d->latent_plane;
     DFX__TRY(dfx__coder_run(c, room));
     dfx__to_channels_first(image, room, &rgb);
     for (size_t i = 0; i < dfx__elements(&rgb); i++)

@@ -74,7 +74,7 @@ static dfx_status prepare(dfx__run *r)
     if (!dfx__needs_recording(k, r->p->model[DFX__UNET], shape, 4))
         return DFX_OK;
     return dfx__fit(&k->sequence, r->p,
-                    &(dfx__job){ "unet", dfx__component_dtype(r->p, DFX__UNET), record, r });
+                    &(dfx__job){ "unet", dfx__component_dtype(r->p, DFX__UNET), record, r, 0 });
 }
 
 static dfx_status write_conditions(dfx__run *r)

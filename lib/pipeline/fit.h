@@ -10,6 +10,8 @@ typedef struct {
     dfx_dtype dtype;
     void (*record)(const void *user, dfx_sequence *s);
     const void *user;
+    int tiles; /* the component's work is cut: the sequence does so many of its tiles, and is a row
+                * of the plan together with its others; 0: it is not */
 } dfx__job;
 
 /* Prepares a job's sequence on the pipeline's device. Where memory is short, what is kept of other

@@ -44,15 +44,23 @@ typedef struct {
     float guidance_scale;
 } dfx__recommended;
 
+/* In what tiles an autoencoder codes latents of a size in a dtype where the whole does not fit. */
+typedef struct {
+    int height, width;
+    dfx_dtype dtype;
+    int side;     /* of the tiles, in latents; 0: the whole fits */
+    int in_parts; /* 1: in pixels, of a decoder that is taken apart (parts.h) */
+    double more;  /* to compute than for the whole, as a part of it */
+    int told;     /* the log says it */
+} dfx__tiles;
+
 /* A prepared sequence, kept for the next run of the same model and shapes. */
 enum { DFX__KEPT_SHAPE = 5 };
 typedef struct {
     dfx_sequence *sequence;
     const dfx_model *model;
     int64_t shape[DFX__KEPT_SHAPE];
-    int height, width, tile; /* of an autoencoder's: latents of these sides are coded in tiles of
-                              * that side, which the device's memory asks for; 0: none */
-    int told;                /* ... and the log says so */
+    dfx__tiles tiles; /* an autoencoder's */
 } dfx__kept;
 
 struct dfx_pipeline {

@@ -45,6 +45,24 @@ static dfx_status fill_part(dfx_plan_part *part, const dfx_device *d, const dfx_
     return part->component && part->kernels ? DFX_OK : dfx__no_memory();
 }
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Of sequences that do a component's tiles one after the other: at once there is only one. */
+static void join_part(dfx_plan_part *part, dfx_plan_part *next)
+{
+    part->calls += next->calls;
+    part->flops += next->flops;
+    part->weight_bytes = larger(part->weight_bytes, next->weight_bytes);
+    part->streamed_bytes = larger(part->streamed_bytes, next->streamed_bytes);
+    part->activation_bytes = larger(part->activation_bytes, next->activation_bytes);
+    part->largest_buffer = larger(part->largest_buffer, next->largest_buffer);
+    free((char *)next->component);
+    free((char *)next->kernels);
+}
+
 dfx_status dfx__plan_add(dfx_pipeline *p, const dfx_device *d, const dfx__job *job,
                          const dfx_sequence *s)
 {
@@ -55,7 +73,16 @@ dfx_status dfx__plan_add(dfx_pipeline *p, const dfx_device *d, const dfx__job *j
     if (!parts)
         return dfx__no_memory();
     plan->parts = parts;
-    return fill_part(&parts[plan->count++], d, job, s);
+    dfx_plan_part *part = &parts[plan->count++];
+    DFX__TRY(fill_part(part, d, job, s));
+    if (job->tiles)
+        part->flops *= job->tiles;
+    if (job->tiles && plan->count > 1 && strcmp(part[-1].component, part->component) == 0 &&
+        strcmp(part[-1].device, part->device) == 0) {
+        join_part(part - 1, part);
+        plan->count--;
+    }
+    return DFX_OK;
 }
 
 /* ---- the rehearsal ---- */

@@ -99,7 +99,7 @@ static dfx_status encode_alike(dfx__run *r, const dfx__texts *t, const int32_t *
 {
     dfx_sequence *s = NULL;
     encoding e = { r, t, pooled != NULL };
-    dfx__job job = { r->p->model_name[DFX__TEXT_ENCODER + t->tower], r->p->dtype, record, &e };
+    dfx__job job = { r->p->model_name[DFX__TEXT_ENCODER + t->tower], r->p->dtype, record, &e, 0 };
     size_t rows = (size_t)(t->count * dfx_tokenizer_length(r->p->tokenizer[t->tower]));
     float *pool = dfx__alloc(rows, sizeof *pool);
     dfx_status status = pool ? DFX_OK : dfx__no_memory();

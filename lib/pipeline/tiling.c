@@ -9,11 +9,14 @@
 
 /* ---- cutting ---- */
 
+/* Equal tiles begin at even places, so that a side can be halved; the last one ends where it does.
+ */
 static int starts_at(const dfx__tiled_side *s, int i)
 {
     if (!s->equal || s->count < 2)
         return i * s->step;
-    return (int)((int64_t)i * (s->length - s->tile) / (s->count - 1));
+    int start = (int)((int64_t)i * (s->length - s->tile) / (s->count - 1));
+    return i + 1 == s->count ? start : start / 2 * 2;
 }
 
 static int ends_at(const dfx__tiled_side *s, int i)
@@ -22,8 +25,7 @@ static int ends_at(const dfx__tiled_side *s, int i)
     return end < s->length ? end : s->length;
 }
 
-/* Tile i is `row * columns + column`. */
-static dfx__tile tile_at(const dfx__tiling *t, int i)
+dfx__tile dfx__tiling_at(const dfx__tiling *t, int i)
 {
     int row = i / t->x.count, column = i % t->x.count;
     int y = starts_at(&t->y, row), x = starts_at(&t->x, column);
@@ -52,17 +54,33 @@ dfx__tiling dfx__tiling_of_diffusers(const dfx__autoencoder_facts *f, int height
     return (dfx__tiling){ cut(height, tile, overlap), cut(width, tile, overlap), f->tiles_by_mask };
 }
 
-static dfx__tiled_side cut_equal(int length, int tile)
+static dfx__tiled_side cut_equal(int length, int tile, int overlap)
 {
     if (tile >= length)
         return (dfx__tiled_side){ length, length, length, 1, 1 };
-    int overlap = (tile + 3) / 4, step = tile > overlap ? tile - overlap : 1;
+    int step = tile > overlap ? tile - overlap : 1;
     return (dfx__tiled_side){ length, tile, step, 1 + (length - tile + step - 1) / step, 1 };
 }
 
-dfx__tiling dfx__tiling_equal(int height, int width, int tile)
+dfx__tiling dfx__tiling_equal(int height, int width, int tile, int overlap)
 {
-    return (dfx__tiling){ cut_equal(height, tile), cut_equal(width, tile), 0 };
+    return (dfx__tiling){ cut_equal(height, tile, overlap), cut_equal(width, tile, overlap), 0 };
+}
+
+/* The middle of the overlap of tiles i - 1 and i, or the even place before it. */
+static int border_before(const dfx__tiled_side *s, int i)
+{
+    if (i == 0)
+        return 0;
+    return i == s->count ? s->length : (starts_at(s, i) + ends_at(s, i - 1)) / 4 * 2;
+}
+
+dfx__tile dfx__tiling_share(const dfx__tiling *t, int i)
+{
+    int row = i / t->x.count, column = i % t->x.count;
+    int y = border_before(&t->y, row), x = border_before(&t->x, column);
+    return (dfx__tile){ y, x, border_before(&t->y, row + 1) - y,
+                        border_before(&t->x, column + 1) - x };
 }
 
 int dfx__tiling_count(const dfx__tiling *t)
@@ -72,7 +90,7 @@ int dfx__tiling_count(const dfx__tiling *t)
 
 dfx__tile dfx__tiling_largest(const dfx__tiling *t)
 {
-    return tile_at(t, 0);
+    return dfx__tiling_at(t, 0);
 }
 
 static double covered(const dfx__tiled_side *s)
@@ -124,19 +142,19 @@ static void fade(float *b, const float *a, size_t n, size_t at, size_t extent)
 static void fade_tile(const joining *j, int row, int column)
 {
     int i = row * j->t->x.count + column;
-    dfx__tile t = tile_at(j->t, i);
+    dfx__tile t = dfx__tiling_at(j->t, i);
     size_t height = (size_t)t.height * j->unit, width = (size_t)t.width * j->unit * j->channels;
     size_t down = overlap_before(&j->t->y, row) * j->unit;
     size_t right = overlap_before(&j->t->x, column) * j->unit;
     float *b = j->tile[i];
     if (down) {
-        const dfx__tile above = tile_at(j->t, i - j->t->x.count);
+        const dfx__tile above = dfx__tiling_at(j->t, i - j->t->x.count);
         const float *a = j->tile[i - j->t->x.count];
         a += ((size_t)above.height * j->unit - down) * width;
         for (size_t y = 0; y < down; y++)
             fade(b + y * width, a + y * width, width, y, down);
     }
-    size_t before = right ? (size_t)tile_at(j->t, i - 1).width * j->unit * j->channels : 0;
+    size_t before = right ? (size_t)dfx__tiling_at(j->t, i - 1).width * j->unit * j->channels : 0;
     for (size_t y = 0; right && y < height; y++) {
         const float *a = j->tile[i - 1] + (y + 1) * before - right * j->channels;
         for (size_t x = 0; x < right; x++)
@@ -149,7 +167,7 @@ static void keep_tile(const joining *j, int row, int column)
 {
     const dfx__tiled_side *sy = &j->t->y, *sx = &j->t->x;
     int i = row * sx->count + column;
-    dfx__tile t = tile_at(j->t, i);
+    dfx__tile t = dfx__tiling_at(j->t, i);
     int end_y = row + 1 < sy->count ? starts_at(sy, row + 1) : sy->length;
     int end_x = column + 1 < sx->count ? starts_at(sx, column + 1) : sx->length;
     size_t width = (size_t)t.width * j->unit * j->channels;
@@ -172,7 +190,7 @@ static float mask_at(const dfx__tiled_side *s, size_t unit, int i, size_t at)
 static void lay_tile(const joining *j, int row, int column)
 {
     int i = row * j->t->x.count + column;
-    dfx__tile t = tile_at(j->t, i);
+    dfx__tile t = dfx__tiling_at(j->t, i);
     size_t whole = (size_t)j->t->x.length * j->unit * j->channels;
     float *to = j->out + (size_t)t.y * j->unit * whole + (size_t)t.x * j->unit * j->channels;
     const float *from = j->tile[i];
@@ -210,7 +228,7 @@ static dfx_status code_shape(const joining *j, int last_row, int last_column, df
         if ((i / t->x.count + 1 == t->y.count) != last_row ||
             (i % t->x.count + 1 == t->x.count) != last_column)
             continue;
-        dfx__tile tile = tile_at(t, i);
+        dfx__tile tile = dfx__tiling_at(t, i);
         size_t area = (size_t)tile.height * (size_t)tile.width;
         j->tile[i] = dfx__alloc(area * j->unit * j->unit * j->channels, sizeof **j->tile);
         if (!j->tile[i])

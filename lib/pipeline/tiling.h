@@ -27,12 +27,15 @@ dfx__tiling dfx__tiling_whole(int height, int width);
  * quarter, or an eighth of 512 pixels of AutoencoderTiny. */
 dfx__tiling dfx__tiling_of_diffusers(const dfx__autoencoder_facts *f, int height, int width);
 
-/* Tiles of one shape, which is what a picture without tiling is nearest to: none is only a strip,
- * over which norms would take their statistics. They overlap by a quarter at least. */
-dfx__tiling dfx__tiling_equal(int height, int width, int tile);
+/* Tiles of one shape, spread over the sides so that they overlap by so much at least. */
+dfx__tiling dfx__tiling_equal(int height, int width, int tile, int overlap);
 
 int dfx__tiling_count(const dfx__tiling *t);
+dfx__tile dfx__tiling_at(const dfx__tiling *t, int i); /* row by row */
 dfx__tile dfx__tiling_largest(const dfx__tiling *t);
+
+/* Tile i's share of the whole, which has no overlaps: up to their middles. */
+dfx__tile dfx__tiling_share(const dfx__tiling *t, int i);
 
 /* What tiles compute beyond the picture, as a part of it. */
 double dfx__tiling_excess(const dfx__tiling *t);

@@ -66,6 +66,14 @@ static dfx_value *new_value(dfx_sequence *s)
     return v;
 }
 
+dfx_value *dfx__value_bad(dfx_sequence *s)
+{
+    dfx_value *v = new_value(s);
+    if (v)
+        v->bad = 1;
+    return v;
+}
+
 /* An input or result of this name, or NULL. */
 static dfx_value *find_value(const dfx_sequence *s, const char *name)
 {

@@ -6,6 +6,7 @@
 #include "core/status.h"
 #include "dfxcl/op.h"
 #include "sequence/fitting.h"
+#include "sequence/fitting.h"
 #include "sequence/weight.h"
 
 typedef struct dfx_op dfx_op;
@@ -141,6 +142,13 @@ double dfx__call_flops(const dfx_call *c);
 /* From infer: the call cannot be made. The first failure is the sequence's error. */
 void dfx__call_fail(dfx_call *c, const char *format, ...) DFX__PRINTF(2, 3);
 
+/* For group norms: *moments becomes the input that their moments come from, or NULL where they are
+ * x's own, or a bad value where recording ends. */
+void dfx__moments_next(dfx_value **moments, dfx_value *x, int groups);
+
+/* A value that was not made, without an error. */
+dfx_value *dfx__value_bad(dfx_sequence *s);
+
 /* Keeps the first error of a recording, for blocks that find one themselves. */
 void dfx__sequence_fail(dfx_sequence *s, dfx_status status, const char *format, ...)
     DFX__PRINTF(3, 4);
@@ -165,6 +173,8 @@ struct dfx_sequence {
     dfx__constant *constant; /* all, in the order of their first calls */
     int constants;
     int may_stream;
+    int gives_moments, moments_given, norms; /* see fitting.h; norms recorded so far */
+    dfx__norm_without norm_without;
     struct dfx__stream *stream; /* stream.c; NULL: all weights stay on the device */
     int rehearsed;              /* prepared without memory (dfx__rehearse): it does not run */
     int check, time, separate;  /* DFX_DEBUG */

@@ -22,6 +22,8 @@ const char *dfx__cl_error_name(cl_int error)
         { CL_INVALID_BINARY, "CL_INVALID_BINARY" },
         { CL_INVALID_BUILD_OPTIONS, "CL_INVALID_BUILD_OPTIONS" },
         { CL_INVALID_KERNEL_NAME, "CL_INVALID_KERNEL_NAME" },
+        { CL_INVALID_CONTEXT, "CL_INVALID_CONTEXT" },
+        { CL_INVALID_COMMAND_QUEUE, "CL_INVALID_COMMAND_QUEUE" },
         { CL_INVALID_ARG_INDEX, "CL_INVALID_ARG_INDEX" },
         { CL_INVALID_ARG_VALUE, "CL_INVALID_ARG_VALUE" },
         { CL_INVALID_ARG_SIZE, "CL_INVALID_ARG_SIZE" },
@@ -36,12 +38,36 @@ const char *dfx__cl_error_name(cl_int error)
     return "OpenCL error";
 }
 
-dfx_status dfx__cl_fail(cl_int error, const char *what)
+/* After these nothing works on a device any more: it was taken away, or its driver reset it. */
+static int is_loss(cl_int error)
 {
-    int memory = error == CL_MEM_OBJECT_ALLOCATION_FAILURE || error == CL_OUT_OF_HOST_MEMORY ||
-                 error == CL_OUT_OF_RESOURCES || error == CL_INVALID_BUFFER_SIZE;
-    return dfx__fail(memory ? DFX_ERROR_MEMORY : DFX_ERROR_DEVICE, "%s: %s (%d)", what,
-                     dfx__cl_error_name(error), error);
+    enum { NVIDIA_ILLEGAL_ACCESS = -9999 };
+    return error == CL_DEVICE_NOT_AVAILABLE || error == CL_INVALID_COMMAND_QUEUE ||
+           error == CL_INVALID_CONTEXT || error == NVIDIA_ILLEGAL_ACCESS;
+}
+
+static int is_want_of_memory(cl_int error)
+{
+    return error == CL_MEM_OBJECT_ALLOCATION_FAILURE || error == CL_OUT_OF_HOST_MEMORY ||
+           error == CL_OUT_OF_RESOURCES || error == CL_INVALID_BUFFER_SIZE;
+}
+
+dfx_status dfx__cl_fail(dfx__cl_device *d, cl_int error, const char *what)
+{
+    const dfx_device_info *info = &d->device.info;
+    const char *name = dfx__cl_error_name(error);
+    if (is_want_of_memory(error))
+        return dfx__fail(DFX_ERROR_MEMORY,
+                         "device %s: %s: %s (%d); a smaller picture, a smaller batch, --dtype f16 "
+                         "or --device cpu may do",
+                         info->id, what, name, error);
+    if (!is_loss(error))
+        return dfx__fail(DFX_ERROR_DEVICE, "device %s: %s: %s (%d)", info->id, what, name, error);
+    d->device.is_lost = 1;
+    return dfx__fail(DFX_ERROR_DEVICE,
+                     "device %s (%s) does not answer any more: %s: %s (%d); run it again, or with "
+                     "--device cpu",
+                     info->id, info->name, what, name, error);
 }
 
 static dfx_status cl_allocate(dfx__buffer **out, dfx_device *device, size_t bytes)
@@ -54,6 +80,8 @@ static dfx_status cl_allocate(dfx__buffer **out, dfx_device *device, size_t byte
     b->mem = clCreateBuffer(d->context, CL_MEM_READ_WRITE, bytes, NULL, &error);
     if (error != CL_SUCCESS) {
         free(b);
+        if (!is_want_of_memory(error))
+            return dfx__cl_fail(d, error, "clCreateBuffer");
         char size[DFX_BYTES_TEXT], used[DFX_BYTES_TEXT];
         return dfx__fail(DFX_ERROR_MEMORY,
                          "device %s: clCreateBuffer of %s: %s (%d); %s are in use", device->info.id,
@@ -82,7 +110,8 @@ static void cl_release(dfx__buffer *buffer)
 static dfx_status cl_write(dfx__buffer *b, size_t offset, const void *from, size_t bytes)
 {
     dfx__cl_device *d = (dfx__cl_device *)b->device;
-    DFX__CL(clEnqueueWriteBuffer(d->queue, ((dfx__cl_buffer *)b)->mem, CL_TRUE, offset, bytes, from,
+    DFX__CL(d,
+            clEnqueueWriteBuffer(d->queue, ((dfx__cl_buffer *)b)->mem, CL_TRUE, offset, bytes, from,
                                  0, NULL, NULL),
             "clEnqueueWriteBuffer");
     return DFX_OK;
@@ -91,7 +120,8 @@ static dfx_status cl_write(dfx__buffer *b, size_t offset, const void *from, size
 static dfx_status cl_read(dfx__buffer *b, size_t offset, void *to, size_t bytes)
 {
     dfx__cl_device *d = (dfx__cl_device *)b->device;
-    DFX__CL(clEnqueueReadBuffer(d->queue, ((dfx__cl_buffer *)b)->mem, CL_TRUE, offset, bytes, to, 0,
+    DFX__CL(d,
+            clEnqueueReadBuffer(d->queue, ((dfx__cl_buffer *)b)->mem, CL_TRUE, offset, bytes, to, 0,
                                 NULL, NULL),
             "clEnqueueReadBuffer");
     return DFX_OK;
@@ -103,14 +133,14 @@ static dfx_status cl_map(void **out, dfx__buffer *b)
     cl_int error;
     *out = clEnqueueMapBuffer(d->queue, ((dfx__cl_buffer *)b)->mem, CL_TRUE,
                               CL_MAP_WRITE_INVALIDATE_REGION, 0, b->bytes, 0, NULL, NULL, &error);
-    DFX__CL(error, "clEnqueueMapBuffer");
+    DFX__CL(d, error, "clEnqueueMapBuffer");
     return DFX_OK;
 }
 
 static dfx_status cl_unmap(dfx__buffer *b, void *mapped)
 {
     dfx__cl_device *d = (dfx__cl_device *)b->device;
-    DFX__CL(clEnqueueUnmapMemObject(d->queue, ((dfx__cl_buffer *)b)->mem, mapped, 0, NULL, NULL),
+    DFX__CL(d, clEnqueueUnmapMemObject(d->queue, ((dfx__cl_buffer *)b)->mem, mapped, 0, NULL, NULL),
             "clEnqueueUnmapMemObject");
     return DFX_OK;
 }
@@ -118,9 +148,9 @@ static dfx_status cl_unmap(dfx__buffer *b, void *mapped)
 static dfx_status cl_finish(dfx_device *device)
 {
     dfx__cl_device *d = (dfx__cl_device *)device;
-    DFX__CL(clFinish(d->queue), "clFinish");
+    DFX__CL(d, clFinish(d->queue), "clFinish");
     if (d->transfer) /* after an interrupt a fetch may be under way */
-        DFX__CL(clFinish(d->transfer), "clFinish");
+        DFX__CL(d, clFinish(d->transfer), "clFinish");
     return DFX_OK;
 }
 
@@ -162,9 +192,9 @@ static dfx_status start(dfx__cl_device *d)
 {
     cl_int error;
     d->context = clCreateContext(NULL, 1, &d->id, NULL, NULL, &error);
-    DFX__CL(error, "clCreateContext");
+    DFX__CL(d, error, "clCreateContext");
     d->queue = clCreateCommandQueue(d->context, d->id, 0, &error);
-    DFX__CL(error, "clCreateCommandQueue");
+    DFX__CL(d, error, "clCreateCommandQueue");
     return DFX_OK;
 }
 
@@ -192,8 +222,8 @@ dfx_status dfx__cl_open(dfx_device **out, int n)
     if (status == DFX_OK && !d->device.info.usable)
         status = dfx__fail(DFX_ERROR_DEVICE, "device %s (%s) cannot be used: %s", d->device.info.id,
                            d->device.info.name, d->device.info.why);
-    else if (status == DFX_OK && (status = start(d)) != DFX_OK)
-        dfx__fail_in(status, "device %s (%s)", d->device.info.id, d->device.info.name);
+    else if (status == DFX_OK)
+        status = start(d);
     if (status != DFX_OK) {
         cl_close(&d->device);
         return status;

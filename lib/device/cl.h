@@ -46,15 +46,15 @@ typedef struct {
     int is_host; /* dfx__cl_host_allocate's, mapped at buffer.host */
 } dfx__cl_buffer;
 
-/* "clBuildProgram: CL_OUT_OF_HOST_MEMORY (-6)" as the thread's error. */
-dfx_status dfx__cl_fail(cl_int error, const char *what);
+/* "device opencl:0: clFinish: CL_OUT_OF_RESOURCES (-5)" and what may help as the thread's error. */
+dfx_status dfx__cl_fail(dfx__cl_device *d, cl_int error, const char *what);
 const char *dfx__cl_error_name(cl_int error);
 
-#define DFX__CL(call, what)                                                                        \
+#define DFX__CL(d, call, what)                                                                     \
     do {                                                                                           \
         cl_int cl_error_ = (call);                                                                 \
         if (cl_error_ != CL_SUCCESS)                                                               \
-            return dfx__cl_fail(cl_error_, what);                                                  \
+            return dfx__cl_fail(d, cl_error_, what);                                               \
     } while (0)
 
 /* What is known of a device; `usable` says whether it can run the library's kernels. Errors: of

@@ -6,6 +6,7 @@
 #if DFX_HAVE_CLBLAST
 
 #include <clblast_c.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,10 +82,13 @@ dfx_status dfx__cl_gemm(dfx__cl_device *d, const dfx__launch *l)
             CLBlastLayoutRowMajor, CLBlastTransposeNo, transpose_b, g->m, g->n, g->k, g->scale,
             memory(a), first(a), a->line, a->next, memory(b), first(b), b->line, b->next, 0.0f,
             memory(c), first(c), c->line, c->next, g->count, &d->queue, NULL);
-    if (status != CLBlastSuccess)
-        return dfx__fail(DFX_ERROR_DEVICE, "CLBlast's GEMM of %zu times %zu x %zu x %zu: error %d",
-                         g->count, g->m, g->n, g->k, (int)status);
-    return DFX_OK;
+    if (status == CLBlastSuccess)
+        return DFX_OK;
+    char what[128];
+    snprintf(what, sizeof what, "CLBlast's GEMM of %zu times %zu x %zu x %zu", g->count, g->m, g->n,
+             g->k);
+    dfx__cl_fail(d, (cl_int)status, what); /* OpenCL's errors are CLBlast's too */
+    return DFX_ERROR_DEVICE;               /* another way may need less */
 }
 
 #else

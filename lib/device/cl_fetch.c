@@ -22,7 +22,7 @@ dfx_status dfx__cl_host_allocate(dfx__buffer **out, dfx_device *device, size_t b
         if (b->mem)
             clReleaseMemObject(b->mem);
         free(b);
-        return dfx__cl_fail(error, "host memory for weights");
+        return dfx__cl_fail(d, error, "host memory for weights");
     }
     *out = &b->buffer;
     return DFX_OK;
@@ -41,7 +41,7 @@ static dfx_status start(dfx__cl_device *d)
     if (d->transfer)
         return DFX_OK;
     d->transfer = clCreateCommandQueue(d->context, d->id, 0, &error);
-    DFX__CL(error, "clCreateCommandQueue");
+    DFX__CL(d, error, "clCreateCommandQueue");
     return DFX_OK;
 }
 
@@ -50,12 +50,12 @@ dfx_status dfx__cl_fetch(dfx__buffer *to, const dfx__buffer *from, size_t bytes)
     dfx__cl_device *d = (dfx__cl_device *)to->device;
     cl_event before, fetched;
     DFX__TRY(start(d));
-    DFX__CL(clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &before), "clEnqueueMarker");
+    DFX__CL(d, clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &before), "clEnqueueMarker");
     clFlush(d->queue);
     cl_int error = clEnqueueWriteBuffer(d->transfer, ((dfx__cl_buffer *)to)->mem, CL_FALSE, 0,
                                         bytes, from->host, 1, &before, &fetched);
     clReleaseEvent(before);
-    DFX__CL(error, "clEnqueueWriteBuffer");
+    DFX__CL(d, error, "clEnqueueWriteBuffer");
     clFlush(d->transfer);
     if (d->fetched)
         clReleaseEvent(d->fetched);
@@ -67,7 +67,8 @@ dfx_status dfx__cl_await_fetches(dfx_device *device)
 {
     dfx__cl_device *d = (dfx__cl_device *)device;
     if (d->fetched)
-        DFX__CL(clEnqueueBarrierWithWaitList(d->queue, 1, &d->fetched, NULL), "clEnqueueBarrier");
+        DFX__CL(d, clEnqueueBarrierWithWaitList(d->queue, 1, &d->fetched, NULL),
+                "clEnqueueBarrier");
     return DFX_OK;
 }
 

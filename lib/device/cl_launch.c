@@ -33,7 +33,7 @@ static dfx_status range_object(cl_mem *out, const dfx__place *p)
         clCreateSubBuffer(b->mem, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &error);
     if (error != CL_SUCCESS) {
         free(r);
-        return dfx__cl_fail(error, "clCreateSubBuffer");
+        return dfx__cl_fail((dfx__cl_device *)b->buffer.device, error, "clCreateSubBuffer");
     }
     r->offset = p->offset;
     r->bytes = p->bytes;
@@ -43,17 +43,18 @@ static dfx_status range_object(cl_mem *out, const dfx__place *p)
     return DFX_OK;
 }
 
-static dfx_status bind(cl_kernel kernel, cl_uint index, const dfx__arg *a)
+static dfx_status bind(const dfx__prepared *p, cl_uint index, const dfx__arg *a)
 {
     cl_mem mem = NULL;
     switch (a->kind) {
     case DFX__ARG_SCALAR:
-        DFX__CL(clSetKernelArg(kernel, index, sizeof a->scalar, &a->scalar), "clSetKernelArg");
+        DFX__CL(p->device, clSetKernelArg(p->kernel, index, sizeof a->scalar, &a->scalar),
+                "clSetKernelArg");
         break;
     case DFX__ARG_PLACE:
         if (a->place.buffer)
             DFX__TRY(range_object(&mem, &a->place));
-        DFX__CL(clSetKernelArg(kernel, index, sizeof mem, &mem), "clSetKernelArg");
+        DFX__CL(p->device, clSetKernelArg(p->kernel, index, sizeof mem, &mem), "clSetKernelArg");
         break;
     }
     return DFX_OK;
@@ -68,13 +69,15 @@ static dfx_status check_group(const dfx__prepared *p)
     const size_t *local = p->launch.kernel.local;
     size_t most = 0, side[8] = { 0 }, items = 1;
     cl_ulong memory = 0;
-    DFX__CL(clGetKernelWorkGroupInfo(p->kernel, id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most,
+    DFX__CL(p->device,
+            clGetKernelWorkGroupInfo(p->kernel, id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most,
                                      NULL),
             "clGetKernelWorkGroupInfo");
-    DFX__CL(clGetKernelWorkGroupInfo(p->kernel, id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof memory,
+    DFX__CL(p->device,
+            clGetKernelWorkGroupInfo(p->kernel, id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof memory,
                                      &memory, NULL),
             "clGetKernelWorkGroupInfo");
-    DFX__CL(clGetDeviceInfo(id, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof side, side, NULL),
+    DFX__CL(p->device, clGetDeviceInfo(id, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof side, side, NULL),
             "clGetDeviceInfo");
     most = most < info->max_group ? most : info->max_group;
     for (int i = 0; i < p->launch.kernel.dims; i++) {
@@ -100,12 +103,12 @@ static dfx_status prepare_kernel(dfx__prepared *p)
     DFX__TRY(
         dfx__cl_program(&program, p->device, p->launch.kernel.program, p->launch.kernel.options));
     p->kernel = clCreateKernel(program, p->launch.kernel.name, &error);
-    DFX__CL(error, p->launch.kernel.name);
+    DFX__CL(p->device, error, p->launch.kernel.name);
     dfx_status fits = check_group(p);
     if (fits != DFX_OK)
         return dfx__fail_in(fits, "kernel %s", p->launch.kernel.name);
     for (int i = 0; i < p->launch.kernel.args; i++) {
-        dfx_status status = bind(p->kernel, (cl_uint)i, &p->launch.kernel.arg[i]);
+        dfx_status status = bind(p, (cl_uint)i, &p->launch.kernel.arg[i]);
         if (status != DFX_OK)
             return dfx__fail_in(status, "kernel %s, argument %d", p->launch.kernel.name, i);
     }
@@ -147,7 +150,7 @@ static dfx_status enqueue_kernel(dfx__prepared *p, cl_command_queue queue, cl_ev
     cl_int error =
         clEnqueueNDRangeKernel(queue, p->kernel, (cl_uint)p->launch.kernel.dims, NULL,
                                p->launch.kernel.global, p->launch.kernel.local, 0, NULL, event);
-    DFX__CL(error, p->launch.kernel.name);
+    DFX__CL(p->device, error, p->launch.kernel.name);
     return DFX_OK;
 }
 
@@ -165,20 +168,22 @@ static dfx_status start_timed_queue(dfx__cl_device *d)
     if (d->timed)
         return DFX_OK;
     d->timed = clCreateCommandQueue(d->context, d->id, CL_QUEUE_PROFILING_ENABLE, &error);
-    DFX__CL(error, "clCreateCommandQueue");
+    DFX__CL(d, error, "clCreateCommandQueue");
     return DFX_OK;
 }
 
-static dfx_status read_time(dfx__device_time *out, cl_event event)
+static dfx_status read_time(dfx__device_time *out, dfx__cl_device *d, cl_event event)
 {
     cl_ulong queued, start, end;
-    DFX__CL(clWaitForEvents(1, &event), "clWaitForEvents");
+    DFX__CL(d, clWaitForEvents(1, &event), "clWaitForEvents");
     DFX__CL(
+        d,
         clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_QUEUED, sizeof queued, &queued, NULL),
         "clGetEventProfilingInfo");
-    DFX__CL(clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL),
+    DFX__CL(d,
+            clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL),
             "clGetEventProfilingInfo");
-    DFX__CL(clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL),
+    DFX__CL(d, clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL),
             "clGetEventProfilingInfo");
     *out = (dfx__device_time){ start > queued ? 1e-9 * (double)(start - queued) : 0,
                                1e-9 * (double)(end - start) };
@@ -192,9 +197,9 @@ dfx_status dfx__cl_time(dfx__device_time *out, dfx__prepared *p)
     if (p->launch.kind == DFX__LAUNCH_GEMM) /* CLBlast's event is of its last kernel alone */
         return dfx__cl_gemm(p->device, &p->launch);
     DFX__TRY(start_timed_queue(p->device));
-    DFX__CL(clFinish(p->device->queue), "clFinish");
+    DFX__CL(p->device, clFinish(p->device->queue), "clFinish");
     DFX__TRY(enqueue_kernel(p, p->device->timed, &event));
-    dfx_status status = read_time(out, event);
+    dfx_status status = read_time(out, p->device, event);
     clReleaseEvent(event);
     return status;
 }

@@ -182,11 +182,11 @@ static cl_program from_cache(dfx__cl_device *d, const char *key, const char *opt
     cl_program program =
         clCreateProgramWithBinary(d->context, 1, &d->id, &binary.bytes, &data, &status, &error);
     free(binary.data);
-    if (error != CL_SUCCESS || status != CL_SUCCESS)
-        return NULL;
-    if (clBuildProgram(program, 1, &d->id, options, NULL, NULL) == CL_SUCCESS)
+    if (error == CL_SUCCESS && status == CL_SUCCESS &&
+        clBuildProgram(program, 1, &d->id, options, NULL, NULL) == CL_SUCCESS)
         return program;
-    clReleaseProgram(program);
+    if (program)
+        clReleaseProgram(program);
     return NULL;
 }
 
@@ -208,9 +208,11 @@ static dfx_status compile(cl_program *out, dfx__cl_device *d, const char *name, 
 {
     cl_int error;
     cl_program program = clCreateProgramWithSource(d->context, 1, &text, NULL, &error);
-    DFX__CL(error, "clCreateProgramWithSource");
+    DFX__CL(d, error, "clCreateProgramWithSource");
     if ((error = build(d, program, options)) != CL_SUCCESS) {
-        dfx_status status = build_failure(d, program, error, name, options);
+        dfx_status status = error == CL_DEVICE_NOT_AVAILABLE
+                                ? dfx__cl_fail(d, error, "clBuildProgram")
+                                : build_failure(d, program, error, name, options);
         clReleaseProgram(program);
         return status;
     }

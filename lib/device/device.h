@@ -129,6 +129,7 @@ struct dfx_device {
     uint64_t limit;      /* of used */
     int rehearses;       /* see dfx__rehearse */
     int ran_out;         /* its driver gave less memory than the limit */
+    int is_lost;         /* it failed in a way after which nothing works on it */
     struct dfx__kept *choices, *tuning; /* choices.c, tuning.c; NULL before they are needed */
     struct json_object *shipped;        /* tuning.c; NULL before it is looked for */
     struct dfx__faults *faults;         /* faults.c; NULL before they are needed */

@@ -107,6 +107,8 @@ int dfx__do_without(const dfx_call *failed)
     const dfx__variant *lost = failed->variant;
     dfx__way way = { failed->op->name, lost->name, failed->sequence->dtype };
     char message[400];
+    if (d->is_lost)
+        return 0;
     snprintf(message, sizeof message, "%s", dfx_error());
     dfx__fault_add(d, &way, message);
     const dfx__variant *instead = dfx__variant_choose(failed);

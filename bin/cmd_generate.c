@@ -209,6 +209,8 @@ static dfx_status refine(struct job *job)
     g.denoising_end = 0;
     job->result = NULL;
     dfx_status status = dfx_pipeline_open(&job->refiner, s->refiner, &open);
+    if (status == DFX_OK && !dfx_pipeline_hash(job->refiner))
+        status = DFX_ERROR_FILE;
     if (status == DFX_OK)
         status = dfx_pipeline_generate(&job->result, job->refiner, &g);
     dfx_result_free(base);
@@ -234,6 +236,8 @@ static dfx_status draw(struct job *job)
     job->opened = progress_clock();
     if (status == DFX_OK)
         status = dfx_pipeline_settings(job->pipeline, &job->g);
+    if (status == DFX_OK && !dfx_pipeline_hash(job->pipeline)) /* for the record */
+        status = DFX_ERROR_FILE;
     if (status == DFX_OK && cmd_interrupted())
         status = DFX_ERROR_INTERRUPTED;
     if (status == DFX_OK && !s->quiet && !s->seed.given)
@@ -307,19 +311,16 @@ static int print_result_json(const struct job *job, double seconds)
 {
     json_object *o = record_json(job->pipeline, job->refiner, &job->g, job->result),
                 *files = json_object_new_array();
-    if (!o || !files)
-        return cmd_fail_with(EXIT_FAILED, "out of memory");
     for (int i = 0; i < job->names; i++)
-        json_object_array_add(files, json_object_new_string(job->name[i]));
+        print_append(files, json_object_new_string(job->name[i]));
     if (job->s->save_latents)
-        json_object_array_add(files, json_object_new_string(job->s->save_latents));
-    json_object_object_add(o, "files", files);
-    json_object_object_add(o, "seconds", json_object_new_double(seconds));
-    json_object_object_add(o, "steps_per_second", json_object_new_double(steps_per_second(job)));
-    json_object_object_add(
-        o, "device_memory_peak",
-        json_object_new_uint64(dfx_device_memory_peak(dfx_pipeline_device(job->pipeline))));
-    json_object_object_add(o, "host_memory_peak", json_object_new_uint64(host_peak()));
+        print_append(files, json_object_new_string(job->s->save_latents));
+    print_put(o, "files", files);
+    print_put(o, "seconds", json_object_new_double(seconds));
+    print_put(o, "steps_per_second", json_object_new_double(steps_per_second(job)));
+    print_put(o, "device_memory_peak",
+              json_object_new_uint64(dfx_device_memory_peak(dfx_pipeline_device(job->pipeline))));
+    print_put(o, "host_memory_peak", json_object_new_uint64(host_peak()));
     return print_json(o);
 }
 

@@ -6,11 +6,35 @@
 #include <stdio.h>
 #include <string.h>
 
-int print_json(json_object *object)
+/* Whether something of what is to be printed found no memory. */
+static int incomplete;
+
+void print_put(json_object *object, const char *key, json_object *value)
+{
+    if (object && value && json_object_object_add(object, key, value) == 0)
+        return;
+    incomplete = 1;
+    json_object_put(value);
+}
+
+void print_append(json_object *array, json_object *value)
+{
+    if (array && value && json_object_array_add(array, value) == 0)
+        return;
+    incomplete = 1;
+    json_object_put(value);
+}
+
+const char *print_text_of(json_object *object)
 {
     const int style =
         JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE;
-    const char *text = object ? json_object_to_json_string_ext(object, style) : NULL;
+    return object && !incomplete ? json_object_to_json_string_ext(object, style) : NULL;
+}
+
+int print_json(json_object *object)
+{
+    const char *text = print_text_of(object);
     int code = EXIT_DONE;
     if (text)
         puts(text);

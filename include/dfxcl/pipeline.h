@@ -75,7 +75,8 @@ DFX_API const char *dfx_pipeline_path(const dfx_pipeline *p);  /* or name, that 
 DFX_API const dfx_device *dfx_pipeline_device(const dfx_pipeline *p);
 DFX_API dfx_dtype dfx_pipeline_dtype(const dfx_pipeline *p);
 /* 16 hexadecimal digits that tell models apart: a hash of the configs and of samples of the weights
- * (it proves nothing about the rest of them). */
+ * (it proves nothing about the rest of them). NULL, and dfx_error() says why, when one of those
+ * files cannot be read. */
 DFX_API const char *dfx_pipeline_hash(dfx_pipeline *p);
 
 /* Called before the first step (step 0) and after each one; x is the latents there [batch, C, h,

@@ -105,6 +105,8 @@ static dfx_status add_missing(dfx_config_keys *k, json_object *read, const dfx__
     if (!rule->value && (!read || !json_object_object_get_ex(read, rule->key, &value)))
         return DFX_OK;
     json_object *only = rule->value ? json_tokener_parse(rule->value) : NULL;
+    if (!only && rule->value && strcmp(rule->value, "null") != 0)
+        return dfx__no_memory();
     dfx_status status =
         dfx__config_keys_add(k, rule->key, rule->value ? only : value, rule->does, DFX_KEY_DEFAULT);
     json_object_put(only);

@@ -125,19 +125,20 @@ int dfx__folder_exists(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-void dfx__folder_list(const char *path, dfx__list_function *each, void *user)
+dfx_status dfx__folder_list(const char *path, dfx__list_function *each, void *user)
 {
     if (dfx__mount_find(path) != DFX__MOUNT_OUTSIDE) {
         dfx__mount_list(path, each, user);
-        return;
+        return DFX_OK;
     }
     DIR *list = opendir(path);
     if (!list)
-        return;
+        return errno == ENOENT || errno == ENOTDIR ? DFX_OK : fail_errno(path);
     for (struct dirent *d; (d = readdir(list));)
         if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
             each(user, d->d_name);
     closedir(list);
+    return DFX_OK;
 }
 
 /* The library's folder in the user's cache, made when it is missing; 0 when there is no place. */

@@ -34,9 +34,9 @@ int dfx__file_exists(const char *path);
 int dfx__folder_exists(const char *path);
 
 /* Calls `each` for each name in a folder, in no order; not at all when there is no such folder.
- * `each` must not use paths of mounts. */
+ * `each` must not use paths of mounts. DFX_ERROR_FILE: the folder cannot be read. */
 typedef void dfx__list_function(void *user, const char *name);
-void dfx__folder_list(const char *path, dfx__list_function *each, void *user);
+dfx_status dfx__folder_list(const char *path, dfx__list_function *each, void *user);
 
 /* "$XDG_CACHE_HOME/dfxcl/HASH-OF-KEY" (else under ~/.cache) and the ending, ".bin"; to be freed.
  * The folder is made when it is missing; NULL when there is no place for such a file. */

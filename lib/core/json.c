@@ -218,22 +218,39 @@ double dfx__json_number(json_object *object, const char *key)
     return json_object_object_get_ex(object, key, &v) ? json_object_get_double(v) : 0;
 }
 
-void dfx__json_put(json_object *object, const char *key, json_object *value)
+int dfx__json_put(json_object *object, const char *key, json_object *value)
 {
-    if (!object || json_object_object_add(object, key, value) != 0)
-        json_object_put(value);
+    if (object && json_object_object_add(object, key, value) == 0)
+        return 1;
+    json_object_put(value);
+    return 0;
 }
 
-void dfx__json_put_text(json_object *object, const char *key, const char *text)
+int dfx__json_put_new(json_object *object, const char *key, json_object *value)
 {
-    dfx__json_put(object, key, json_object_new_string(text));
+    return value && dfx__json_put(object, key, value);
 }
 
-void dfx__json_put_seconds(json_object *object, const char *key, double seconds)
+int dfx__json_append_new(json_object *list, json_object *value)
+{
+    if (list && value && json_object_array_add(list, value) == 0)
+        return 1;
+    json_object_put(value);
+    return 0;
+}
+
+int dfx__json_put_text(json_object *object, const char *key, const char *text)
+{
+    return dfx__json_put_new(object, key, json_object_new_string(text));
+}
+
+int dfx__json_put_seconds(json_object *object, const char *key, double seconds)
 {
     char text[32];
     snprintf(text, sizeof text, "%.7f", seconds);
-    dfx__json_put(object, key, isfinite(seconds) ? json_object_new_double_s(seconds, text) : NULL);
+    if (!isfinite(seconds))
+        return dfx__json_put(object, key, NULL);
+    return dfx__json_put_new(object, key, json_object_new_double_s(seconds, text));
 }
 
 dfx_status dfx__json_write(json_object *object, const char *path)

@@ -34,11 +34,14 @@ const char *dfx__json_string(json_object *object, const char *key);
 /* A member as a number; 0 where there is none. */
 double dfx__json_number(json_object *object, const char *key);
 
-/* Puts a member that the object owns from now on; without memory there is none. */
-void dfx__json_put(json_object *object, const char *key, json_object *value);
-void dfx__json_put_text(json_object *object, const char *key, const char *text);
+/* Puts a member that the object owns from now on. Whether it is there: it is not without memory. */
+int dfx__json_put(json_object *object, const char *key, json_object *value);
+/* The same of a value that was just made, where NULL is a lack of memory too; at a list's end. */
+int dfx__json_put_new(json_object *object, const char *key, json_object *value);
+int dfx__json_append_new(json_object *list, json_object *value);
+int dfx__json_put_text(json_object *object, const char *key, const char *text);
 /* A time in the digits that it has; null where it is not finite. */
-void dfx__json_put_seconds(json_object *object, const char *key, double seconds);
+int dfx__json_put_seconds(json_object *object, const char *key, double seconds);
 
 /* A file of the object's text and a line end, whole or not at all. Errors: DFX_ERROR_FILE,
  * DFX_ERROR_MEMORY. */

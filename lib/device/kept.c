@@ -131,11 +131,13 @@ void dfx__kept_put(dfx__kept *k, const char *key, json_object *entry)
     dfx__json_put(k->changes, key, entry);
 }
 
-static void write_file(const dfx__kept *k)
+static dfx_status write_file(const dfx__kept *k)
 {
-    dfx__json_put(k->header, k->member, json_object_get(k->known));
-    dfx__json_write(k->header, k->path);
+    dfx_status status = DFX_ERROR_MEMORY;
+    if (dfx__json_put(k->header, k->member, json_object_get(k->known)))
+        status = dfx__json_write(k->header, k->path);
     json_object_object_del(k->header, k->member);
+    return status;
 }
 
 /* Keeps other processes from writing between our reading and our writing; -1 when that cannot be,
@@ -175,9 +177,11 @@ void dfx__kept_save(dfx__kept *k)
         return;
     int lock = lock_file(k);
     merge(k);
-    write_file(k);
+    dfx_status written = write_file(k);
     if (lock >= 0)
         close(lock);
+    if (written != DFX_OK) /* the disk is full, say: the next time again */
+        return;
     json_object_object_foreach (k->changes, key, entry) {
         (void)entry;
         json_object_object_del(k->changes, key);

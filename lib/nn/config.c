@@ -80,22 +80,29 @@ void dfx__config_add_rules(dfx__config *c, const dfx__config_rule *rules)
         c->rules[c->lists++] = rules;
 }
 
+static void no_memory(dfx__config *c)
+{
+    if (c->status == DFX_OK)
+        c->status = dfx__fail(DFX_ERROR_MEMORY, "%s: out of memory", c->path);
+}
+
 dfx_status dfx__config_take(dfx__config *c, json_object *json, const char *path)
 {
     memset(c, 0, sizeof *c);
     snprintf(c->path, sizeof c->path, "%s", path);
     c->json = json;
     c->read = json_object_new_object();
-    if (c->read && json_object_is_type(c->json, json_type_object)) {
-        int of_diffusers = json_object_object_get_ex(c->json, "_class_name", NULL);
-        dfx__config_add_rules(c, dfx__common_rules);
-        if (!of_diffusers)
-            dfx__config_add_rules(c, transformers_rules);
-        json_object_object_add(c->read, of_diffusers ? "_class_name" : "architectures", NULL);
-        return DFX_OK;
-    }
-    dfx__config_close(c);
-    return dfx__fail(DFX_ERROR_FORMAT, "%s: it is not a JSON object", c->path);
+    int of_diffusers = json_object_object_get_ex(c->json, "_class_name", NULL);
+    dfx__config_add_rules(c, dfx__common_rules);
+    if (!of_diffusers)
+        dfx__config_add_rules(c, transformers_rules);
+    if (!json_object_is_type(c->json, json_type_object))
+        c->status = dfx__fail(DFX_ERROR_FORMAT, "%s: it is not a JSON object", c->path);
+    else if (!dfx__json_put(c->read, of_diffusers ? "_class_name" : "architectures", NULL))
+        no_memory(c);
+    if (c->status != DFX_OK)
+        dfx__config_close(c);
+    return c->status;
 }
 
 dfx_status dfx__config_open(dfx__config *c, const char *folder)
@@ -144,34 +151,44 @@ static void wrong(dfx__config *c, const char *key, const char *needed)
 static json_object *value_of(dfx__config *c, const char *key)
 {
     json_object *v = NULL;
-    if (!json_object_object_get_ex(c->read, key, NULL))
-        json_object_object_add(c->read, key, NULL);
+    if (!json_object_object_get_ex(c->read, key, NULL) && !dfx__json_put(c->read, key, NULL))
+        no_memory(c);
     return json_object_object_get_ex(c->json, key, &v) ? v : NULL;
 }
 
 /* The same, with what stands for it where it is missing (NULL for null). */
 static json_object *value_or(dfx__config *c, const char *key, json_object *missing)
 {
-    json_object_object_add(c->read, key, missing);
+    if (!dfx__json_put(c->read, key, missing))
+        no_memory(c);
     return value_of(c, key);
 }
 
-static json_object *int_or_null(int missing, int min, int max)
+/* A value that was just made. */
+static json_object *made(dfx__config *c, json_object *value)
 {
-    return missing < min || missing > max ? NULL : json_object_new_int(missing);
+    if (!value)
+        no_memory(c);
+    return value;
 }
 
-static json_object *float_text(float value)
+static json_object *int_or_null(dfx__config *c, int missing, int min, int max)
+{
+    return missing < min || missing > max ? NULL : made(c, json_object_new_int(missing));
+}
+
+static json_object *float_text(dfx__config *c, float value)
 {
     char text[32];
     snprintf(text, sizeof text, "%g", value);
-    return json_object_new_double_s(value, text);
+    return made(c, json_object_new_double_s(value, text));
 }
 
 void dfx__config_default(dfx__config *c, const char *key, const char *text)
 {
     json_object *value = json_tokener_parse(text);
-    json_object_object_add(c->read, key, value ? value : json_object_new_string(text));
+    if (!dfx__json_put_new(c->read, key, value ? value : json_object_new_string(text)))
+        no_memory(c);
 }
 
 int dfx__config_open_part(dfx__config *part, dfx__config *c, const char *key)
@@ -184,7 +201,7 @@ int dfx__config_open_part(dfx__config *part, dfx__config *c, const char *key)
     int given = json_object_is_type(v, json_type_object);
     part->json = given ? json_object_get(v) : json_object_new_object();
     if (!part->json || !part->read)
-        part->status = dfx__no_memory();
+        no_memory(part);
     dfx__config_add_rules(part, dfx__common_rules);
     dfx__config_add_rules(part, transformers_rules);
     dfx__config_add_rules(part, inherited_rules);
@@ -211,7 +228,7 @@ static int as_int(dfx__config *c, const char *key, json_object *v, int min, int 
 
 int dfx__config_int(dfx__config *c, const char *key, int missing, int min, int max)
 {
-    json_object *v = value_or(c, key, int_or_null(missing, min, max));
+    json_object *v = value_or(c, key, int_or_null(c, missing, min, max));
     return v ? as_int(c, key, v, min, max) : missing;
 }
 
@@ -224,7 +241,7 @@ static float as_float(dfx__config *c, const char *key, json_object *v)
 
 float dfx__config_float(dfx__config *c, const char *key, float missing)
 {
-    json_object *v = value_or(c, key, float_text(missing));
+    json_object *v = value_or(c, key, float_text(c, missing));
     return v ? as_float(c, key, v) : missing;
 }
 
@@ -237,14 +254,14 @@ static int as_bool(dfx__config *c, const char *key, json_object *v)
 
 int dfx__config_bool(dfx__config *c, const char *key, int missing)
 {
-    json_object *v = value_or(c, key, json_object_new_boolean(missing));
+    json_object *v = value_or(c, key, made(c, json_object_new_boolean(missing)));
     return v ? as_bool(c, key, v) : missing;
 }
 
 const char *dfx__config_string(dfx__config *c, const char *key, const char *missing)
 {
     int has_word = missing && *missing; /* without one it is null */
-    json_object *v = value_or(c, key, has_word ? json_object_new_string(missing) : NULL);
+    json_object *v = value_or(c, key, has_word ? made(c, json_object_new_string(missing)) : NULL);
     if (!v)
         return missing;
     if (!json_object_is_type(v, json_type_string))
@@ -272,7 +289,7 @@ static json_object *entry(json_object *v, int i)
 void dfx__config_ints(dfx__config *c, const char *key, int *out, int n, int missing, int min,
                       int max)
 {
-    json_object *v = value_for_each(c, key, n, int_or_null(missing, min, max));
+    json_object *v = value_for_each(c, key, n, int_or_null(c, missing, min, max));
     for (int i = 0; i < n; i++)
         out[i] = v ? as_int(c, key, entry(v, i), min, max) : missing;
 }
@@ -280,7 +297,7 @@ void dfx__config_ints(dfx__config *c, const char *key, int *out, int n, int miss
 int dfx__config_int_rows(dfx__config *c, const char *key, int *out, int n, int width, int missing,
                          int min, int max)
 {
-    json_object *v = value_for_each(c, key, n, int_or_null(missing, min, max));
+    json_object *v = value_for_each(c, key, n, int_or_null(c, missing, min, max));
     int nested = 0;
     for (int i = 0; i < n; i++) {
         json_object *row = v ? entry(v, i) : NULL;
@@ -307,14 +324,14 @@ int dfx__config_int_or_null(dfx__config *c, const char *key, int missing, int mi
 
 void dfx__config_floats(dfx__config *c, const char *key, float *out, int n, float missing)
 {
-    json_object *v = value_for_each(c, key, n, float_text(missing));
+    json_object *v = value_for_each(c, key, n, float_text(c, missing));
     for (int i = 0; i < n; i++)
         out[i] = v ? as_float(c, key, entry(v, i)) : missing;
 }
 
 void dfx__config_bools(dfx__config *c, const char *key, int *out, int n, int missing)
 {
-    json_object *v = value_for_each(c, key, n, json_object_new_boolean(missing));
+    json_object *v = value_for_each(c, key, n, made(c, json_object_new_boolean(missing)));
     for (int i = 0; i < n; i++)
         out[i] = v ? as_bool(c, key, entry(v, i)) : missing;
 }
@@ -348,9 +365,10 @@ static void check_rule(dfx__config *c, const dfx__config_rule *rule)
     if (!v || !rule->value || strcmp(rule->value, "*") == 0)
         return;
     const char *text = json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN);
-    if (strcmp(text, rule->value) == 0)
-        return;
-    dfx__config_refuse(c, rule->key, "%.100s is not supported (only %s)", text, rule->value);
+    if (!text)
+        no_memory(c);
+    else if (strcmp(text, rule->value) != 0)
+        dfx__config_refuse(c, rule->key, "%.100s is not supported (only %s)", text, rule->value);
 }
 
 dfx_status dfx__config_finish(dfx__config *c, const dfx__config_rule *rules)

@@ -85,14 +85,14 @@ static dfx_status list_index(dfx_config_keys *keys, json_object *index)
         i++;
     const dfx__config_rule *lists[] = { dfx__common_rules, families[i].rules, components };
     json_object *read = json_tokener_parse(families[i].defaults);
-    if (!read)
-        return dfx__no_memory();
+    int whole = read != NULL;
     json_object_object_foreach (index, name, value) {
         (void)value;
-        if (!json_object_object_get_ex(read, name, NULL))
-            json_object_object_add(read, name, NULL);
+        if (whole && !json_object_object_get_ex(read, name, NULL))
+            whole = dfx__json_put(read, name, NULL);
     }
-    dfx_status status = dfx__config_keys_add_file(keys, index, read, lists, 3);
+    dfx_status status =
+        whole ? dfx__config_keys_add_file(keys, index, read, lists, 3) : dfx__no_memory();
     json_object_put(read);
     return status;
 }

@@ -371,9 +371,7 @@ dfx_dtype dfx_pipeline_dtype(const dfx_pipeline *p)
 
 const char *dfx_pipeline_hash(dfx_pipeline *p)
 {
-    if (!p->hash[0])
-        dfx__pipeline_hash(p);
-    return p->hash;
+    return p->hash[0] || dfx__pipeline_hash(p) == DFX_OK ? p->hash : NULL;
 }
 
 void dfx_pipeline_set_scheduler(dfx_pipeline *p, dfx_scheduler *s)

@@ -162,6 +162,6 @@ dfx_status dfx__guard(dfx_pipeline *p, int slot, dfx_sequence *s, const float *r
 dfx_status dfx__result_images(dfx_result *r, float *floats, const dfx_spec *shape);
 
 /* Fills p->hash. */
-void dfx__pipeline_hash(dfx_pipeline *p);
+dfx_status dfx__pipeline_hash(dfx_pipeline *p);
 
 #endif

@@ -5,12 +5,14 @@
 
 #include <string.h>
 
-/* A default as it stands in a class's row: JSON, or a plain word. */
-static json_object *parse_default(const char *text)
+/* A default as it stands in a class's row: JSON, or a plain word. Whether there was memory. */
+static int put_default(json_object *read, const char *key, const char *text)
 {
     enum json_tokener_error error;
     json_object *value = json_tokener_parse_verbose(text, &error);
-    return error == json_tokener_success ? value : json_object_new_string(text);
+    if (error == json_tokener_success)
+        return dfx__json_put(read, key, value);
+    return dfx__json_put_text(read, key, text);
 }
 
 /* The rules of the class's keys, and their defaults into `read`. */
@@ -27,9 +29,8 @@ static const dfx__config_rule *make_rules(dfx__pool *pool, json_object *read, co
             continue;
         rules[n].key = dfx__pool_copy(pool, key.name);
         rules[n].does = key.does;
-        if (!rules[n++].key)
+        if (!rules[n++].key || !put_default(read, key.name, key.value))
             return NULL;
-        json_object_object_add(read, key.name, parse_default(key.value));
     }
     return rules;
 }
@@ -39,11 +40,9 @@ static dfx_status list_keys(dfx_config_keys *k, json_object *file, const char *c
     json_object *read = json_object_new_object();
     const dfx__config_rule *rules = read ? make_rules(&k->pool, read, class) : NULL;
     const dfx__config_rule *lists[] = { dfx__common_rules, rules };
-    dfx_status status = dfx__no_memory();
-    if (rules) {
-        json_object_object_add(read, "_class_name", NULL);
-        status = dfx__config_keys_add_file(k, file, read, lists, 2);
-    }
+    dfx_status status = rules && dfx__json_put(read, "_class_name", NULL)
+                            ? dfx__config_keys_add_file(k, file, read, lists, 2)
+                            : dfx__no_memory();
     json_object_put(read);
     return status;
 }

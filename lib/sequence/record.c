@@ -51,13 +51,19 @@ void dfx__call_fail(dfx_call *c, const char *format, ...)
     dfx__sequence_fail(c->sequence, DFX_ERROR_ARGUMENT, "%s: %s", c->op->name, text);
 }
 
+/* What stands for a value that there is no memory for. */
+static dfx_value *no_value(dfx_sequence *s)
+{
+    dfx__sequence_fail(s, DFX_ERROR_MEMORY, "out of memory");
+    s->none = (dfx_value){ .sequence = s, .root = &s->none, .bad = 1, .first = -1, .last = -1 };
+    return &s->none;
+}
+
 static dfx_value *new_value(dfx_sequence *s)
 {
     dfx_value *v = dfx__pool_alloc(&s->pool, sizeof *v);
-    if (!v) {
-        dfx__sequence_fail(s, DFX_ERROR_MEMORY, "out of memory");
-        return NULL;
-    }
+    if (!v)
+        return no_value(s);
     v->sequence = s;
     v->root = v;
     v->first = v->last = -1;
@@ -111,8 +117,8 @@ dfx_value *dfx_input(dfx_sequence *s, const char *name, dfx_dtype dtype, int ran
                      const int64_t *dim)
 {
     dfx_value *v = new_value(s);
-    if (!v)
-        return NULL;
+    if (v->bad)
+        return v;
     if (!good_shape(rank, dim) || find_value(s, name)) {
         dfx__sequence_fail(s, DFX_ERROR_ARGUMENT, "input %s: %s", name,
                            find_value(s, name) ? "the name is taken" : "its shape is not possible");
@@ -130,7 +136,7 @@ dfx_value *dfx_input(dfx_sequence *s, const char *name, dfx_dtype dtype, int ran
     }
     v->name = dfx__pool_copy(&s->pool, name);
     v->is_input = 1;
-    return v;
+    return v->name ? v : no_value(s);
 }
 
 dfx_dtype dfx__constant_dtype(const dfx_sequence *s, const dfx_weight *w, dfx__format format)
@@ -147,7 +153,7 @@ dfx_value *dfx_constant(dfx_sequence *s, dfx_weight *weight)
         if (v->weight == weight)
             return v;
     dfx_value *v = new_value(s);
-    if (v) {
+    if (!v->bad) {
         v->spec = weight->spec;
         v->spec.dtype = dfx__constant_dtype(s, weight, DFX__PLAIN);
         v->weight = weight;
@@ -164,10 +170,12 @@ void dfx_output(dfx_value *v, const char *name)
         return;
     }
     if (v->name) { /* it is something else already: the output is its alias */
-        if (!(v = dfx_reshape(v, v->spec.rank, v->spec.dim)))
+        v = dfx_reshape(v, v->spec.rank, v->spec.dim);
+        if (v->bad)
             return;
     }
-    v->name = dfx__pool_copy(&v->sequence->pool, name);
+    if (!(v->name = dfx__pool_copy(&v->sequence->pool, name)))
+        no_value(v->sequence);
     v->is_output = v->root->kept = 1;
 }
 
@@ -224,11 +232,9 @@ dfx_value *dfx__record(const dfx_op *op, dfx__inputs in, dfx__ints i, dfx__float
         if (in.v[k] && in.v[k]->bad)
             return in.v[k];
     dfx_value *out = new_value(s);
-    dfx_call *c = out ? new_call(s) : NULL;
-    if (!c) {
-        dfx__sequence_fail(s, DFX_ERROR_MEMORY, "out of memory");
-        return NULL;
-    }
+    dfx_call *c = out->bad ? NULL : new_call(s);
+    if (!c)
+        return no_value(s);
     c->op = op;
     c->out = out;
     memcpy(c->in, in.v, sizeof c->in);
@@ -250,8 +256,8 @@ dfx_value *dfx_reshape(dfx_value *x, int rank, const int64_t *dim)
     if (!x || x->bad)
         return x;
     dfx_value *v = new_value(x->sequence);
-    if (!v)
-        return NULL;
+    if (v->bad)
+        return v;
     v->spec = x->spec;
     v->spec.rank = rank;
     if (good_shape(rank, dim)) {

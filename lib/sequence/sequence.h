@@ -130,7 +130,7 @@ typedef struct {
 #define DFX__INTS(...) ((dfx__ints){ { __VA_ARGS__ } })
 #define DFX__FLOATS(...) ((dfx__floats){ { __VA_ARGS__ } })
 
-/* Appends a call; in.v[0] must be given. Returns its result, bad or NULL after an error. */
+/* Appends a call; in.v[0] must be given. Returns its result, which is bad after an error. */
 dfx_value *dfx__record(const dfx_op *op, dfx__inputs in, dfx__ints i, dfx__floats f);
 
 /* Prints what running took by operator and variant, where it was timed (profile.c). */
@@ -166,6 +166,7 @@ struct dfx_sequence {
     const char *path_copy; /* path in the pool; NULL after it changed */
     dfx_status status;     /* of the recording: the first failure */
     const char *message;
+    dfx_value none; /* bad: stands for values without memory, and is never NULL */
     int prepared;
     int settled; /* its calls' variants were given and stay */
     dfx__buffer **arena;

@@ -53,13 +53,15 @@ static dfx_status find_read(json_object *read, const dfx__clip_files *f)
     DFX__TRY(dfx__clip_length(f, &length));
     dfx_status status = dfx__clip_tokens(f, &added, named);
     for (int i = 0; status == DFX_OK && i < 4; i++)
-        json_object_object_add(read, keys[i], json_object_new_string(named[which[i]]));
+        if (!dfx__json_put_text(read, keys[i], named[which[i]]))
+            status = dfx__no_memory();
     dfx__added_close(&added);
-    json_object_object_add(read, "model_max_length", json_object_new_int(length));
-    for (const dfx__config_rule *r = rules; r->key; r++)
+    DFX__TRY(status);
+    int whole = dfx__json_put_new(read, "model_max_length", json_object_new_int(length));
+    for (const dfx__config_rule *r = rules; whole && r->key; r++)
         if (!r->value && is_given(f, r->key))
-            json_object_object_add(read, r->key, NULL);
-    return status;
+            whole = dfx__json_put(read, r->key, NULL);
+    return whole ? DFX_OK : dfx__no_memory();
 }
 
 static dfx_status list_files(dfx_config_keys *keys, const dfx__clip_files *f)

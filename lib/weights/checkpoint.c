@@ -108,10 +108,9 @@ static char *path_of(const dfx_checkpoint *c, const char *name)
 
 int dfx_checkpoint_has(const dfx_checkpoint *c, const char *name)
 {
-    char *path = path_of(c, name);
-    int has = path && dfx__file_exists(path);
-    free(path);
-    return has;
+    char path[4096]; /* a longer one is none of the system's */
+    int n = snprintf(path, sizeof path, "%s%s%s", c->path, *name ? "/" : "", name);
+    return n > 0 && (size_t)n < sizeof path && dfx__file_exists(path);
 }
 
 dfx_status dfx_checkpoint_read(char **text, size_t *bytes, const dfx_checkpoint *c,

@@ -53,7 +53,7 @@ dfx_status dfx__conversion_list(const char *const **out, int *count, dfx__conver
                                 const char *folder)
 {
     struct names n = { .pool = &c->pool };
-    dfx__folder_list(folder, add_name, &n);
+    DFX__TRY(dfx__folder_list(folder, add_name, &n));
     if (n.failed)
         return dfx__no_memory();
     if (n.count)

@@ -105,14 +105,14 @@ static dfx_status write_index(const struct output *o, uint64_t total)
     json_object *facts = json_object_new_object();
     const char *path = dfx__pool_print(&o->c->pool, "%s/%s.safetensors.index%s%s.json", o->folder,
                                        o->basename, o->dot, o->variant);
-    json_object_object_add(facts, "total_size", json_object_new_int64((int64_t)total));
-    json_object_object_add(index, "metadata", facts);
-    json_object_object_add(index, "weight_map", map);
-    for (int i = 0; i < o->tensors; i++) {
+    int whole = dfx__json_put_new(facts, "total_size", json_object_new_int64((int64_t)total));
+    for (int i = 0; i < o->tensors && whole; i++) {
         const char *name = shard_name(o, o->shard[i]);
-        json_object_object_add(map, o->tensor[i].name, json_object_new_string(name ? name : ""));
+        whole = name && dfx__json_put_text(map, o->tensor[i].name, name);
     }
-    const char *text = dfx__json_text(index);
+    int both = dfx__json_put_new(index, "metadata", facts);
+    both &= dfx__json_put_new(index, "weight_map", map);
+    const char *text = whole && both ? dfx__json_text(index) : NULL;
     dfx_status status = path && text ? write_bytes(path, text, strlen(text)) : dfx__no_memory();
     json_object_put(index);
     return status;
@@ -157,10 +157,10 @@ static dfx_status write_weights(dfx__conversion *c, const dfx__component *part, 
         status = dfx__no_memory();
     for (int i = 0; status == DFX_OK && i < o.tensors; i++)
         o.tensor[i] = dfx__conversion_tensor(c, dfx__weights_at(w, i));
-    if (status == DFX_OK) {
-        json_object_object_add(o.metadata, "format", json_object_new_string("pt"));
+    if (status == DFX_OK && !dfx__json_put_text(o.metadata, "format", "pt"))
+        status = dfx__no_memory();
+    if (status == DFX_OK)
         status = write_shards(&o);
-    }
     json_object_put(o.metadata);
     free(o.tensor);
     free(o.shard);

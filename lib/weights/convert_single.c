@@ -235,9 +235,10 @@ static dfx_status add_tensors(struct single *s, const struct part *p)
 
 /* ---- the configs ---- */
 
-static void add_text(struct single *s, const char *key, const char *text, size_t bytes)
+static dfx_status add_text(struct single *s, const char *key, const char *text, size_t bytes)
 {
-    json_object_object_add(s->metadata, key, json_object_new_string_len(text, (int)bytes));
+    json_object *value = json_object_new_string_len(text, (int)bytes);
+    return dfx__json_put_new(s->metadata, key, value) ? DFX_OK : dfx__no_memory();
 }
 
 static dfx_status add_file(struct single *s, const char *folder, const char *name, const char *as)
@@ -253,9 +254,9 @@ static dfx_status add_file(struct single *s, const char *folder, const char *nam
     free(path);
     DFX__TRY(status);
     if (file.bytes < 1 << 25) /* a header has at most 100 MB */
-        add_text(s, key, (const char *)file.data, file.bytes);
+        status = add_text(s, key, (const char *)file.data, file.bytes);
     dfx__unmap_file(&file);
-    return DFX_OK;
+    return status;
 }
 
 static int same_json(const char *path, const char *other)
@@ -335,14 +336,16 @@ static dfx_status add_index(struct single *s)
             continue;
         }
         dfx__log("%s: is left out, as the original layout has no place for it", part->folder);
-        dfx__single_leave_out(c->index, part->name);
+        if (!dfx__single_leave_out(c->index, part->name))
+            return dfx__no_memory();
         left_out = 1;
     }
     if (!left_out)
         return add_file(s, c->from, "model_index.json", "model_index.json");
     const char *text = dfx__json_text(c->index);
-    add_text(s, DFX__SINGLE_METADATA "model_index.json", text, strlen(text));
-    return DFX_OK;
+    if (!text)
+        return dfx__no_memory();
+    return add_text(s, DFX__SINGLE_METADATA "model_index.json", text, strlen(text));
 }
 
 static dfx_status add_metadata(struct single *s)
@@ -350,20 +353,19 @@ static dfx_status add_metadata(struct single *s)
     char *own = dfx__path_join(s->c->from, "dfx.json");
     if (!own)
         return dfx__no_memory();
-    dfx_status status = DFX_OK;
-    add_text(s, "format", "pt", 2);
-    if (!s->c->index)
+    dfx_status status = add_text(s, "format", "pt", 2);
+    if (status == DFX_OK && !s->c->index)
         status = add_configs(s, s->part[0].component, s->part[0].place.name);
-    else
+    else if (status == DFX_OK)
         status = add_index(s);
     if (status == DFX_OK && s->c->index && dfx__file_exists(own))
         status = add_file(s, s->c->from, "dfx.json", "dfx.json");
     free(own);
-    for (int i = 0; i < s->parts; i++)
+    for (int i = 0; i < s->parts && status == DFX_OK; i++)
         if (s->part[i].other) {
             char key[64];
             snprintf(key, sizeof key, DFX__SINGLE_OTHER_NAMES "%s", s->part[i].place.name);
-            add_text(s, key, "1", 1);
+            status = add_text(s, key, "1", 1);
         }
     return status;
 }

@@ -18,20 +18,20 @@ static dfx_status read_source(json_object **out, const char *name)
 }
 
 /* Puts the members of a file into one of the base; null takes the file away. */
-static void merge_file(json_object *files, const char *name, json_object *changes)
+static dfx_status merge_file(json_object *files, const char *name, json_object *changes)
 {
     json_object *file;
+    int whole = 1;
     if (!changes) {
         json_object_object_del(files, name);
-        return;
+    } else if (!json_object_object_get_ex(files, name, &file)) {
+        whole = dfx__json_put(files, name, json_object_get(changes));
+    } else {
+        json_object_object_foreach (changes, key, value) {
+            whole = whole && dfx__json_put(file, key, json_object_get(value));
+        }
     }
-    if (!json_object_object_get_ex(files, name, &file)) {
-        json_object_object_add(files, name, json_object_get(changes));
-        return;
-    }
-    json_object_object_foreach (changes, key, value) {
-        json_object_object_add(file, key, json_object_get(value));
-    }
+    return whole ? DFX_OK : dfx__no_memory();
 }
 
 dfx_status dfx__published_configs(json_object **out, const char *name)
@@ -46,10 +46,13 @@ dfx_status dfx__published_configs(json_object **out, const char *name)
     dfx_status status = read_source(&files, base);
     if (status == DFX_OK) {
         json_object_object_foreach (own, file, changes) {
-            if (strcmp(file, "base") != 0)
-                merge_file(files, file, changes);
+            if (status == DFX_OK && strcmp(file, "base") != 0)
+                status = merge_file(files, file, changes);
         }
-        *out = files;
+        if (status == DFX_OK)
+            *out = files;
+        else
+            json_object_put(files);
     }
     json_object_put(own);
     return status;
@@ -101,13 +104,19 @@ static int size_of(struct fit *f, int axis, const char *format, ...)
     return 1;
 }
 
+static void no_memory(struct fit *f)
+{
+    if (f->status == DFX_OK)
+        f->status = dfx__no_memory();
+}
+
 static void set(struct fit *f, const char *key, json_object *value)
 {
     json_object *old = NULL;
     if (json_object_object_get_ex(f->config, key, &old) && json_object_equal(old, value))
         json_object_put(value);
-    else
-        json_object_object_add(f->config, key, value);
+    else if (!dfx__json_put_new(f->config, key, value))
+        no_memory(f);
 }
 
 static void set_int(struct fit *f, const char *key, int value)
@@ -115,11 +124,17 @@ static void set_int(struct fit *f, const char *key, int value)
     set(f, key, json_object_new_int(value));
 }
 
-static json_object *ints(const int *value, int count)
+static void append(struct fit *f, json_object *list, json_object *value)
+{
+    if (!dfx__json_append_new(list, value))
+        no_memory(f);
+}
+
+static json_object *ints(struct fit *f, const int *value, int count)
 {
     json_object *list = json_object_new_array();
     for (int i = 0; i < count; i++)
-        json_object_array_add(list, json_object_new_int(value[i]));
+        append(f, list, json_object_new_int(value[i]));
     return list;
 }
 
@@ -129,7 +144,7 @@ static void set_types(struct fit *f, const char *key, int count, unsigned bits, 
 {
     json_object *list = json_object_new_array();
     for (int i = 0; i < count; i++)
-        json_object_array_add(list, json_object_new_string(bits >> i & 1 ? other : plain));
+        append(f, list, json_object_new_string(bits >> i & 1 ? other : plain));
     set(f, key, list);
 }
 
@@ -224,7 +239,7 @@ static void fit_depth(struct fit *f, const dfx__key_shape *s, unsigned down)
         for (int i = 0; i < s->levels; i++)
             if (!depth[i])
                 depth[i] = i + 1 == s->levels ? middle : 1;
-        set(f, "transformer_layers_per_block", ints(depth, s->levels));
+        set(f, "transformer_layers_per_block", ints(f, depth, s->levels));
         if (depth[s->levels - 1] != middle && f->status == DFX_OK)
             f->status = dfx__fail(DFX_ERROR_UNSUPPORTED,
                                   "the UNet's middle block has %d transformer layers and its last "
@@ -248,7 +263,7 @@ static void fit_only_cross(struct fit *f, const dfx__key_shape *s, const int *ch
         int only = down >> i & 1 &&
                    size_of(f, 1, "input_blocks.%d.1.transformer_blocks.0.attn1.to_k.weight",
                            first_block(s, i)) != channels[i];
-        json_object_array_add(list, json_object_new_boolean(only));
+        append(f, list, json_object_new_boolean(only));
     }
     set(f, "only_cross_attention", list);
 }
@@ -262,7 +277,7 @@ static void fit_heads(struct fit *f, const int *channels, int levels, int head_w
             all /= 2;
     }
     if (head_width)
-        set(f, "attention_head_dim", ints(heads, levels));
+        set(f, "attention_head_dim", ints(f, heads, levels));
     else
         set_int(f, "attention_head_dim", all);
 }
@@ -292,7 +307,7 @@ static void fit_unet(struct fit *f, const dfx__key_shape *s, const dfx__fit_rule
     set_int(f, "in_channels", size_of(f, 1, "input_blocks.0.0.weight"));
     set_int(f, "out_channels", size_of(f, 0, "out.2.weight"));
     set_int(f, "layers_per_block", s->layers);
-    set(f, "block_out_channels", ints(channels, s->levels));
+    set(f, "block_out_channels", ints(f, channels, s->levels));
     set_types(f, "down_block_types", s->levels, down, "DownBlock2D", "CrossAttnDownBlock2D");
     set_types(f, "up_block_types", s->levels, s->attention, "UpBlock2D", "CrossAttnUpBlock2D");
     set_int(f, "cross_attention_dim",
@@ -313,7 +328,7 @@ static void fit_vae(struct fit *f, const dfx__key_shape *s)
     set_int(f, "out_channels", size_of(f, 0, "decoder.conv_out.weight"));
     set_int(f, "latent_channels", size_of(f, 1, "decoder.conv_in.weight"));
     set_int(f, "layers_per_block", s->layers);
-    set(f, "block_out_channels", ints(channels, s->levels));
+    set(f, "block_out_channels", ints(f, channels, s->levels));
     set_types(f, "down_block_types", s->levels, 0, "DownEncoderBlock2D", NULL);
     set_types(f, "up_block_types", s->levels, 0, "UpDecoderBlock2D", NULL);
     set_groups(f, channels, s->levels);

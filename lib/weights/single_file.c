@@ -66,23 +66,23 @@ int dfx__single_is_config(const char *name)
            (dfx__ends_with(name, ".txt") || dfx__ends_with(name, ".json"));
 }
 
-/* The configs in the metadata; NULL where there is none. */
-static json_object *stored_configs(const dfx_tensors *file)
+/* The configs in the metadata; none is made where there is none. */
+static dfx_status stored_configs(json_object **configs, const dfx_tensors *file)
 {
     static const char prefix[] = DFX__SINGLE_METADATA;
-    json_object *configs = NULL;
     if (!file->metadata)
-        return NULL;
+        return DFX_OK;
     json_object_object_foreach (file->metadata, key, value) {
         if (strncmp(key, prefix, strlen(prefix)) == 0 &&
             dfx__single_is_config(key + strlen(prefix)) &&
             json_object_is_type(value, json_type_string)) {
-            if (!configs)
-                configs = json_object_new_object();
-            json_object_object_add(configs, key + strlen(prefix), json_object_get(value));
+            if (!*configs)
+                *configs = json_object_new_object();
+            if (!dfx__json_put(*configs, key + strlen(prefix), json_object_get(value)))
+                return dfx__no_memory();
         }
     }
-    return configs;
+    return DFX_OK;
 }
 
 /* Whether a part was converted from a folder in the other spelling. */
@@ -116,25 +116,30 @@ static int is_wanted(const struct single *s, const char *name)
     return 1;
 }
 
-void dfx__single_leave_out(json_object *index, const char *component)
+int dfx__single_leave_out(json_object *index, const char *component)
 {
     json_object *none = json_object_new_array();
-    json_object_array_add(none, NULL);
-    json_object_array_add(none, NULL);
-    json_object_object_add(index, component, none);
+    int whole =
+        none && json_object_array_add(none, NULL) == 0 && json_object_array_add(none, NULL) == 0;
+    if (whole)
+        return dfx__json_put(index, component, none);
+    json_object_put(none);
+    return 0;
 }
 
 /* The index names no components that are not in the file. */
-static void fit_index(const struct single *s, json_object *index)
+static dfx_status fit_index(const struct single *s, json_object *index)
 {
     static const char *const names[] = { "unet", "vae", "text_encoder", "text_encoder_2" };
     static const char *const tokenizers[] = { NULL, NULL, "tokenizer", "tokenizer_2" };
     for (int i = 0; i < 4; i++)
         for (int k = 0; k < 2 && !has_part(s, names[i]); k++) {
             const char *name = k ? tokenizers[i] : names[i];
-            if (name && json_object_object_get_ex(index, name, NULL))
-                dfx__single_leave_out(index, name);
+            if (name && json_object_object_get_ex(index, name, NULL) &&
+                !dfx__single_leave_out(index, name))
+                return dfx__no_memory();
         }
+    return DFX_OK;
 }
 
 static dfx_status fit_part(struct single *s, int i, const dfx__key_shape *shape)
@@ -149,29 +154,30 @@ static dfx_status fit_part(struct single *s, int i, const dfx__key_shape *shape)
 }
 
 /* A number of the file's own in the scheduler's config. */
-static void take_sigma(struct single *s, const char *tensor, const char *key)
+static dfx_status take_sigma(struct single *s, const char *tensor, const char *key)
 {
     const dfx_tensor *t = dfx_tensors_find(s->file, tensor);
     json_object *config = json_object_object_get(s->configs, "scheduler/scheduler_config.json");
     float value;
     if (!t || t->spec.dtype != DFX_F32 || t->bytes != sizeof value)
-        return;
+        return DFX_OK;
     memcpy(&value, t->data, sizeof value);
-    if (value > 0 && isfinite(value))
-        json_object_object_add(config, key, json_object_new_double((double)value));
+    int whole = !(value > 0) || !isfinite(value) ||
+                dfx__json_put_new(config, key, json_object_new_double((double)value));
+    return whole ? DFX_OK : dfx__no_memory();
 }
 
 /* The parts' tensors, and their configs where the file has none. */
 static dfx_status read_parts(struct single *s)
 {
     int stored = 1;
-    s->configs = stored_configs(s->file);
+    DFX__TRY(stored_configs(&s->configs, s->file));
     if (!s->configs) {
         stored = 0;
         DFX__TRY(dfx__published_configs(&s->configs, s->facts.configs));
-        take_sigma(s, "edm_vpred.sigma_min", "sigma_min");
-        take_sigma(s, "edm_vpred.sigma_max", "sigma_max");
-        fit_index(s, json_object_object_get(s->configs, "model_index.json"));
+        DFX__TRY(take_sigma(s, "edm_vpred.sigma_min", "sigma_min"));
+        DFX__TRY(take_sigma(s, "edm_vpred.sigma_max", "sigma_max"));
+        DFX__TRY(fit_index(s, json_object_object_get(s->configs, "model_index.json")));
     }
     for (int i = 0; i < s->facts.parts; i++) {
         const dfx__single_part *part = &s->facts.part[i];

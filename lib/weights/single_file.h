@@ -18,6 +18,6 @@ dfx_status dfx__single_view(dfx_tensors **out, const dfx_tensors *file, const ch
                             const dfx__single_part *part, const dfx__key_map *keys);
 
 /* model_index.json has no such component: [null, null]. */
-void dfx__single_leave_out(json_object *index, const char *component);
+int dfx__single_leave_out(json_object *index, const char *component);
 
 #endif

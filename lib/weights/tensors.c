@@ -10,11 +10,8 @@
 
 dfx_status dfx_tensors_new(dfx_tensors **out)
 {
-    dfx_tensors *t = calloc(1, sizeof *t);
-    if (!t)
-        return dfx__no_memory();
-    *out = t;
-    return DFX_OK;
+    *out = calloc(1, sizeof **out);
+    return *out ? DFX_OK : dfx__no_memory();
 }
 
 void dfx_tensors_free(dfx_tensors *t)

@@ -3,10 +3,11 @@
 #include "bench_record.h"
 
 #include "cmd.h"
+#include "output.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The picture, and the field in it, in pixels. */
@@ -176,16 +177,21 @@ int bench_plot(json_object *record, const char *path)
         return cmd_fail_with(EXIT_FAILED, "%s: no peaks were measured to draw it", path);
     const char *dtype = bench_record_text(device, "dtype");
     double other = strcmp(dtype, "f32") != 0 ? best(rows, "flops", dtype, "flops") : 0;
-    struct field f = { .file = fopen(path, "w") };
+    char *text = NULL;
+    size_t bytes;
+    struct field f = { .file = open_memstream(&text, &bytes) };
     if (!f.file)
-        return cmd_fail_with(EXIT_FAILED, "%s: %s", path, strerror(errno));
+        return cmd_fail_with(EXIT_FAILED, "%s: out of memory", path);
     span(&f, rows, fmax(f32, other));
     draw_axes(&f, device);
     draw_roof(&f, bandwidth, f32, "f32", "");
     draw_roof(&f, bandwidth, other, dtype, " stroke-dasharray=\"6 3\"");
     draw_points(&f, rows);
     draw_legend(&f, bandwidth);
-    if (fclose(f.file) != 0)
-        return cmd_fail_with(EXIT_FAILED, "%s: %s", path, strerror(errno));
-    return EXIT_DONE;
+    int whole = !ferror(f.file);
+    whole &= fclose(f.file) == 0;
+    int code =
+        whole ? output_write(path, text) : cmd_fail_with(EXIT_FAILED, "%s: out of memory", path);
+    free(text);
+    return code;
 }

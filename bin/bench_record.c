@@ -2,6 +2,8 @@
 #include "bench_record.h"
 
 #include "cmd.h"
+#include "output.h"
+#include "print.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,14 +13,14 @@
 
 static void put_text(json_object *o, const char *key, const char *text)
 {
-    json_object_object_add(o, key, json_object_new_string(text));
+    print_put(o, key, json_object_new_string(text));
 }
 
 static void put_number(json_object *o, const char *key, double value)
 {
     char text[32];
     snprintf(text, sizeof text, "%.6g", value);
-    json_object_object_add(o, key, json_object_new_double_s(value, text));
+    print_put(o, key, json_object_new_double_s(value, text));
 }
 
 json_object *bench_record_new(void)
@@ -28,10 +30,10 @@ json_object *bench_record_new(void)
     struct tm utc;
     json_object *o = json_object_new_object();
     strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &utc));
-    json_object_object_add(o, "schema", json_object_new_int(BENCH_SCHEMA));
+    print_put(o, "schema", json_object_new_int(BENCH_SCHEMA));
     put_text(o, "library", dfx_version());
     put_text(o, "time", now);
-    json_object_object_add(o, "devices", json_object_new_array());
+    print_put(o, "devices", json_object_new_array());
     return o;
 }
 
@@ -44,13 +46,13 @@ json_object *bench_record_device(json_object *record, const dfx_device_info *inf
     put_text(o, "platform", info->platform);
     put_text(o, "driver", info->driver);
     put_text(o, "vendor", info->vendor);
-    json_object_object_add(o, "units", json_object_new_int(info->units));
-    json_object_object_add(o, "memory", json_object_new_uint64(info->memory));
-    json_object_object_add(o, "max_buffer", json_object_new_uint64(info->max_buffer));
+    print_put(o, "units", json_object_new_int(info->units));
+    print_put(o, "memory", json_object_new_uint64(info->memory));
+    print_put(o, "max_buffer", json_object_new_uint64(info->max_buffer));
     put_text(o, "dtype", dtype);
-    json_object_object_add(o, "quick", json_object_new_boolean(quick));
-    json_object_object_add(o, "rows", json_object_new_array());
-    json_object_array_add(json_object_object_get(record, "devices"), o);
+    print_put(o, "quick", json_object_new_boolean(quick));
+    print_put(o, "rows", json_object_new_array());
+    print_append(json_object_object_get(record, "devices"), o);
     return o;
 }
 
@@ -59,13 +61,13 @@ static void put_times(json_object *row, const char *key, const dfx_bench_times *
     if (!t->runs || !(t->median > 0))
         return;
     json_object *o = json_object_new_object();
-    json_object_object_add(o, "runs", json_object_new_int(t->runs));
+    print_put(o, "runs", json_object_new_int(t->runs));
     put_number(o, "median", t->median);
     put_number(o, "least", t->least);
     put_number(o, "lower", t->lower);
     put_number(o, "upper", t->upper);
     put_number(o, "most", t->most);
-    json_object_object_add(row, key, o);
+    print_put(row, key, o);
 }
 
 void bench_record_row(json_object *device, const dfx_bench_row *r)
@@ -84,23 +86,21 @@ void bench_record_row(json_object *device, const dfx_bench_row *r)
     if (r->predicted > 0)
         put_number(o, "predicted_seconds", r->predicted);
     if (r->memory)
-        json_object_object_add(o, "memory", json_object_new_uint64(r->memory));
+        print_put(o, "memory", json_object_new_uint64(r->memory));
     put_number(o, "of_limit", r->limit);
-    json_object_object_add(o, "noisy", json_object_new_boolean(r->noisy));
-    json_object_array_add(json_object_object_get(device, "rows"), o);
+    print_put(o, "noisy", json_object_new_boolean(r->noisy));
+    print_append(json_object_object_get(device, "rows"), o);
 }
 
 int bench_record_write(json_object *record, const char *path)
 {
-    const int style =
-        JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE;
-    if (strcmp(path, "-") == 0) {
-        puts(json_object_to_json_string_ext(record, style));
-        return EXIT_DONE;
-    }
-    if (json_object_to_file_ext(path, record, style) == 0)
-        return EXIT_DONE;
-    return cmd_fail_with(EXIT_FAILED, "%s: %s", path, strerror(errno));
+    const char *text = print_text_of(record);
+    if (!text)
+        return cmd_fail_with(EXIT_FAILED, "%s: out of memory", path);
+    if (strcmp(path, "-") != 0)
+        return output_write(path, text);
+    puts(text);
+    return EXIT_DONE;
 }
 
 int bench_record_read(json_object **out, const char *path)

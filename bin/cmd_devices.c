@@ -41,23 +41,23 @@ static const char *use(const dfx_device_info *d, const char *chosen)
 static json_object *to_json(const dfx_device_info *d, const char *chosen)
 {
     json_object *o = json_object_new_object();
-    json_object_object_add(o, "id", json_object_new_string(d->id));
-    json_object_object_add(o, "name", json_object_new_string(d->name));
-    json_object_object_add(o, "platform", json_object_new_string(d->platform));
-    json_object_object_add(o, "driver", json_object_new_string(d->driver));
-    json_object_object_add(o, "vendor", json_object_new_string(d->vendor));
-    json_object_object_add(o, "cpu", json_object_new_boolean(d->is_cpu));
-    json_object_object_add(o, "gpu", json_object_new_boolean(d->is_gpu));
-    json_object_object_add(o, "units", json_object_new_int(d->units));
-    json_object_object_add(o, "memory", json_object_new_uint64(d->memory));
-    json_object_object_add(o, "max_buffer", json_object_new_uint64(d->max_buffer));
-    json_object_object_add(o, "local_memory", json_object_new_uint64(d->local_memory));
-    json_object_object_add(o, "max_group", json_object_new_uint64(d->max_group));
-    json_object_object_add(o, "f16", json_object_new_boolean(d->has_f16));
-    json_object_object_add(o, "usable", json_object_new_boolean(d->usable));
-    json_object_object_add(o, "default", json_object_new_boolean(strcmp(d->id, chosen) == 0));
+    print_put(o, "id", json_object_new_string(d->id));
+    print_put(o, "name", json_object_new_string(d->name));
+    print_put(o, "platform", json_object_new_string(d->platform));
+    print_put(o, "driver", json_object_new_string(d->driver));
+    print_put(o, "vendor", json_object_new_string(d->vendor));
+    print_put(o, "cpu", json_object_new_boolean(d->is_cpu));
+    print_put(o, "gpu", json_object_new_boolean(d->is_gpu));
+    print_put(o, "units", json_object_new_int(d->units));
+    print_put(o, "memory", json_object_new_uint64(d->memory));
+    print_put(o, "max_buffer", json_object_new_uint64(d->max_buffer));
+    print_put(o, "local_memory", json_object_new_uint64(d->local_memory));
+    print_put(o, "max_group", json_object_new_uint64(d->max_group));
+    print_put(o, "f16", json_object_new_boolean(d->has_f16));
+    print_put(o, "usable", json_object_new_boolean(d->usable));
+    print_put(o, "default", json_object_new_boolean(strcmp(d->id, chosen) == 0));
     if (!d->usable)
-        json_object_object_add(o, "why", json_object_new_string(d->why));
+        print_put(o, "why", json_object_new_string(d->why));
     return o;
 }
 
@@ -101,7 +101,7 @@ static int run(void *settings)
     if (s->json) {
         json_object *array = json_object_new_array();
         for (int i = 0; i < count; i++)
-            json_object_array_add(array, to_json(&list[i], chosen));
+            print_append(array, to_json(&list[i], chosen));
         code = print_json(array);
     } else {
         print_table(list, count, chosen);

@@ -62,7 +62,7 @@ static int inspect_picture(const struct settings *s)
     json_object *object = s->json ? json_object_new_object() : NULL;
     for (int i = 0; i < count; i++) {
         if (s->json) {
-            json_object_object_add(object, texts[i].key, json_object_new_string(texts[i].text));
+            print_put(object, texts[i].key, json_object_new_string(texts[i].text));
             continue;
         }
         print_text(texts[i].key, 0);
@@ -93,7 +93,8 @@ static json_object *parse(const char *text, size_t bytes)
 {
     json_tokener *tokener = bytes <= INDEX_BYTES ? json_tokener_new_ex(JSON_DEPTH) : NULL;
     json_object *object = tokener ? json_tokener_parse_ex(tokener, text, (int)bytes + 1) : NULL;
-    json_tokener_free(tokener);
+    if (tokener)
+        json_tokener_free(tokener);
     return object;
 }
 
@@ -174,18 +175,18 @@ static void print_component(const struct component *c)
 static json_object *component_json(const struct component *c)
 {
     json_object *o = json_object_new_object();
-    json_object_object_add(o, "name", json_object_new_string(c->name));
-    json_object_object_add(o, "class", json_object_new_string(c->class));
+    print_put(o, "name", json_object_new_string(c->name));
+    print_put(o, "class", json_object_new_string(c->class));
     if (c->parameters >= 0)
-        json_object_object_add(o, "parameters", json_object_new_int64(c->parameters));
+        print_put(o, "parameters", json_object_new_int64(c->parameters));
     if (c->parameters >= 0)
-        json_object_object_add(o, "dtypes", json_object_new_string(c->dtypes));
+        print_put(o, "dtypes", json_object_new_string(c->dtypes));
     if (c->problem)
-        json_object_object_add(o, "problem", json_object_new_string(c->problem));
+        print_put(o, "problem", json_object_new_string(c->problem));
     if (c->ignored)
-        json_object_object_add(o, "ignored", json_object_new_string(c->ignored));
+        print_put(o, "ignored", json_object_new_string(c->ignored));
     if (c->keys)
-        json_object_object_add(o, "keys", keys_json(c->keys, NULL, NULL));
+        print_put(o, "keys", keys_json(c->keys, NULL, NULL));
     return o;
 }
 
@@ -223,24 +224,34 @@ static char *component_path(const dfx_checkpoint *files, const char *name)
     return path;
 }
 
+/* Opens a component's files and what is in them. */
+static int find_component(struct component *c, const struct inspection *i, dfx_checkpoint **files)
+{
+    char *path = component_path(i->files, c->name);
+    c->parameters = -1;
+    if (!path)
+        return EXIT_FAILED;
+    dfx_status status = dfx_checkpoint_open(files, path);
+    free(path);
+    if (status != DFX_OK) {
+        c->problem = strdup(dfx_error());
+        return EXIT_FAILED;
+    }
+    c->files = *files;
+    const dfx_config_key *key = find_key(i->keys, c->name);
+    if (key && key->state == DFX_KEY_IGNORED)
+        c->ignored = key->does;
+    return open_component(c);
+}
+
 static int list_component(const struct inspection *i, const char *name, const char *class,
                           json_object *array)
 {
-    dfx_checkpoint *files;
-    char *path = component_path(i->files, name);
-    if (!path)
-        return cmd_fail_with(EXIT_FAILED, "out of memory");
-    dfx_status status = dfx_checkpoint_open(&files, path);
-    free(path);
-    if (status != DFX_OK)
-        return cmd_fail(status);
-    struct component c = { .name = name, .class = class, .files = files };
-    const dfx_config_key *key = find_key(i->keys, name);
-    if (key && key->state == DFX_KEY_IGNORED)
-        c.ignored = key->does;
-    int code = open_component(&c);
+    dfx_checkpoint *files = NULL;
+    struct component c = { .name = name, .class = class };
+    int code = find_component(&c, i, &files);
     if (array)
-        json_object_array_add(array, component_json(&c));
+        print_append(array, component_json(&c));
     else
         print_component(&c);
     close_component(&c);
@@ -250,16 +261,19 @@ static int list_component(const struct inspection *i, const char *name, const ch
 
 static int list_components(const struct inspection *i, json_object *array)
 {
-    int code = EXIT_DONE;
+    const char *broken = NULL; /* the first one */
     struct json_object_iterator at = json_object_iter_begin(i->index);
     struct json_object_iterator end = json_object_iter_end(i->index);
     for (; !json_object_iter_equal(&at, &end); json_object_iter_next(&at)) {
         const char *name = json_object_iter_peek_name(&at);
         const char *class = class_of(name, json_object_iter_peek_value(&at));
-        if (class && list_component(i, name, class, array) != EXIT_DONE)
-            code = EXIT_FAILED;
+        if (class && list_component(i, name, class, array) != EXIT_DONE && !broken)
+            broken = name;
     }
-    return code;
+    if (!broken)
+        return EXIT_DONE;
+    return cmd_fail_with(EXIT_FAILED, "%s: its %s cannot be loaded; the list says why",
+                         i->settings->path, broken);
 }
 
 /* Components have lines of their own. */
@@ -288,11 +302,11 @@ static int list_pipeline(const struct inspection *i)
     }
     json_object *top = json_object_new_object(), *array = json_object_new_array();
     int code = list_components(i, array);
-    json_object_object_add(top, "class", json_object_new_string(name));
+    print_put(top, "class", json_object_new_string(name));
     if (form)
-        json_object_object_add(top, "form", json_object_new_string(form));
-    json_object_object_add(top, "keys", keys_json(i->keys, is_no_component, i->index));
-    json_object_object_add(top, "components", array);
+        print_put(top, "form", json_object_new_string(form));
+    print_put(top, "keys", keys_json(i->keys, is_no_component, i->index));
+    print_put(top, "components", array);
     if (code == EXIT_DONE)
         code = add_plan(i, top);
     return print_json(top) == EXIT_DONE ? code : EXIT_FAILED;
@@ -330,8 +344,8 @@ static int inspect_component(const struct inspection *i)
     int code = open_component(&c);
     if (!c.class && c.keys)
         c.class = class_of_keys(c.keys);
-    if (c.problem)
-        code = cmd_fail_with(EXIT_FAILED, "%s", c.problem);
+    if (c.problem || code != EXIT_DONE)
+        code = cmd_fail_with(EXIT_FAILED, "%s", c.problem ? c.problem : "out of memory");
     else if (i->settings->json)
         code = print_json(component_json(&c));
     else

@@ -49,12 +49,12 @@ static json_object *list_json(const dfx_scheduler_info *info)
 {
     json_object *o = json_object_new_object(), *names = json_object_new_object();
     for (const dfx_scheduler_name *n = info->names; n->name; n++)
-        json_object_object_add(names, n->name, json_object_new_string(n->keys));
-    json_object_object_add(o, "class", json_object_new_string(info->class_name));
-    json_object_object_add(o, "names", names);
-    json_object_object_add(o, "when", json_object_new_string(info->when));
-    json_object_object_add(o, "keys", json_object_new_string(info->keys));
-    json_object_object_add(o, "call_keys", json_object_new_string(info->call_keys));
+        print_put(names, n->name, json_object_new_string(n->keys));
+    print_put(o, "class", json_object_new_string(info->class_name));
+    print_put(o, "names", names);
+    print_put(o, "when", json_object_new_string(info->when));
+    print_put(o, "keys", json_object_new_string(info->keys));
+    print_put(o, "call_keys", json_object_new_string(info->call_keys));
     return o;
 }
 
@@ -64,7 +64,7 @@ static int print_list(int json)
     json_object *array = json ? json_object_new_array() : NULL;
     for (int i = 0; dfx_scheduler_describe(i, &info); i++) {
         if (json) {
-            json_object_array_add(array, list_json(&info));
+            print_append(array, list_json(&info));
             continue;
         }
         printf("%s (", info.class_name);
@@ -103,7 +103,7 @@ static json_object *floats_json(const float *values, int count)
     char text[32];
     for (int i = 0; i < count; i++) {
         snprintf(text, sizeof text, "%.9g", values[i]);
-        json_object_array_add(array, json_object_new_double_s(values[i], text));
+        print_append(array, json_object_new_double_s(values[i], text));
     }
     return array;
 }
@@ -113,14 +113,13 @@ static int print_schedule_json(const dfx_scheduler *scheduler)
     int count;
     const float *sigmas = dfx_scheduler_sigmas(scheduler, &count);
     json_object *o = json_object_new_object();
-    json_object_object_add(o, "class", json_object_new_string(dfx_scheduler_class(scheduler)));
-    json_object_object_add(o, "init_noise_sigma",
-                           json_object_new_double(dfx_scheduler_init_noise_sigma(scheduler)));
-    json_object_object_add(
-        o, "timesteps",
-        floats_json(dfx_scheduler_timesteps(scheduler), dfx_scheduler_calls(scheduler)));
+    print_put(o, "class", json_object_new_string(dfx_scheduler_class(scheduler)));
+    print_put(o, "init_noise_sigma",
+              json_object_new_double(dfx_scheduler_init_noise_sigma(scheduler)));
+    print_put(o, "timesteps",
+              floats_json(dfx_scheduler_timesteps(scheduler), dfx_scheduler_calls(scheduler)));
     if (sigmas)
-        json_object_object_add(o, "sigmas", floats_json(sigmas, count));
+        print_put(o, "sigmas", floats_json(sigmas, count));
     return print_json(o);
 }
 

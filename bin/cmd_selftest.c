@@ -67,21 +67,21 @@ static void print_row(void *user, const dfx_selftest_row *r)
 static void collect_row(void *user, const dfx_selftest_row *r)
 {
     json_object *o = json_object_new_object();
-    json_object_object_add(o, "op", json_object_new_string(r->op));
-    json_object_object_add(o, "variant", json_object_new_string(r->variant));
-    json_object_object_add(o, "dtype", json_object_new_string(dfx_dtype_name(r->dtype)));
-    json_object_object_add(o, "cases", json_object_new_int(r->cases));
-    json_object_object_add(o, "failed", json_object_new_int(r->failed));
-    json_object_object_add(o, "skipped", json_object_new_int(r->skipped));
-    json_object_object_add(o, "worst", json_object_new_double(r->worst));
-    json_object_object_add(o, "tolerance", json_object_new_double(r->tolerance));
-    json_object_object_add(o, "worst_case", json_object_new_string(r->worst_case));
-    json_object_object_add(o, "worst_index", json_object_new_uint64(r->worst_index));
-    json_object_object_add(o, "expected", json_object_new_double(r->expected));
-    json_object_object_add(o, "got", json_object_new_double(r->got));
-    json_object_object_add(o, "message", json_object_new_string(r->message));
-    json_object_object_add(o, "kept", json_object_new_boolean(r->kept));
-    json_object_array_add(user, o);
+    print_put(o, "op", json_object_new_string(r->op));
+    print_put(o, "variant", json_object_new_string(r->variant));
+    print_put(o, "dtype", json_object_new_string(dfx_dtype_name(r->dtype)));
+    print_put(o, "cases", json_object_new_int(r->cases));
+    print_put(o, "failed", json_object_new_int(r->failed));
+    print_put(o, "skipped", json_object_new_int(r->skipped));
+    print_put(o, "worst", json_object_new_double(r->worst));
+    print_put(o, "tolerance", json_object_new_double(r->tolerance));
+    print_put(o, "worst_case", json_object_new_string(r->worst_case));
+    print_put(o, "worst_index", json_object_new_uint64(r->worst_index));
+    print_put(o, "expected", json_object_new_double(r->expected));
+    print_put(o, "got", json_object_new_double(r->got));
+    print_put(o, "message", json_object_new_string(r->message));
+    print_put(o, "kept", json_object_new_boolean(r->kept));
+    print_append(user, o);
 }
 
 /* What follows from failures. */
@@ -105,13 +105,13 @@ static dfx_status test(const struct settings *s, dfx_device *device, int flags, 
     }
     json_object *top = json_object_new_object(), *rows = json_object_new_array();
     dfx_status status = dfx_selftest(device, s->op, flags, collect_row, rows, failed);
-    json_object_object_add(top, "device", json_object_new_string(info->id));
-    json_object_object_add(top, "name", json_object_new_string(info->name));
-    json_object_object_add(top, "driver", json_object_new_string(info->driver));
-    json_object_object_add(top, "failed", json_object_new_int(*failed));
+    print_put(top, "device", json_object_new_string(info->id));
+    print_put(top, "name", json_object_new_string(info->name));
+    print_put(top, "driver", json_object_new_string(info->driver));
+    print_put(top, "failed", json_object_new_int(*failed));
     if (*failed && dfx_selftest_hint(info))
-        json_object_object_add(top, "hint", json_object_new_string(dfx_selftest_hint(info)));
-    json_object_object_add(top, "rows", rows);
+        print_put(top, "hint", json_object_new_string(dfx_selftest_hint(info)));
+    print_put(top, "rows", rows);
     *code = print_json(top);
     return status;
 }

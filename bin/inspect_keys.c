@@ -78,14 +78,13 @@ json_object *keys_json(const dfx_config_keys *keys, key_filter *filter, void *us
         if (filter && !filter(user, key))
             continue;
         json_object *o = json_object_new_object();
-        json_object_object_add(o, "key", json_object_new_string(key->name));
-        json_object_object_add(o, "value", json_object_new_string(key->value));
-        json_object_object_add(o, "default",
-                               json_object_new_boolean(key->state == DFX_KEY_DEFAULT));
-        json_object_object_add(o, "ignored", json_object_new_boolean(is_ignored(key)));
+        print_put(o, "key", json_object_new_string(key->name));
+        print_put(o, "value", json_object_new_string(key->value));
+        print_put(o, "default", json_object_new_boolean(key->state == DFX_KEY_DEFAULT));
+        print_put(o, "ignored", json_object_new_boolean(is_ignored(key)));
         if (key->does)
-            json_object_object_add(o, "does", json_object_new_string(key->does));
-        json_object_array_add(array, o);
+            print_put(o, "does", json_object_new_string(key->does));
+        print_append(array, o);
     }
     return array;
 }

@@ -78,16 +78,16 @@ static void print_plan(const dfx_plan *plan, const dfx_pipeline *p, const dfx_ge
 static json_object *part_json(const dfx_plan_part *part)
 {
     json_object *o = json_object_new_object();
-    json_object_object_add(o, "component", json_object_new_string(part->component));
-    json_object_object_add(o, "device", json_object_new_string(part->device));
-    json_object_object_add(o, "dtype", json_object_new_string(dfx_dtype_name(part->dtype)));
-    json_object_object_add(o, "weight_bytes", json_object_new_uint64(part->weight_bytes));
-    json_object_object_add(o, "streamed_bytes", json_object_new_uint64(part->streamed_bytes));
-    json_object_object_add(o, "activation_bytes", json_object_new_uint64(part->activation_bytes));
-    json_object_object_add(o, "largest_buffer", json_object_new_uint64(part->largest_buffer));
-    json_object_object_add(o, "flops", json_object_new_double(part->flops));
-    json_object_object_add(o, "calls", json_object_new_int(part->calls));
-    json_object_object_add(o, "kernels", json_object_new_string(part->kernels));
+    print_put(o, "component", json_object_new_string(part->component));
+    print_put(o, "device", json_object_new_string(part->device));
+    print_put(o, "dtype", json_object_new_string(dfx_dtype_name(part->dtype)));
+    print_put(o, "weight_bytes", json_object_new_uint64(part->weight_bytes));
+    print_put(o, "streamed_bytes", json_object_new_uint64(part->streamed_bytes));
+    print_put(o, "activation_bytes", json_object_new_uint64(part->activation_bytes));
+    print_put(o, "largest_buffer", json_object_new_uint64(part->largest_buffer));
+    print_put(o, "flops", json_object_new_double(part->flops));
+    print_put(o, "calls", json_object_new_int(part->calls));
+    print_put(o, "kernels", json_object_new_string(part->kernels));
     return o;
 }
 
@@ -95,13 +95,13 @@ static json_object *plan_json(const dfx_plan *plan, const dfx_generate_options *
 {
     json_object *top = json_object_new_object(), *parts = json_object_new_array();
     for (int i = 0; i < plan->count; i++)
-        json_object_array_add(parts, part_json(&plan->parts[i]));
-    json_object_object_add(top, "width", json_object_new_int(o->width));
-    json_object_object_add(top, "height", json_object_new_int(o->height));
-    json_object_object_add(top, "batch", json_object_new_int(o->batch));
-    json_object_object_add(top, "peak", json_object_new_uint64(plan->peak));
-    json_object_object_add(top, "limit", json_object_new_uint64(plan->limit));
-    json_object_object_add(top, "components", parts);
+        print_append(parts, part_json(&plan->parts[i]));
+    print_put(top, "width", json_object_new_int(o->width));
+    print_put(top, "height", json_object_new_int(o->height));
+    print_put(top, "batch", json_object_new_int(o->batch));
+    print_put(top, "peak", json_object_new_uint64(plan->peak));
+    print_put(top, "limit", json_object_new_uint64(plan->limit));
+    print_put(top, "components", parts);
     return top;
 }
 
@@ -125,7 +125,7 @@ int inspect_plan(const char *model, const struct plan_settings *s, json_object *
     if (status == DFX_OK) {
         dfx_pipeline_settings(p, &o); /* sizes that were not given */
         if (json)
-            json_object_object_add(json, "plan", plan_json(made, &o));
+            print_put(json, "plan", plan_json(made, &o));
         else
             print_plan(made, p, &o);
         dfx_plan_free(made);

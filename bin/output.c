@@ -99,3 +99,38 @@ char *output_name(const char *given, const char *prompt, uint64_t seed, int inde
     free(stem);
     return name;
 }
+
+static int write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    if (!file)
+        return 0;
+    int whole = fputs(text, file) >= 0 && fflush(file) == 0 && !ferror(file);
+    int error = errno;
+    whole &= fclose(file) == 0;
+    errno = error ? error : errno;
+    return whole;
+}
+
+int output_write(const char *path, const char *text)
+{
+    struct stat status;
+    const char *slash = strrchr(path, '/');
+    char *temporary = NULL;
+    int is_file = stat(path, &status) != 0 || S_ISREG(status.st_mode), whole = 0;
+    errno = 0;
+    if (!is_file)
+        whole = write_text(path, text);
+    else if (asprintf(&temporary, "%.*s.dfx-%ld.tmp", slash ? (int)(slash - path) + 1 : 0, path,
+                      (long)getpid()) < 0)
+        temporary = NULL;
+    else
+        whole = write_text(temporary, text) && rename(temporary, path) == 0;
+    int error = errno;
+    if (temporary && !whole)
+        unlink(temporary);
+    free(temporary);
+    if (whole)
+        return EXIT_DONE;
+    return cmd_fail_with(EXIT_FAILED, "%s: cannot be written: %s", path, strerror(error));
+}

@@ -13,4 +13,8 @@ int output_check(const char *path);
  *   NULL    words of the prompt and the seed: red-apple-42.png */
 char *output_name(const char *given, const char *prompt, uint64_t seed, int index, int count);
 
+/* Writes a file of the text, whole or not at all; what is there and no file, such as /dev/null, is
+ * written to. Returns the exit status. */
+int output_write(const char *path, const char *text);
+
 #endif

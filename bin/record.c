@@ -1,6 +1,8 @@
 /* record.c - the record of a run: its settings as a picture's texts and as JSON. */
 #include "record.h"
 
+#include "print.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -229,7 +231,7 @@ json_object *record_json(dfx_pipeline *p, dfx_pipeline *refiner, const dfx_gener
     json_object *o = json_object_new_object();
     add_settings(&r, p, refiner, g, result);
     for (int i = 0; o && i < r.count; i++)
-        json_object_object_add(o, r.text[i].key, make_value(r.text[i].text, r.is_number[i]));
+        print_put(o, r.text[i].key, make_value(r.text[i].text, r.is_number[i]));
     record_free(&r);
     if (!r.failed)
         return o;

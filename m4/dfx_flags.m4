@@ -1,4 +1,4 @@
-dnl dfx_flags.m4 - compiler flags: warnings, instruction sets, sanitizers.
+dnl dfx_flags.m4 - compiler and linker flags: warnings, instruction sets, sanitizers, wrapping.
 
 dnl DFX_TRY_FLAGS(FLAGS, IF-TAKEN, [IF-NOT]) - whether the compiler takes the flags without a word.
 AC_DEFUN([DFX_TRY_FLAGS], [
@@ -85,4 +85,22 @@ AC_DEFUN([DFX_SANITIZE], [
          CFLAGS=$dfx_saved_CFLAGS])
     AC_SUBST([SANITIZE_CFLAGS])
     AM_CONDITIONAL([LIBFUZZER], [AS_CASE([$enable_sanitize], [*fuzzer*], [:], [false])])
+])
+
+dnl DFX_LINKER_WRAP - whether the linker has --wrap, which tests/break_dfx is made with.
+AC_DEFUN([DFX_LINKER_WRAP], [
+    AC_CACHE_CHECK([whether the linker has --wrap], [dfx_cv_linker_wrap],
+        [dfx_saved_LDFLAGS=$LDFLAGS
+         LDFLAGS="$LDFLAGS -Wl,--wrap=getenv"
+         AC_LINK_IFELSE([AC_LANG_PROGRAM([[
+#include <stdlib.h>
+char *__real_getenv(const char *name);
+char *__wrap_getenv(const char *name);
+char *__wrap_getenv(const char *name) { return __real_getenv(name); }
+]], [[return getenv("dfx") != 0;]])],
+             [dfx_cv_linker_wrap=yes], [dfx_cv_linker_wrap=no])
+         LDFLAGS=$dfx_saved_LDFLAGS])
+    AM_CONDITIONAL([HAVE_WRAP], [test $dfx_cv_linker_wrap = yes])
+    AS_IF([test $dfx_cv_linker_wrap = yes], [dfx_wrap_text=tested],
+        [dfx_wrap_text="not tested (the linker has no --wrap)"])
 ])

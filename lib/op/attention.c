@@ -390,7 +390,8 @@ static struct tiling tiling(int64_t head, int group)
                         .values = TILED_KEYS };
     t.queries = group / LANES * t.rows;
     t.stage = (t.queries + TILED_KEYS) * 20; /* 16 channels and 4 against bank conflicts */
-    while (t.values > 4 && t.values * head > t.stage)
+    int least = head <= 256 ? 8 : 4;         /* with 4, NVIDIA's compiler puts some into memory */
+    while (t.values > least && t.values * head > t.stage)
         t.values /= 2;
     if (t.values * head > t.stage)
         t.stage = (int)(t.values * head);

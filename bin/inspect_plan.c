@@ -55,6 +55,8 @@ static void print_part(const dfx_plan_part *part)
     if (part->streamed_bytes)
         printf("    %s of the weights stay on the host and move to the device in each run\n",
                dfx_bytes_text(streamed, part->streamed_bytes));
+    if (part->tiles)
+        printf("    the picture is too large as a whole: %d tiles\n", part->tiles);
     printf("    %s\n", part->kernels);
 }
 
@@ -87,6 +89,7 @@ static json_object *part_json(const dfx_plan_part *part)
     print_put(o, "largest_buffer", json_object_new_uint64(part->largest_buffer));
     print_put(o, "flops", json_object_new_double(part->flops));
     print_put(o, "calls", json_object_new_int(part->calls));
+    print_put(o, "tiles", json_object_new_int(part->tiles));
     print_put(o, "kernels", json_object_new_string(part->kernels));
     return o;
 }

@@ -230,6 +230,9 @@ static void test_run(const char *device)
     ok(dfx_pipeline_plan(&plan, p, &o) == DFX_OK && plan->peak <= 4 << 20 && !said[0],
        "is planned in 4 MiB, without a word");
     int rows = plan ? plan->count : 0;
+    ok(rows && plan->parts[1].tiles > 1 && !plan->parts[2].tiles &&
+           plan->parts[rows - 1].tiles > 1,
+       "the plan tells of tiles");
     dfx_plan_free(plan);
     ok(rows == 4, "in four rows: text encoder, both halves of the VAE, UNet (%d)", rows);
     dfx_status status = dfx_pipeline_generate(&r, p, &o);

@@ -176,6 +176,7 @@ typedef struct {
     char device[16];       /* "cpu" where the pipeline's device is too small for it */
     dfx_dtype dtype;
     int calls;
+    int tiles; /* of a picture that is too large as a whole; 0: it is not */
     uint64_t weight_bytes;
     uint64_t streamed_bytes; /* of these: they stay on the host and move to the device in each run
                               * of the component */

@@ -193,8 +193,8 @@ static int picture_side(const dfx__coder *c, int latents)
 static void take_apart(dfx__coder *c, int tile)
 {
     c->parts_tile = tile;
-    c->tiling = dfx__tiling_equal(picture_side(c, c->height), picture_side(c, c->width), tile,
-                                  DFX__PARTS_OVERLAP);
+    c->tiling = dfx__tiling_snug(picture_side(c, c->height), picture_side(c, c->width), tile,
+                                 DFX__PARTS_OVERLAP);
 }
 
 static dfx_status fit_parts(dfx__coder *c)

@@ -299,7 +299,7 @@ static dfx_status do_part(const dfx__coder *c, int part, int tile, plane *x, flo
     work w = { .c = c, .part = part, .is_whole = is_whole, .in = *x };
     plane y = { 0, 0, 0, out };
     w.tiling = is_whole ? dfx__tiling_whole(x->height, x->width)
-                        : dfx__tiling_equal(x->height, x->width, tile, DFX__PARTS_OVERLAP);
+                        : dfx__tiling_snug(x->height, x->width, tile, DFX__PARTS_OVERLAP);
     dfx_status status = do_passes(&w, &y, so_far);
     for (int i = 0; i < w.norms; i++)
         free(w.moments[i]);

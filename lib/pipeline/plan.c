@@ -34,6 +34,7 @@ static dfx_status fill_part(dfx_plan_part *part, const dfx_device *d, const dfx_
         .component = strdup(job->name),
         .dtype = job->dtype,
         .calls = info.calls,
+        .tiles = job->tiles > 1 ? job->tiles : 0,
         .weight_bytes = info.weight_bytes,
         .streamed_bytes = info.streamed_bytes,
         .activation_bytes = info.activation_bytes,
@@ -54,6 +55,7 @@ static uint64_t larger(uint64_t a, uint64_t b)
 static void join_part(dfx_plan_part *part, dfx_plan_part *next)
 {
     part->calls += next->calls;
+    part->tiles = next->tiles > part->tiles ? next->tiles : part->tiles;
     part->flops += next->flops;
     part->weight_bytes = larger(part->weight_bytes, next->weight_bytes);
     part->streamed_bytes = larger(part->streamed_bytes, next->streamed_bytes);

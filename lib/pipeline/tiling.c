@@ -67,6 +67,24 @@ dfx__tiling dfx__tiling_equal(int height, int width, int tile, int overlap)
     return (dfx__tiling){ cut_equal(height, tile, overlap), cut_equal(width, tile, overlap), 0 };
 }
 
+/* As many tiles, no larger than they have to be. */
+static void shrink(dfx__tiled_side *s, int overlap)
+{
+    if (s->count < 2)
+        return;
+    s->tile = (s->length + (s->count - 1) * (overlap + 1)) / s->count;
+    s->tile += s->tile % 2;
+    s->step = s->tile - overlap;
+}
+
+dfx__tiling dfx__tiling_snug(int height, int width, int tile, int overlap)
+{
+    dfx__tiling t = dfx__tiling_equal(height, width, tile, overlap);
+    shrink(&t.y, overlap);
+    shrink(&t.x, overlap);
+    return t;
+}
+
 /* The middle of the overlap of tiles i - 1 and i, or the even place before it. */
 static int border_before(const dfx__tiled_side *s, int i)
 {

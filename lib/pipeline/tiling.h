@@ -30,6 +30,9 @@ dfx__tiling dfx__tiling_of_diffusers(const dfx__autoencoder_facts *f, int height
 /* Tiles of one shape, spread over the sides so that they overlap by so much at least. */
 dfx__tiling dfx__tiling_equal(int height, int width, int tile, int overlap);
 
+/* As many of them, of even sides no larger than they have to be: of at most `tile`, an even one. */
+dfx__tiling dfx__tiling_snug(int height, int width, int tile, int overlap);
+
 int dfx__tiling_count(const dfx__tiling *t);
 dfx__tile dfx__tiling_at(const dfx__tiling *t, int i); /* row by row */
 dfx__tile dfx__tiling_largest(const dfx__tiling *t);

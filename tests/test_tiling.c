@@ -230,8 +230,7 @@ static void test_run(const char *device)
     ok(dfx_pipeline_plan(&plan, p, &o) == DFX_OK && plan->peak <= 4 << 20 && !said[0],
        "is planned in 4 MiB, without a word");
     int rows = plan ? plan->count : 0;
-    ok(rows && plan->parts[1].tiles > 1 && !plan->parts[2].tiles &&
-           plan->parts[rows - 1].tiles > 1,
+    ok(rows && plan->parts[1].tiles > 1 && !plan->parts[2].tiles && plan->parts[rows - 1].tiles > 1,
        "the plan tells of tiles");
     dfx_plan_free(plan);
     ok(rows == 4, "in four rows: text encoder, both halves of the VAE, UNet (%d)", rows);
@@ -244,6 +243,78 @@ static void test_run(const char *device)
        status == DFX_OK ? mean_difference(r, whole) : INFINITY);
     dfx_result_free(r);
     dfx_result_free(whole);
+    dfx_pipeline_free(p);
+}
+
+/* Of planes [channels, height, width] the square at (at, at), as a tensor of `all`. */
+static void add_square(dfx_tensors *all, const char *name, const float *planes, int channels,
+                       int height, int width, int at, int side)
+{
+    float square[3 * 32 * 32];
+    const dfx_spec spec = { DFX_F32, 4, { 1, channels, side, side } };
+    for (int c = 0; c < channels; c++)
+        for (int i = 0; i < side; i++)
+            memcpy(square + (c * side + i) * side, planes + (c * height + at + i) * width + at,
+                   (size_t)side * sizeof *square);
+    if (dfx_tensors_add(all, name, &spec, square) != DFX_OK)
+        exit(99);
+}
+
+/* A decoder with a mask sees the same part of the latents, the picture and the mask in each tile:
+ * where they do not overlap the picture is what it makes of those parts alone. */
+static void test_masked(const char *device)
+{
+    enum { W = 88, H = 64, TILE = 4, STEP = 3, FACTOR = 8, SIDE = TILE * FACTOR };
+    static uint8_t bytes[3 * W * H], gray[W * H];
+    static float planes[3 * W * H], hole[W * H], unscaled[4 * W * H / FACTOR / FACTOR];
+    dfx_image picture = { W, H, 3, bytes }, where = { W, H, 1, gray };
+    dfx_generate_options o = DFX_GENERATE_DEFAULT;
+    dfx_tensors *in, *out;
+    dfx_result *r;
+    dfx_model *m;
+    for (int i = 0; i < W * H; i++) {
+        gray[i] = (i % W / 10 + i / W / 10) % 2 ? 255 : 0;
+        hole[i] = gray[i] ? 1 : 0;
+        for (int c = 0; c < 3; c++) {
+            bytes[3 * i + c] = (uint8_t)(i * (7 + c) % 251);
+            planes[c * W * H + i] = (float)bytes[3 * i + c] / 127.5f - 1;
+        }
+    }
+    o.prompt = "a red apple";
+    o.image = &picture;
+    o.mask = &where;
+    o.width = W;
+    o.height = H;
+    o.steps = 2;
+    o.seed = 7;
+    dfx_pipeline *p = open_with(device, "models/vae_asym", DFX_TILE_ON);
+    int tiles = dfx_pipeline_generate(&r, p, &o) == DFX_OK ? dfx_result_tiles(r) : 0;
+    if (!ok(tiles == 12, "decoded with a mask in %d tiles", tiles) ||
+        dfx_model_open(&m, data("models/vae_asym")) != DFX_OK || dfx_tensors_new(&in) != DFX_OK ||
+        dfx_tensors_new(&out) != DFX_OK)
+        exit(99);
+    for (size_t i = 0; i < sizeof unscaled / sizeof *unscaled; i++)
+        unscaled[i] = ((const float *)dfx_result_latents(r)->data)[i] / 0.18215f;
+    add_square(in, "latent", unscaled, 4, H / FACTOR, W / FACTOR, STEP, TILE);
+    add_square(in, "image", planes, 3, H, W, STEP * FACTOR, SIDE);
+    add_square(in, "mask", hole, 1, H, W, STEP * FACTOR, SIDE);
+    dfx_status status =
+        dfx_model_forward(m, (dfx_device *)dfx_pipeline_device(p), DFX_F32, in, out);
+    const dfx_tensor *square = status == DFX_OK ? dfx_tensors_find(out, "sample") : NULL;
+    const float *x = dfx_result_floats(r)->data, *y = square ? square->data : NULL;
+    double most = y ? 0 : INFINITY;
+    for (int c = 0; y && c < 3; c++)
+        for (int i = FACTOR; i < STEP * FACTOR; i++)
+            for (int j = FACTOR; j < STEP * FACTOR; j++) {
+                float want = fminf(fmaxf(y[(c * SIDE + i) * SIDE + j] / 2 + 0.5f, 0), 1);
+                int at = (c * H + STEP * FACTOR + i) * W + STEP * FACTOR + j;
+                most = fmax(most, fabs((double)x[at] - want));
+            }
+    ok(most < 1e-4, "by what each tile has of the picture and the mask (%.0e)", most);
+    dfx_result_free(r);
+    dfx_tensors_free(in);
+    dfx_tensors_free(out);
+    dfx_model_free(m);
     dfx_pipeline_free(p);
 }
 
@@ -280,6 +351,7 @@ int main(void)
             test_memory(device, short_of[k].vae, short_of[k].width, short_of[k].height,
                         short_of[k].part, short_of[k].most);
         test_run(device);
+        test_masked(device);
         test_off(device);
     }
     test_one_tile();

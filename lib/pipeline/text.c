@@ -85,12 +85,15 @@ static dfx_status run(const dfx__run *r, const dfx__texts *t, dfx_sequence *s, c
         DFX__TRY(dfx_sequence_write(s, "pool", pool, rows * width));
     }
     DFX__TRY(dfx_sequence_run(s));
-    if (pooled)
-        DFX__TRY(dfx_sequence_read(s, "pooled", pooled,
-                                   (size_t)(t->count * pooled_width(r, t)) * width));
+    int slot = DFX__TEXT_ENCODER + t->tower;
     size_t n = rows * (size_t)facts.channels;
     DFX__TRY(dfx_sequence_read(s, "states", states, n * width));
-    return dfx__guard(r->p, DFX__TEXT_ENCODER + t->tower, s, states, n, again);
+    DFX__TRY(dfx__guard(r->p, slot, s, states, n, again));
+    if (!pooled || *again)
+        return DFX_OK;
+    n = (size_t)(t->count * pooled_width(r, t));
+    DFX__TRY(dfx_sequence_read(s, "pooled", pooled, n * width));
+    return dfx__guard(r->p, slot, s, pooled, n, again);
 }
 
 /* Texts that leave out the same layers: t->skip of them. */

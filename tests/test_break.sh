@@ -165,7 +165,7 @@ sweep()
     done
 }
 
-mkdir none some
+mkdir -p none some hollow/o
 echo old >some/o.png
 echo old >some/o.safetensors
 # What of the cache goes before each run; whether a run takes back what the last one left there.
@@ -191,7 +191,9 @@ draw "a picture from a picture" "malloc=16 file=12" --device cpu --output out/o.
 old=none
 sweep "a model to one file" "malloc=20 file=8 write=16" convert "$model" --to out/o.safetensors \
     --dtype f16
+old=hollow
 sweep "a model to shards" "malloc=20 file=8 write=24" convert "$model" --to out/o --shard-size 500K
+old=none
 sweep "random numbers" "malloc=20 write=12" rng --seed 1 --shape 1,4,8,8 --out out/n.safetensors
 sweep "timesteps" "malloc=12" schedule --config "$model/scheduler" --steps 4 --json
 sweep "tokens" "malloc=12" tokenize --model "$model/tokenizer" "two cats"

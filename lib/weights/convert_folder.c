@@ -195,15 +195,23 @@ static int remove_one(const char *path, const struct stat *info, int kind, struc
     return remove(path);
 }
 
+static void note_entry(void *user, const char *name)
+{
+    (void)name;
+    ++*(int *)user;
+}
+
 /* What is at the target may be an empty folder, which a rename replaces. */
 static dfx_status check_target(const char *path)
 {
     struct stat info;
+    int entries = 0;
     if (lstat(path, &info) != 0)
         return errno == ENOENT ? DFX_OK : fail_errno(path);
     if (!S_ISDIR(info.st_mode))
         return dfx__fail(DFX_ERROR_FILE, "%s: is there already and no folder; name another", path);
-    if (rmdir(path) == 0 && mkdir(path, info.st_mode & 0777) == 0)
+    DFX__TRY(dfx__folder_list(path, note_entry, &entries));
+    if (entries == 0)
         return DFX_OK;
     return dfx__fail(DFX_ERROR_FILE, "%s: is there already; remove it or name another", path);
 }

@@ -176,6 +176,23 @@ static double difference(const dfx_result *a, const dfx_result *b)
     return most;
 }
 
+/* The VAE of that pipeline's runs in f32 takes more memory than there is: in tiles, too. */
+static void test_little_memory(dfx_model *m, const dfx_result *want)
+{
+    dfx_pipeline *p = open_with(&parts[0], m, "f16", 1);
+    const dfx_tensor *latents = dfx_result_latents(want);
+    dfx_result *r;
+    dfx_device_set_memory_limit((dfx_device *)dfx_pipeline_device(p), 1 << 20);
+    lines = 0;
+    dfx_status status = dfx_pipeline_decode(&r, p, latents, NULL);
+    ok(status == DFX_OK && lines > 1 && dfx_result_tiles(r) > 1, "in little memory: %s",
+       status == DFX_OK ? said : dfx_error());
+    ok(status == DFX_OK && difference(r, want) < 1e-4, "the picture stays (%.0e)",
+       status == DFX_OK ? difference(r, want) : INFINITY);
+    dfx_result_free(r);
+    dfx_pipeline_free(p);
+}
+
 static void test_part(const struct part *part)
 {
     dfx_model *m = make_model(part, 0);
@@ -195,6 +212,8 @@ static void test_part(const struct part *part)
     dfx_result_free(r);
     r = draw(automatic);
     ok(r && lines == 1, "so are all that follow, without a word");
+    if (part == parts && want)
+        test_little_memory(m, want);
     dfx_set_log(NULL, NULL);
     dfx_result_free(r);
     dfx_result_free(want);

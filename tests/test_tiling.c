@@ -202,6 +202,10 @@ static void test_memory(const char *device, const char *vae, int width, int heig
        "the next one is decoded alike, without a word");
     dfx_set_log(NULL, NULL);
     dfx_result_free(r);
+    set_memory(p, 0);
+    r = decode(p, width, height);
+    ok(r && dfx_result_tiles(r) == 1, "with all of the memory it is whole again");
+    dfx_result_free(r);
     dfx_result_free(whole);
     dfx_pipeline_free(p);
 }

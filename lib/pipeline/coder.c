@@ -125,7 +125,7 @@ static int known_tile(const dfx__coder *c)
 {
     const dfx__tiles *t = &c->kept->tiles;
     int same = c->kept->model == c->vae && t->height == c->height && t->width == c->width &&
-               t->dtype == c->dtype;
+               t->dtype == c->dtype && t->limit == c->p->device->limit;
     return same ? t->side : 0;
 }
 
@@ -133,7 +133,8 @@ static void remember_tile(const dfx__coder *c, int side, int in_parts, double mo
 {
     int told = known_tile(c) == side && c->kept->tiles.told;
     c->kept->model = c->vae;
-    c->kept->tiles = (dfx__tiles){ c->height, c->width, c->dtype, side, in_parts, more, told };
+    c->kept->tiles = (dfx__tiles){ c->height, c->width, c->dtype, c->p->device->limit,
+                                   side,      in_parts, more,     told };
 }
 
 /* Says once what was chosen; a rehearsal chooses without a word. */

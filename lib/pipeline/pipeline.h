@@ -44,14 +44,15 @@ typedef struct {
     float guidance_scale;
 } dfx__recommended;
 
-/* In what tiles an autoencoder codes latents of a size in a dtype where the whole does not fit. */
+/* In what tiles an autoencoder codes latents of a size where the whole does not fit. */
 typedef struct {
     int height, width;
     dfx_dtype dtype;
-    int side;     /* of the tiles, in latents; 0: the whole fits */
-    int in_parts; /* 1: in pixels, of a decoder that is taken apart (parts.h) */
-    double more;  /* to compute than for the whole, as a part of it */
-    int told;     /* the log says it */
+    uint64_t limit; /* of the device's memory */
+    int side;       /* of the tiles, in latents; 0: the whole fits */
+    int in_parts;   /* 1: in pixels, of a decoder that is taken apart (parts.h) */
+    double more;    /* to compute than for the whole, as a part of it */
+    int told;       /* the log says it */
 } dfx__tiles;
 
 /* A prepared sequence, kept for the next run of the same model and shapes. */

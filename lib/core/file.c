@@ -116,6 +116,15 @@ int dfx__file_exists(const char *path)
     return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
+int dfx__file_exists_in(const char *folder, const char *name)
+{
+    char path[4096]; /* a longer one is none of the system's */
+    size_t n = strlen(folder);
+    const char *separator = !*name || n == 0 || folder[n - 1] == '/' ? "" : "/";
+    int length = snprintf(path, sizeof path, "%s%s%s", folder, separator, name);
+    return length > 0 && (size_t)length < sizeof path && dfx__file_exists(path);
+}
+
 int dfx__folder_exists(const char *path)
 {
     struct stat info;

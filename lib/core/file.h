@@ -31,6 +31,7 @@ char *dfx__path_join(const char *folder, const char *name);
 /* Whether a name ends so, ".json". */
 int dfx__ends_with(const char *name, const char *end);
 int dfx__file_exists(const char *path);
+int dfx__file_exists_in(const char *folder, const char *name); /* name "": the folder's own path */
 int dfx__folder_exists(const char *path);
 
 /* Calls `each` for each name in a folder, in no order; not at all when there is no such folder.

@@ -108,9 +108,7 @@ static char *path_of(const dfx_checkpoint *c, const char *name)
 
 int dfx_checkpoint_has(const dfx_checkpoint *c, const char *name)
 {
-    char path[4096]; /* a longer one is none of the system's */
-    int n = snprintf(path, sizeof path, "%s%s%s", c->path, *name ? "/" : "", name);
-    return n > 0 && (size_t)n < sizeof path && dfx__file_exists(path);
+    return dfx__file_exists_in(c->path, name);
 }
 
 dfx_status dfx_checkpoint_read(char **text, size_t *bytes, const dfx_checkpoint *c,

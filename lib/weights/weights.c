@@ -197,26 +197,24 @@ static const char *index_name(dfx__weights *w, const struct naming *n, int old)
     return dfx__pool_print(&w->pool, "%s%s.index%s%s.json", n->base, n->ending, dot, variant);
 }
 
-/* "FOLDER/NAME" where there is such a file, else NULL. */
-static const char *find_file(dfx__weights *w, const char *folder, const char *name)
-{
-    char *joined = name ? dfx__path_join(folder, name) : NULL;
-    const char *path = joined && dfx__file_exists(joined) ? dfx__pool_copy(&w->pool, joined) : NULL;
-    free(joined);
-    return path;
-}
-
 /* *found stays 0 when neither one file nor an index of shards is there. */
 static dfx_status open_named(dfx__weights *w, const char *folder, const struct naming *n,
                              int *found)
 {
-    const char *single = single_name(w, n), *index;
-    *found = 1;
-    if (find_file(w, folder, single))
+    const char *single = single_name(w, n);
+    *found = single != NULL;
+    if (!single)
+        return dfx__no_memory();
+    if (dfx__file_exists_in(folder, single))
         return open_single(w, folder, single);
-    for (int old = 0; old < (n->variant ? 2 : 1); old++)
-        if ((index = find_file(w, folder, index_name(w, n, old))))
-            return open_index(w, folder, index);
+    for (int old = 0; old < (n->variant ? 2 : 1); old++) {
+        const char *name = index_name(w, n, old), *index = NULL;
+        if (name && !dfx__file_exists_in(folder, name))
+            continue;
+        if (name)
+            index = dfx__pool_print(&w->pool, "%s/%s", folder, name);
+        return index ? open_index(w, folder, index) : dfx__no_memory();
+    }
     *found = 0;
     return DFX_OK;
 }

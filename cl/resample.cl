@@ -21,6 +21,7 @@ static inline int source(int at, int up, int size, int reflect)
     return !reflect ? -1 : i < 0 ? -i : 2 * size - 2 - i;
 }
 
+/* fma, because Intel's CPU runtime of 2026 fails to compile a product and a sum here. */
 #define SUM(TYPE, LOAD_, i)                                                                    \
     TYPE sum = (TYPE)(0.0f);                                                                   \
     for (int ty = 0; ty < TAPS; ty++) {                                                        \
@@ -28,7 +29,8 @@ static inline int source(int at, int up, int size, int reflect)
         for (int tx = 0; tx < TAPS && iy >= 0; tx++) {                                         \
             int ix = source(left + tx, up, w, reflect);                                        \
             if (ix >= 0)                                                                       \
-                sum += gain * tap(ty) * tap(tx) * LOAD_(x, ((size_t)iy * w + ix) * n + i);     \
+                sum = fma((TYPE)(gain * tap(ty) * tap(tx)),                                    \
+                          LOAD_(x, ((size_t)iy * w + ix) * n + i), sum);                       \
         }                                                                                      \
     }
 

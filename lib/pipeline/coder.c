@@ -60,9 +60,7 @@ static dfx_status prepare_tile(const dfx__coder *c, int height, int width, fit_f
                            count_shape(c, height, width) };
     if (!dfx__needs_recording(k, c->vae, shape, 4))
         return DFX_OK;
-    dfx_sequence *s = NULL; /* not k's yet, which may be asked to make room */
-    DFX__TRY(fit(&s, c->p, &job));
-    k->sequence = s;
+    DFX__TRY(fit(&k->sequence, c->p, &job));
     dfx_status status = c->check(c, dfx_value_spec(result), height, width);
     if (status != DFX_OK)
         dfx__forget(k);

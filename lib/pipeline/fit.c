@@ -45,11 +45,15 @@ static dfx_status finish(dfx_sequence **out, dfx_pipeline *p, const dfx_device *
 
 dfx_status dfx__fit_whole(dfx_sequence **out, dfx_pipeline *p, const dfx__job *job)
 {
-    DFX__TRY(record(out, p->device, job));
-    dfx_status status = dfx_sequence_prepare(*out);
+    dfx_sequence *s; /* not *out yet: that may be one of those that make room */
+    *out = NULL;
+    DFX__TRY(record(&s, p->device, job));
+    dfx_status status = dfx_sequence_prepare(s);
     if (status == DFX_ERROR_MEMORY && make_room(p))
-        status = dfx_sequence_prepare(*out);
-    return finish(out, p, p->device, job, status);
+        status = dfx_sequence_prepare(s);
+    DFX__TRY(finish(&s, p, p->device, job, status));
+    *out = s;
+    return DFX_OK;
 }
 
 static dfx_status stream(dfx_sequence **out, dfx_pipeline *p, const dfx__job *job)

@@ -18,15 +18,17 @@ static const struct option options[] = {
 
 static const struct positional positionals[] = { { .name = NULL } };
 
-/* The id of the device that runs without --device; "" when none opens. */
-static void find_default(char id[16])
+/* The id of the device that runs without --device; "" when none opens. Errors: DFX_ERROR_MEMORY. */
+static dfx_status find_default(char id[16])
 {
     dfx_device *device;
     id[0] = '\0';
-    if (dfx_device_open(&device, cmd_default(NULL, "DFX_DEVICE")) != DFX_OK)
-        return;
+    dfx_status status = dfx_device_open(&device, cmd_default(NULL, "DFX_DEVICE"));
+    if (status != DFX_OK)
+        return status == DFX_ERROR_MEMORY ? status : DFX_OK;
     snprintf(id, 16, "%s", dfx_device_get_info(device)->id);
     dfx_device_free(device);
+    return DFX_OK;
 }
 
 static const char *use(const dfx_device_info *d, const char *chosen)
@@ -97,8 +99,10 @@ static int run(void *settings)
     dfx_status status = dfx_device_list(&list, &count);
     if (status != DFX_OK)
         return cmd_fail(status);
-    find_default(chosen);
-    if (s->json) {
+    status = find_default(chosen);
+    if (status != DFX_OK) {
+        code = cmd_fail(status);
+    } else if (s->json) {
         json_object *array = json_object_new_array();
         for (int i = 0; i < count; i++)
             print_append(array, to_json(&list[i], chosen));

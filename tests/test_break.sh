@@ -182,6 +182,10 @@ draw()
 
 # ---- what a command needs ----
 
+ok "a model in one file" "$dfx" convert "$model" --to one.safetensors --dtype f16
+ok "a picture with a record" "$dfx" generate "a cat" --model one.safetensors --width 16 --height 16 \
+    --steps 1 --quiet --device cpu --output recorded.png
+
 draw "a picture on the CPU" "malloc=40 malloc+=20 file=12 write=12" --device cpu --output out/o.png
 draw "latents and a trace" "malloc=16 write=16" --device cpu --output out/o.png \
     --trace out/o.safetensors --save-latents out/l.safetensors
@@ -191,6 +195,7 @@ draw "a picture from a picture" "malloc=16 file=12" --device cpu --output out/o.
 old=none
 sweep "a model to one file" "malloc=20 file=8 write=16" convert "$model" --to out/o.safetensors \
     --dtype f16
+draw "a picture from one file" "malloc=12" --device cpu --output out/o.png --model one.safetensors
 old=hollow
 sweep "a model to shards" "malloc=20 file=8 write=24" convert "$model" --to out/o --shard-size 500K
 old=none
@@ -198,6 +203,8 @@ sweep "random numbers" "malloc=20 write=12" rng --seed 1 --shape 1,4,8,8 --out o
 sweep "timesteps" "malloc=12" schedule --config "$model/scheduler" --steps 4 --json
 sweep "tokens" "malloc=12" tokenize --model "$model/tokenizer" "two cats"
 sweep "a model's description" "malloc=20" inspect "$model" --json
+sweep "a picture's record" "malloc=12 file=2" inspect recorded.png --json
+sweep "devices" "malloc=8" devices --json
 sweep "operators on the CPU" "malloc=12" selftest --device cpu --op linear --small
 
 if ! "$dfx" devices | grep -q '^opencl:0 '; then

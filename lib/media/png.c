@@ -29,10 +29,12 @@ void dfx__png_error(png_structp png, png_const_charp message)
 }
 
 /* Of what does not touch pixels or texts: colour profiles, odd chunks. But libpng also just warns
- * of a chunk over the limit that it is given, and then allocates what the chunk says. */
+ * of a chunk over the limit that it is given, and then allocates what the chunk says; and of a text
+ * that it leaves out for want of memory. Before there is `info` nothing catches an error. */
 void dfx__png_warning(png_structp png, png_const_charp message)
 {
-    if (strstr(message, "chunk data is too large"))
+    const dfx__png *p = png_get_error_ptr(png);
+    if (p->info && (strstr(message, "chunk data is too large") || strstr(message, "memory")))
         png_error(png, message);
 }
 
@@ -42,6 +44,8 @@ dfx_status dfx__png_fail(const dfx__png *p)
         return dfx__fail(DFX_ERROR_FILE, "%s: %s", p->path, strerror(errno));
     if (p->stream && feof(p->stream))
         return dfx__fail(DFX_ERROR_FORMAT, "%s: the PNG file ends too early", p->path);
+    if (strstr(p->message, "memory"))
+        return dfx__fail(DFX_ERROR_MEMORY, "%s: out of memory", p->path);
     return dfx__fail(DFX_ERROR_FORMAT, "%s: not a good PNG file: %s", p->path, p->message);
 }
 

@@ -23,6 +23,7 @@ struct dfx__kept {
     json_object *header;  /* all of a file but its entries */
     json_object *known;   /* the file's entries as they were read, with the changes */
     json_object *changes; /* since they were saved; null: taken out */
+    int forgot;           /* a change that there was no memory for; known has it */
     char *path, *lock;    /* NULL where there is no place for a file */
 };
 
@@ -128,7 +129,7 @@ static void change(json_object *entries, const char *key, json_object *entry)
 void dfx__kept_put(dfx__kept *k, const char *key, json_object *entry)
 {
     change(k->known, key, entry);
-    dfx__json_put(k->changes, key, entry);
+    k->forgot |= !dfx__json_put(k->changes, key, entry);
 }
 
 static dfx_status write_file(const dfx__kept *k)
@@ -161,6 +162,7 @@ static void merge(dfx__kept *k)
     json_object *file = read_entries(k);
     if (!file)
         return;
+    k->forgot = 0;
     json_object_object_foreach (k->changes, key, entry) {
         json_object *theirs = dfx__json_get(file, key, json_type_object);
         json_object *joined = theirs && entry && k->join ? k->join(theirs, entry) : NULL;
@@ -173,15 +175,17 @@ static void merge(dfx__kept *k)
 
 void dfx__kept_save(dfx__kept *k)
 {
-    if (!k->path || json_object_object_length(k->changes) == 0)
+    if (!k->path || (json_object_object_length(k->changes) == 0 && !k->forgot))
         return;
     int lock = lock_file(k);
-    merge(k);
+    if (!k->forgot)
+        merge(k);
     dfx_status written = write_file(k);
     if (lock >= 0)
         close(lock);
     if (written != DFX_OK) /* the disk is full, say: the next time again */
         return;
+    k->forgot = 0;
     json_object_object_foreach (k->changes, key, entry) {
         (void)entry;
         json_object_object_del(k->changes, key);

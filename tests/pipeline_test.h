@@ -5,6 +5,7 @@
 
 #include "tap.h"
 
+#include "device/device.h"
 #include "dfxcl.h"
 
 #include <math.h>
@@ -115,6 +116,14 @@ static inline void refused(dfx_pipeline *p, const dfx_generate_options *o, const
     ok(dfx_pipeline_generate(&r, p, o) == DFX_ERROR_ARGUMENT && !r && strstr(dfx_error(), word) &&
            !strchr(dfx_error(), '\n'),
        "refused: %s", dfx_error());
+}
+
+/* The pipeline's device computes as on one core: some kernels take memory for each, which would
+ * decide what fits. */
+static inline void use_one_core(dfx_pipeline *p)
+{
+    if (p)
+        ((dfx_device *)dfx_pipeline_device(p))->info.units = 1;
 }
 
 /* What to open for "cpu" or "opencl": $DFX_DEVICE where that is of the kind. NULL: the tests are

@@ -182,6 +182,7 @@ static void test_little_memory(dfx_model *m, const dfx_result *want)
     dfx_pipeline *p = open_with(&parts[0], m, "f16", 1);
     const dfx_tensor *latents = dfx_result_latents(want);
     dfx_result *r;
+    use_one_core(p);
     dfx_device_set_memory_limit((dfx_device *)dfx_pipeline_device(p), 1 << 20);
     lines = 0;
     dfx_status status = dfx_pipeline_decode(&r, p, latents, NULL);

@@ -3,7 +3,6 @@
 #include "pipeline_test.h"
 
 #include "core/status.h"
-#include "device/device.h"
 
 #include <inttypes.h>
 

@@ -34,6 +34,7 @@ static dfx_pipeline *open_with(const char *device, const char *vae, dfx_tile til
     }
     if (dfx_pipeline_open(&p, data("tiny"), &o) != DFX_OK)
         printf("# %s\n", dfx_error());
+    use_one_core(p);
     dfx_model_free(m);
     return p;
 }

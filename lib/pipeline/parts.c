@@ -279,7 +279,7 @@ static dfx_status do_passes(work *w, plane *out, progress *so_far)
     if (groups)
         DFX__TRY(take_input_moments(w, groups));
     while (!done) {
-        pass m;
+        pass m = { NULL, NULL, 0 };
         DFX__TRY(prepare_pass(&m, w));
         dfx_status status = count_flops(w, &m, so_far);
         done = !m.groups;

@@ -295,6 +295,30 @@ static void test_forward(const char *name)
     dfx_device_free(d);
 }
 
+/* What a device can do is tried with real memory, even when a plan asks first. */
+static void test_features(const char *device)
+{
+    dfx_pipeline_options open = { .device = device, .dtype = "bf16" };
+    dfx_generate_options o = DFX_GENERATE_DEFAULT;
+    dfx_plan *plan[2] = { NULL, NULL };
+    o.prompt = "a cat";
+    for (int i = 0; i < 2; i++) {
+        dfx_pipeline *p;
+        if (!ok(dfx_pipeline_open(&p, data("tiny"), &open) == DFX_OK, "opens in bf16"))
+            return;
+        for (int f = 0; i && f < DFX__FEATURES; f++)
+            dfx__has((dfx_device *)dfx_pipeline_device(p), (dfx__feature)f);
+        ok(dfx_pipeline_plan(&plan[i], p, &o) == DFX_OK, "is planned in bf16");
+        dfx_pipeline_free(p);
+    }
+    ok(plan[0] && plan[1] &&
+           strcmp(part(plan[0], "unet")->kernels, part(plan[1], "unet")->kernels) == 0,
+       "a plan takes the kernels that a run takes: %s",
+       plan[0] ? part(plan[0], "unet")->kernels : "");
+    dfx_plan_free(plan[0]);
+    dfx_plan_free(plan[1]);
+}
+
 /* Devices take the limit from the environment. */
 static void test_environment(void)
 {
@@ -323,6 +347,7 @@ int main(void)
         test_model(device, "tiny_xl", 0);
         test_between(device);
         test_forward(device);
+        test_features(device);
     }
     return done();
 }

@@ -113,7 +113,11 @@ uint64_t dfx_device_memory_peak(const dfx_device *device)
 
 int dfx__has(dfx_device *d, dfx__feature feature)
 {
-    return d->class->has && d->class->has(d, feature);
+    int rehearses = d->rehearses, has;
+    d->rehearses = 0; /* trying takes memory */
+    has = d->class->has && d->class->has(d, feature);
+    d->rehearses = rehearses;
+    return has;
 }
 
 size_t dfx__align(const dfx_device *d, size_t bytes)

@@ -163,16 +163,26 @@ def intel(target, source, options, room):
     return rows
 
 
+def ptxas_knows(target):
+    """Tried with an empty program: its help names targets that it has given up, too."""
+    with tempfile.NamedTemporaryFile("w", suffix=".ptx") as f:
+        f.write(".version 6.0\n.target sm_30\n.address_size 64\n")
+        f.flush()
+        try:
+            return bool(PTXAS) and run(PTXAS, "-arch=" + target, "-o", os.devnull, f.name) is not None
+        except Failed:
+            return False
+
+
 def targets():
     """{target: (compiler, what is missing for it or None)}"""
     clang = None if CLANG else "clang"
     found = {"cl12": (strict, clang)}
     for t in "gfx803 gfx906 gfx1030 gfx1100".split():
         found[t] = (amd, clang or (None if AMD_LIBS else "rocm-device-libs"))
-    known = run(PTXAS, "--help") if PTXAS else ""
     for t in "sm_70 sm_86 sm_90".split():
         lack = None if NVIDIA_LIB else "libclc"
-        lack = lack or (None if re.search(rf"\b{t}\b", known) else "a ptxas that knows it")
+        lack = lack or (None if ptxas_knows(t) else "a ptxas that knows it")
         found[t] = (nvidia, clang or lack)
     for t in "skl tgllp dg2".split():
         found[t] = (intel, None if OCLOC else "intel-opencl-icd")

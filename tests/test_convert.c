@@ -1,5 +1,6 @@
 /* test_convert.c - models rewritten: the same tensors and texts come back, types and shards, and
  * what has no other form. */
+#include "log_test.h"
 #include "tap.h"
 
 #include "core/dtype.h"
@@ -11,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char work[256], logged[4096];
+static char work[256];
 
 static const char *at(const char *name)
 {
@@ -28,12 +29,6 @@ static int remove_one(const char *path, const struct stat *info, int kind, struc
     (void)kind;
     (void)place;
     return remove(path);
-}
-
-static void keep_log(void *user, const char *line)
-{
-    (void)user;
-    snprintf(logged + strlen(logged), sizeof logged - strlen(logged), "%s\n", line);
 }
 
 static int converts(const char *from, const char *to, const dfx_convert_options *o)

@@ -1,6 +1,7 @@
 /* test_guard.c - values that f16 does not hold: found, named, and computed in f32. */
 #include "folder_test.h"
 #include "pipeline/pipeline.h"
+#include "log_test.h"
 #include "pipeline_test.h"
 #include "sequence/guard.h"
 
@@ -127,16 +128,6 @@ static void test_sequence(void)
 
 /* ---- pipelines ---- */
 
-static char said[600];
-static int lines;
-
-static void keep_line(void *user, const char *line)
-{
-    (void)user;
-    lines++;
-    snprintf(said, sizeof said, "%s", line);
-}
-
 /* A pipeline in `dtype` whose component is the part's; is_auto: as if it had not been asked for. */
 static dfx_pipeline *open_with(const struct part *part, dfx_model *m, const char *dtype,
                                int is_auto)
@@ -184,10 +175,10 @@ static void test_little_memory(dfx_model *m, const dfx_result *want)
     dfx_result *r;
     use_one_core(p);
     dfx_device_set_memory_limit((dfx_device *)dfx_pipeline_device(p), 1 << 20);
-    lines = 0;
+    logged[0] = '\0';
     dfx_status status = dfx_pipeline_decode(&r, p, latents, NULL);
-    ok(status == DFX_OK && lines > 1 && dfx_result_tiles(r) > 1, "in little memory: %s",
-       status == DFX_OK ? said : dfx_error());
+    ok(status == DFX_OK && logged_lines() > 1 && dfx_result_tiles(r) > 1, "in little memory: %s",
+       status == DFX_OK ? "in tiles" : dfx_error());
     ok(status == DFX_OK && difference(r, want) < 1e-4, "the picture stays (%.0e)",
        status == DFX_OK ? difference(r, want) : INFINITY);
     dfx_result_free(r);
@@ -204,15 +195,16 @@ static void test_part(const struct part *part)
     ok(want, "%s: f32 holds its values", part->component);
     ok(!r && strstr(line, part->layer) && strstr(line, "--dtype auto") && !strchr(line, '\n'), "%s",
        line);
-    dfx_set_log(keep_line, NULL);
-    lines = 0;
+    dfx_set_log(keep_log, NULL);
+    logged[0] = '\0';
     r = draw(automatic);
-    ok(r && lines == 1 && strstr(said, part->layer) && strstr(said, "runs in f32"), "%s", said);
+    ok(r && logged_lines() == 1 && strstr(logged, part->layer) && strstr(logged, "runs in f32"),
+       "%.*s", (int)strcspn(logged, "\n"), logged);
     ok(r && want && difference(r, want) < 0.02, "the picture is that of f32 (%.1e)",
        r && want ? difference(r, want) : INFINITY);
     dfx_result_free(r);
     r = draw(automatic);
-    ok(r && lines == 1, "so are all that follow, without a word");
+    ok(r && logged_lines() == 1, "so are all that follow, without a word");
     if (part == parts && want)
         test_little_memory(m, want);
     dfx_set_log(NULL, NULL);

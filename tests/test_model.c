@@ -1,4 +1,5 @@
 /* test_model.c - components against diffusers and transformers, and what they refuse. */
+#include "log_test.h"
 #include "model_test.h"
 
 #include <math.h>
@@ -67,15 +68,6 @@ static const char *const runs[] = {
 /* Allowed error by dtype, as a part of the result's norm. In f16 it comes of storing what lies
  * between layers: torch's own f16 differs as much from its f32. */
 static const double tolerance[] = { [DFX_F32] = 2e-5, [DFX_F16] = 2e-3, [DFX_BF16] = 3e-2 };
-
-static char logged[1024];
-
-static void keep_log(void *user, const char *line)
-{
-    (void)user;
-    size_t n = strlen(logged);
-    snprintf(logged + n, sizeof logged - n, "%s\n", line);
-}
 
 /* ---- against the references ---- */
 

@@ -1,6 +1,7 @@
 /* test_pipeline.c - whole runs against diffusers' StableDiffusionPipeline, settings and refusals.
  */
 #include "folder_test.h"
+#include "log_test.h"
 #include "pipeline_test.h"
 
 #include <limits.h>
@@ -21,15 +22,6 @@ static const struct scenario {
     { "dpm", "DPMSolverMultistepScheduler", "a red apple", "", STEPS, 2.5f, 1, 0, 0, 1 },
     { "sde", "dpmpp_sde", "a red apple", NULL, 2 * STEPS - 1, 1, 1, 64, 64, 0 },
 };
-
-static char logged[1024];
-
-static void keep_log(void *user, const char *line)
-{
-    (void)user;
-    size_t n = strlen(logged);
-    snprintf(logged + n, sizeof logged - n, "%s\n", line);
-}
 
 /* `word` n times; both texts stay until the next call but one. */
 static const char *repeat(const char *word, int n)

@@ -16,7 +16,10 @@ static dfx_image *blank(int width, int height, int channels)
     if (!image)
         return NULL;
     *image = (dfx_image){ width, height, channels, calloc(1, bytes) };
-    return image;
+    if (image->pixels)
+        return image;
+    free(image);
+    return NULL;
 }
 
 /* Pipelines that start from a picture get a black one, those that inpaint all of it as the mask. */
@@ -28,11 +31,13 @@ static dfx_status plan(dfx_plan **out, dfx_pipeline *p, dfx_generate_options *o)
     if (status != DFX_ERROR_ARGUMENT)
         return status;
     dfx_image *image = blank(width, height, 3), *mask = blank(width, height, 1);
+    dfx_status with_image = status;
     of_image.width = of_image.height = 0;
     of_image.image = image;
-    dfx_status with_image = dfx_pipeline_plan(out, p, &of_image);
+    if (image && mask)
+        with_image = dfx_pipeline_plan(out, p, &of_image);
     of_image.mask = mask;
-    if (with_image == DFX_ERROR_ARGUMENT)
+    if (image && mask && with_image == DFX_ERROR_ARGUMENT)
         with_image = dfx_pipeline_plan(out, p, &of_image);
     dfx_image_free(image);
     dfx_image_free(mask);

@@ -132,7 +132,7 @@ uint64_t dfx__memory_left(const dfx_device *d)
 
 dfx__rehearsal dfx__rehearse(dfx_device *d)
 {
-    dfx__rehearsal before = { d->used, d->peak };
+    dfx__rehearsal before = { d->used, d->peak, d->rehearses };
     d->peak = d->used;
     d->rehearses = 1;
     return before;
@@ -141,7 +141,7 @@ dfx__rehearsal dfx__rehearse(dfx_device *d)
 uint64_t dfx__rehearse_end(dfx_device *d, const dfx__rehearsal *before)
 {
     uint64_t peak = d->peak;
-    d->rehearses = 0;
+    d->rehearses = before->rehearses;
     d->used = before->used;
     d->peak = before->peak;
     return peak;

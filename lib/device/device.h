@@ -148,9 +148,11 @@ uint64_t dfx__memory_left(const dfx_device *d);
 
 /* From now on buffers are counted and not made, so that what work will need is known before it
  * begins; those that are made until the end of it are to be freed before. The end returns the most
- * bytes that there were meanwhile, and all figures of the device are what they were. */
+ * bytes that there were meanwhile, and all figures of the device are what they were. One rehearsal
+ * may be tried within another. */
 typedef struct {
     uint64_t used, peak;
+    int rehearses;
 } dfx__rehearsal;
 dfx__rehearsal dfx__rehearse(dfx_device *d);
 uint64_t dfx__rehearse_end(dfx_device *d, const dfx__rehearsal *before);

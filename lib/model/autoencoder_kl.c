@@ -86,7 +86,7 @@ static dfx_value *decode(const void *net, dfx_value *latent)
 
 static int count_encode(const void *net)
 {
-    return dfx__vae_encode_parts(&((const autoencoder_kl *)net)->encoder);
+    return dfx__vae_parts(&((const autoencoder_kl *)net)->encoder);
 }
 
 static int encode_is_whole(const void *net, int part)
@@ -98,13 +98,13 @@ static dfx_value *encode_part(const void *net, int part, dfx_value *x)
 {
     const autoencoder_kl *m = net;
     x = dfx__vae_encode_part(&m->encoder, part, x);
-    int last = part + 1 == dfx__vae_encode_parts(&m->encoder);
+    int last = part + 1 == dfx__vae_parts(&m->encoder);
     return last && m->use_quant ? dfx__conv_record(&m->quant, x) : x;
 }
 
 static int count_decode(const void *net)
 {
-    return dfx__vae_decode_parts(&((const autoencoder_kl *)net)->decoder);
+    return dfx__vae_parts(&((const autoencoder_kl *)net)->decoder);
 }
 
 static int decode_is_whole(const void *net, int part)

@@ -311,7 +311,7 @@ static int layer_of(const dfx__vae_coder *d, int part, int *level)
     return (part - 1) % (d->layers + 1);
 }
 
-static int parts(const dfx__vae_coder *d)
+int dfx__vae_parts(const dfx__vae_coder *d)
 {
     return 1 + d->levels * (d->layers + 1);
 }
@@ -322,24 +322,14 @@ static int attends(const dfx__vae_coder *d, int part)
     return i < d->layers && d->level[level].attention;
 }
 
-int dfx__vae_encode_parts(const dfx__vae_coder *d)
-{
-    return parts(d);
-}
-
-int dfx__vae_decode_parts(const dfx__vae_coder *d)
-{
-    return parts(d);
-}
-
 int dfx__vae_encode_part_is_whole(const dfx__vae_coder *d, int part)
 {
-    return part + 1 == parts(d) || (part > 0 && attends(d, part));
+    return part + 1 == dfx__vae_parts(d) || (part > 0 && attends(d, part));
 }
 
 int dfx__vae_decode_part_is_whole(const dfx__vae_coder *d, int part)
 {
-    return part == 0 || (part + 1 < parts(d) && attends(d, part));
+    return part == 0 || (part + 1 < dfx__vae_parts(d) && attends(d, part));
 }
 
 dfx_value *dfx__vae_encode_part(const dfx__vae_coder *d, int part, dfx_value *x)
@@ -349,7 +339,7 @@ dfx_value *dfx__vae_encode_part(const dfx__vae_coder *d, int part, dfx_value *x)
     dfx__push_in(before, "encoder");
     if (part == 0) {
         x = dfx__conv_record(&d->conv_in, x);
-    } else if (part + 1 == parts(d)) {
+    } else if (part + 1 == dfx__vae_parts(d)) {
         x = record_end(d, record_middle(d, x));
     } else {
         dfx__push_in(before, "down_blocks.%d", k);
@@ -368,7 +358,7 @@ dfx_value *dfx__vae_decode_part(const dfx__vae_coder *d, int part, dfx_value *x)
     dfx__push_in(before, "decoder");
     if (part == 0) {
         x = dfx__vae_decode_begin(d, x);
-    } else if (part + 1 == parts(d)) {
+    } else if (part + 1 == dfx__vae_parts(d)) {
         x = record_end(d, x);
     } else {
         dfx__push_in(before, "up_blocks.%d", k);

@@ -59,10 +59,9 @@ dfx_value *dfx__vae_decode_end(const dfx__vae_coder *d, dfx_value *x);
 
 /* Both in parts, as autoencoder.h has them: every resnet, every change of size, what is before and
  * behind them. Of the decoder part 0 is its beginning. */
-int dfx__vae_encode_parts(const dfx__vae_coder *d);
+int dfx__vae_parts(const dfx__vae_coder *d);
 int dfx__vae_encode_part_is_whole(const dfx__vae_coder *d, int part);
 dfx_value *dfx__vae_encode_part(const dfx__vae_coder *d, int part, dfx_value *x);
-int dfx__vae_decode_parts(const dfx__vae_coder *d);
 int dfx__vae_decode_part_is_whole(const dfx__vae_coder *d, int part);
 dfx_value *dfx__vae_decode_part(const dfx__vae_coder *d, int part, dfx_value *x);
 

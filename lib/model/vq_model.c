@@ -84,7 +84,7 @@ static dfx_value *decode(const void *net, dfx_value *latent)
 
 static int count_decode(const void *net)
 {
-    return dfx__vae_decode_parts(&((const vq_model *)net)->decoder);
+    return dfx__vae_parts(&((const vq_model *)net)->decoder);
 }
 
 static int decode_is_whole(const void *net, int part)

@@ -335,16 +335,12 @@ dfx_status dfx__parts_try(const dfx__coder *c, int tile, double *more)
 {
     dfx_device *d = c->p->device;
     dfx_plan *plan = c->p->plan;
-    int rehearses = d->rehearses;
-    dfx__rehearsal before;
     progress so_far = { 0, 0, 0 };
-    if (!rehearses)
-        before = dfx__rehearse(d);
+    dfx__rehearsal before = dfx__rehearse(d);
     c->p->plan = NULL;
     dfx_status status = do_parts(c, tile, NULL, NULL, &so_far);
     c->p->plan = plan;
-    if (!rehearses)
-        dfx__rehearse_end(d, &before);
+    dfx__rehearse_end(d, &before);
     *more = status == DFX_OK ? so_far.flops / so_far.whole - 1 : 0;
     return status;
 }

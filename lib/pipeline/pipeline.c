@@ -121,6 +121,14 @@ void dfx__forget(dfx__kept *k)
     k->sequence = NULL;
 }
 
+void dfx__forget_all(dfx_pipeline *p)
+{
+    dfx__forget(&p->unet_kept);
+    dfx__forget(&p->vae_kept);
+    dfx__forget(&p->encoder_kept);
+    dfx__forget(&p->preview_kept);
+}
+
 int dfx__needs_recording(dfx__kept *k, const dfx_model *model, const int64_t *shape, int count)
 {
     size_t bytes = (size_t)count * sizeof *shape;
@@ -292,10 +300,7 @@ void dfx_pipeline_free(dfx_pipeline *p)
 {
     if (!p)
         return;
-    dfx__forget(&p->unet_kept);
-    dfx__forget(&p->vae_kept);
-    dfx__forget(&p->encoder_kept);
-    dfx__forget(&p->preview_kept);
+    dfx__forget_all(p);
     dfx_model_free(p->preview);
     dfx_scheduler_free(p->low_res_scheduler);
     for (int i = 0; i < DFX__TOWERS; i++)

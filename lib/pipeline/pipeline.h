@@ -146,6 +146,7 @@ const char *dfx__component_class(json_object *index, const char *name);
  * than is needed now; it goes then, and is to be recorded. */
 int dfx__needs_recording(dfx__kept *k, const dfx_model *model, const int64_t *shape, int count);
 void dfx__forget(dfx__kept *k);
+void dfx__forget_all(dfx_pipeline *p);
 
 /* ---- half_guard.c ---- */
 

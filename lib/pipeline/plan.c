@@ -1,6 +1,6 @@
 /* plan.c - what a run will take, found by going through it without computing. */
-#include "pipeline/fit.h"
 #include "device/device.h"
+#include "pipeline/fit.h"
 #include "sequence/fitting.h"
 
 #include <stdio.h>
@@ -94,13 +94,6 @@ int dfx__keeps_any(const dfx_pipeline *p)
     return p->unet_kept.sequence || p->vae_kept.sequence || p->preview_kept.sequence;
 }
 
-static void forget_all(dfx_pipeline *p)
-{
-    dfx__forget(&p->unet_kept);
-    dfx__forget(&p->vae_kept);
-    dfx__forget(&p->preview_kept);
-}
-
 /* A run between the beginning and the end of a rehearsal. */
 static dfx_status rehearse(dfx_pipeline *p, const dfx_generate_options *o)
 {
@@ -109,13 +102,13 @@ static dfx_status rehearse(dfx_pipeline *p, const dfx_generate_options *o)
     dfx_result *r = calloc(1, sizeof *r);
     dfx_status status = r ? p->class->generate(r, p, &silent) : dfx__no_memory();
     dfx_result_free(r);
-    forget_all(p);
+    dfx__forget_all(p);
     return status;
 }
 
 dfx_status dfx__rehearse_run(dfx_plan **out, dfx_pipeline *p, const dfx_generate_options *o)
 {
-    forget_all(p);
+    dfx__forget_all(p);
     p->plan = calloc(1, sizeof *p->plan);
     if (!p->plan)
         return dfx__no_memory();

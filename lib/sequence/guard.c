@@ -33,16 +33,9 @@ static dfx_status find(dfx__not_finite *out, dfx_sequence *s, void *room)
     int finite;
     DFX__TRY(find_input(out, s, room));
     for (int k = 0; k < s->calls && !out->input && !out->path; k++) {
-        dfx_call *c = s->call[k];
-        if (dfx__interrupted())
-            return dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted");
-        dfx_status status = dfx__stream_before(s, k);
-        if (status == DFX_OK)
-            status = dfx__run_call(c);
-        if (status == DFX_OK)
-            status = see(&finite, c->out, room);
-        if (status != DFX_OK)
-            return dfx__fail_in(status, "%s: %s", c->path, c->op->name);
+        const dfx_call *c = s->call[k];
+        DFX__TRY(dfx__run_next(s, k));
+        DFX__TRY(see(&finite, c->out, room));
         if (!finite) {
             out->path = c->path;
             out->op = c->op->name;

@@ -221,7 +221,7 @@ static dfx_status fit(dfx_sequence *s, const plan *p)
     if (activations <= left && weights <= left - activations)
         return DFX_OK;
     if (s->may_stream && activations < left &&
-        dfx__stream_plan(s, (size_t)(left - activations)) == DFX_OK)
+        dfx__stream_plan(s, weights, (size_t)(left - activations)) == DFX_OK)
         return DFX_OK;
     char need[DFX_BYTES_TEXT], more[DFX_BYTES_TEXT], used[DFX_BYTES_TEXT], most[DFX_BYTES_TEXT];
     return dfx__fail(DFX_ERROR_MEMORY,

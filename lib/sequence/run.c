@@ -83,6 +83,19 @@ dfx_status dfx__run_call(dfx_call *c)
     return s->check && !s->device->is_native ? check(c) : DFX_OK;
 }
 
+dfx_status dfx__run_next(dfx_sequence *s, int k)
+{
+    dfx_call *c = s->call[k];
+    if (dfx__interrupted()) {
+        s->device->class->finish(s->device);
+        return dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted");
+    }
+    dfx_status status = dfx__stream_before(s, k);
+    if (status == DFX_OK)
+        status = dfx__run_call(c);
+    return status == DFX_OK ? DFX_OK : dfx__fail_in(status, "%s: %s", c->path, c->op->name);
+}
+
 dfx_status dfx_sequence_run(dfx_sequence *s)
 {
     if (!s->prepared)
@@ -90,17 +103,8 @@ dfx_status dfx_sequence_run(dfx_sequence *s)
     if (s->rehearsed)
         return DFX_OK;
     s->runs++;
-    for (int k = 0; k < s->calls; k++) {
-        if (dfx__interrupted()) {
-            s->device->class->finish(s->device);
-            return dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted");
-        }
-        dfx_status status = dfx__stream_before(s, k);
-        if (status == DFX_OK)
-            status = dfx__run_call(s->call[k]);
-        if (status != DFX_OK)
-            return dfx__fail_in(status, "%s: %s", s->call[k]->path, s->call[k]->op->name);
-    }
+    for (int k = 0; k < s->calls; k++)
+        DFX__TRY(dfx__run_next(s, k));
     return s->device->class->finish(s->device);
 }
 

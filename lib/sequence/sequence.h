@@ -203,9 +203,9 @@ int dfx__plan(dfx__plan_item *item, int items, size_t align, size_t largest, siz
 dfx_status dfx__memory_prepare(dfx_sequence *s);
 void dfx__memory_release(dfx_sequence *s);
 
-/* Chooses the constants that are streamed, so that no more than `room` bytes are needed. Errors:
- * DFX_ERROR_MEMORY (they are too large for it). */
-dfx_status dfx__stream_plan(dfx_sequence *s, size_t room);
+/* Chooses the constants that are streamed, so that of `missing` bytes, which the device has not
+ * yet, no more than `room` are needed. Errors: DFX_ERROR_MEMORY (they are too large for it). */
+dfx_status dfx__stream_plan(dfx_sequence *s, size_t missing, size_t room);
 dfx_status dfx__stream_prepare(dfx_sequence *s);
 void dfx__stream_release(dfx_sequence *s);
 /* Before call k of a run: what it needs is on its way, and what comes next begins to be. */
@@ -264,6 +264,9 @@ void dfx__unprepare(dfx_sequence *s);
 
 /* Runs one call; its seconds grow where the sequence is timed. */
 dfx_status dfx__run_call(dfx_call *c);
+
+/* Call k of a run of all, with the weights that it needs; an error names its block. */
+dfx_status dfx__run_next(dfx_sequence *s, int k);
 
 /* How a constant is stored on the device: rank 2 and more in the sequence's dtype, in DFX__PANELS
  * in the file's f16 or bf16 where the sequence's is f32 (nothing is lost), vectors in f32. */

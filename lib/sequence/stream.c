@@ -40,17 +40,15 @@ static int can_move(const dfx_sequence *s, const dfx__constant *c)
            !dfx__weight_copy_exists(c->weight, s->device, c->format, c->dtype);
 }
 
-/* What planning has to know of the constants. */
+/* Bytes of the constants that can move: of all, of the largest. */
 typedef struct {
-    size_t missing, movable, largest; /* bytes; of one that can move */
+    size_t movable, largest;
 } sums;
 
 static sums sum_up(const dfx_sequence *s)
 {
-    sums sum = { 0, 0, 0 };
+    sums sum = { 0, 0 };
     for (const dfx__constant *c = s->constant; c < s->constant + s->constants; c++) {
-        if (!dfx__weight_copy_exists(c->weight, s->device, c->format, c->dtype))
-            sum.missing += c->bytes;
         if (!can_move(s, c))
             continue;
         sum.movable += c->bytes;
@@ -93,10 +91,10 @@ static void choose(dfx_sequence *s, stream *t, double share)
     }
 }
 
-dfx_status dfx__stream_plan(dfx_sequence *s, size_t room)
+dfx_status dfx__stream_plan(dfx_sequence *s, size_t missing, size_t room)
 {
     sums sum = sum_up(s);
-    size_t slot = choose_slot(s, &sum, room), needed = sum.missing + SLOTS * slot;
+    size_t slot = choose_slot(s, &sum, room), needed = missing + SLOTS * slot;
     if (needed <= room || needed - room > sum.movable)
         return dfx__fail(DFX_ERROR_MEMORY, "the weights are too large to be streamed");
     stream *t = calloc(1, sizeof *t);

@@ -25,79 +25,49 @@ __global const T *pixel_at(__global const T *x, int n, int iy, int ix, int IH, i
 
 #ifdef ROWS
 
-/* For CPU devices, as linear_vector: a work-item computes ROWS pixels of one panel. Where a window
- * leaves the image, pixels are others whose elements are masked, or zeros in the stage. */
-#ifdef PAIRS
-#define MASKED(row, k, mask) (PLACED(row, k) & (mask))
-#else
-#define MASKED(row, k, mask) as_float(as_int((float)PLACED(row, k)) & (mask))
-#endif
-
-static inline void zero_row(S *to, int n)
-{
-    for (int k = 0; k < PADDED(n); k++)
-        to[k] = 0;
-}
-
+/* As linear_vector, pixels are its rows. Of few channels several taps are a block. */
 WORK_GROUP(1, 1, 1)
 void conv2d_vector(__global const T *restrict x, __global const W *restrict w,
                    __global const float *restrict bias, __global T *restrict y, SHAPE, int height,
-                   int width, EPILOGUE)
+                   int width, int strip, int group, EPILOGUE)
 {
-    int row = (get_global_id(2) * get_global_size(0) + get_global_id(0)) * ROWS;
-    int column = get_global_id(1) * 32;
-    int rows = min(ROWS, M - row), columns = min(32, O - column);
-    if (rows <= 0)
-        return;
-
-    __global const W *b = w + (size_t)column * KH * KW * PADDED(C);
-    int image[ROWS], y0[ROWS], x0[ROWS];
-    float16 c0[ROWS], c1[ROWS];
-    S stage[ROWS * STAGE];
-    float sums[ROWS * 32];
-    begin_sums(c0, c1, bias ? bias + column : bias, columns, sums);
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) {
+    int row = get_global_id(0) * strip, rows = min(strip, M - row);
+    int first = get_global_id(1) * group * 32, columns = min(group * 32, O - first);
+    int taps = KH * KW, step = max(1, BLOCK / PADDED(C)), image[STRIP], y0[STRIP], x0[STRIP];
+    room o;
+    for (int at = 0; at < columns; at += 32)
+        begin_panel(o.sums[at / 32], bias ? bias + first + at : bias, columns - at);
+    for (int r = 0; r < STRIP; r++) {
         int pixel = min(row + r, M - 1);
         image[r] = pixel / (OH * OW);
         y0[r] = pixel / OW % OH * stride - top;
         x0[r] = pixel % OW * stride - left;
     }
-    for (int ky = 0; ky < KH; ky++)
-        for (int kx = 0; kx < KW; kx++) {
-            __global const T *a[ROWS];
-            int mask[ROWS], inside = 1;
-#pragma unroll
-            for (int r = 0; r < ROWS; r++) {
-                a[r] = pixel_at(x, image[r], y0[r] + ky * dilation, x0[r] + kx * dilation, IH, IW, C,
-                                height, width);
-                mask[r] = a[r] ? -1 : 0;
-                inside &= a[r] != 0;
+    for (int tap = 0; tap < taps; tap += step) {
+        int count = min(step, taps - tap);
+        for (int t = 0; t < count; t++)
+            for (int r = 0; r < (rows + ROWS - 1) / ROWS * ROWS; r++) {
+                int ky = (tap + t) / KW, kx = (tap + t) % KW;
+                o.row[r] = pixel_at(x, image[r], y0[r] + ky * dilation, x0[r] + kx * dilation, IH, IW,
+                                    C, height, width);
+                if (count > 1)
+                    stage_row(o.stage[r] + t * PADDED(C), o.row[r], C);
             }
-            if (IN_PLACE(C) && inside) {
-                MULTIPLY(C, PLACED(a[r], k))
-                continue;
-            }
-            if (IN_PLACE(C)) {
-#pragma unroll
-                for (int r = 0; r < ROWS; r++)
-                    a[r] = a[r] ? a[r] : x;
-                MULTIPLY(C, MASKED(a[r], k, mask[r]))
-                continue;
-            }
-            for (int k0 = 0; k0 < C; k0 += STAGE) {
-                int n = min(STAGE, C - k0);
-#pragma unroll
-                for (int r = 0; r < ROWS; r++)
-                    if (a[r])
-                        load_row(stage + r * STAGE, a[r] + k0, n);
-                    else
-                        zero_row(stage + r * STAGE, n);
-                MULTIPLY(n, STAGED(stage + r * STAGE, k))
-            }
+        for (int k = 0; k < C; k += BLOCK) {
+            int n = count > 1 ? count * PADDED(C) : min(BLOCK, C - k);
+            if (count > 1)
+                for (int t = 0; t < STRIP / ROWS; t++)
+                    o.staged[t] = 1;
+            else
+                stage_rows(&o, rows, n);
+            for (int at = 0; at < columns; at += 32)
+                add_block(&o, at / 32,
+                          w + ((size_t)(first + at) * taps + tap * 32) * PADDED(C) + k * 32, rows, n);
+            for (int r = 0; r < STRIP; r++)
+                o.row[r] = o.row[r] ? o.row[r] + BLOCK : 0;
         }
-    end_sums(sums, c0, c1);
-    store_sums(y, sums, row, column, rows, columns, O, channels, add, activation, image_rows);
+    }
+    store_sums(y, o.sums, row, first, rows, columns, O, channels, add, activation, image_rows);
 }
 
 #else

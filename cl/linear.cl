@@ -7,33 +7,28 @@
 
 #ifdef ROWS
 
-/* Dimension 0 and 2 are tiles of rows, 1 panels: the tiles of one index in dimension 2 are few
- * enough that their rows stay in the cache from panel to panel. */
+/* Dimension 0 are strips of `strip` rows, 1 groups of `group` panels of the result. */
 WORK_GROUP(1, 1, 1)
 void linear_vector(__global const T *restrict x, __global const W *restrict w,
                    __global const float *restrict bias, __global T *restrict y, int M, int N, int K,
-                   EPILOGUE)
+                   int strip, int group, EPILOGUE)
 {
-    int row = (get_global_id(2) * get_global_size(0) + get_global_id(0)) * ROWS;
-    int column = get_global_id(1) * 32;
-    int rows = min(ROWS, M - row), columns = min(32, N - column);
-    if (rows <= 0)
-        return;
-
-    __global const T *a[ROWS];
-    float sums[2 * ROWS * 32]; /* values, gates */
-#pragma unroll
-    for (int r = 0; r < ROWS; r++)
-        a[r] = x + (size_t)min(row + r, M - 1) * K;
-    for (int part = activation == THEN_GEGLU; part >= 0; part--) {
-        float16 c0[ROWS], c1[ROWS];
-        int output = column + part * N;
-        __global const W *b = w + (size_t)output * PADDED(K);
-        begin_sums(c0, c1, bias ? bias + output : bias, columns, sums);
-        MULTIPLY_ROWS(K)
-        end_sums(sums + part * ROWS * 32, c0, c1);
+    int row = get_global_id(0) * strip, rows = min(strip, M - row), gated = activation == THEN_GEGLU;
+    int first = get_global_id(1) * group * 32, columns = min(group * 32, N - first);
+    room o;
+    for (int p = 0, at = 0; at < columns; at += 32)
+        for (int gate = 0; gate <= gated; gate++, p++)
+            begin_panel(o.sums[p], bias ? bias + first + at + gate * N : bias, columns - at);
+    for (int k = 0; k < K; k += BLOCK) {
+        int n = min(BLOCK, K - k);
+        for (int r = 0; r < STRIP; r++)
+            o.row[r] = x + (size_t)min(row + r, M - 1) * K + k;
+        stage_rows(&o, rows, n);
+        for (int p = 0, at = 0; at < columns; at += 32)
+            for (int gate = 0; gate <= gated; gate++, p++)
+                add_block(&o, p, w + (size_t)(first + at + gate * N) * PADDED(K) + k * 32, rows, n);
     }
-    store_sums(y, sums, row, column, rows, columns, N, channels, add, activation, image_rows);
+    store_sums(y, o.sums, row, first, rows, columns, N, channels, add, activation, image_rows);
 }
 
 #else

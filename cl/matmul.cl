@@ -53,34 +53,30 @@ void matmul_pack(__global T *restrict panels, __global const T *restrict b, int 
     }
 }
 
-/* As linear_vector; the last dimension has blocks of tiles, product after product. */
+/* As linear_vector; the last dimension are products. */
 WORK_GROUP(1, 1, 1)
 void matmul_vector(__global const T *restrict x, __global const T *restrict panels,
-                   __global T *restrict y, float scale, SIZES, int shared)
+                   __global T *restrict y, float scale, SIZES, int shared, int strip, int group)
 {
-    int block = get_global_size(0), tiles = (M + ROWS - 1) / ROWS;
-    int blocks = (tiles + block - 1) / block, product = get_global_id(2) / blocks;
-    int row = (get_global_id(2) % blocks * block + get_global_id(0)) * ROWS;
-    int column = get_global_id(1) * 32;
-    int rows = min(ROWS, M - row), columns = min(32, O - column);
-    if (rows <= 0)
-        return;
-
-    __global const T *a[ROWS];
-    size_t panel = (size_t)OF_B(product) * get_global_size(1) + get_global_id(1);
-    __global const T *b = panels + panel * PADDED((size_t)K) * 32;
-    float sums[ROWS * 32];
-    float16 c0[ROWS], c1[ROWS];
-#pragma unroll
-    for (int r = 0; r < ROWS; r++)
-        a[r] = x + A_AT(product) + min(row + r, M - 1) * A_ROW;
-    begin_sums(c0, c1, 0, columns, sums);
-    MULTIPLY_ROWS(K)
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-        c0[r] *= scale;
-        c1[r] *= scale;
+    int product = get_global_id(2), row = get_global_id(0) * strip, rows = min(strip, M - row);
+    int first = get_global_id(1) * group * 32, columns = min(group * 32, O - first);
+    __global const T *w = panels + OF_B(product) * ((size_t)(O + 31) / 32 * 32) * PADDED(K);
+    room o;
+    x += A_AT(product) + row * A_ROW;
+    for (int at = 0; at < columns; at += 32)
+        begin_panel(o.sums[at / 32], 0, 32);
+    for (int k = 0; k < K; k += BLOCK) {
+        int n = min(BLOCK, K - k);
+        for (int r = 0; r < STRIP; r++)
+            o.row[r] = x + min(r, rows - 1) * A_ROW + k;
+        stage_rows(&o, rows, n);
+        for (int at = 0; at < columns; at += 32)
+            add_block(&o, at / 32, w + (size_t)(first + at) * PADDED(K) + k * 32, rows, n);
     }
-    end_sums(sums, c0, c1);
-    store_sums(y + Y_AT(product), sums, row, column, rows, columns, Y_ROW, 0, 0, 0, 1);
+    for (int at = 0; at < columns; at += 32)
+        for (int r = 0; r < rows; r++) {
+            o.sums[at / 32][r][0] *= scale;
+            o.sums[at / 32][r][1] *= scale;
+        }
+    store_sums(y + Y_AT(product), o.sums, row, first, rows, columns, Y_ROW, 0, 0, 0, 1);
 }

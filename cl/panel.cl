@@ -15,27 +15,104 @@ enum { THEN_SILU = 1, THEN_GELU, THEN_QUICK_GELU, THEN_GEGLU };
 
 #include "columns.cl"
 
-/* For CPU devices: a work-item computes ROWS rows of one panel, the accumulators c0 and c1 in vector
- * registers. Elements of x are broadcast from where they lie (PLACED), or from a stage of STAGE
- * elements a row (STAGED). */
-#define STAGE 64
-
-/* Elements of a long sum that are summed apart. */
-#define BLOCK 512
+/* For CPU devices: a work-item computes a strip of up to STRIP rows, in tiles of ROWS, and up to GROUP
+ * of the weight's panels. It goes through the sum in blocks: a block of a panel stays in the
+ * first-level cache while the strip's tiles use it, each with its sums in vector registers; the
+ * strip's rows and sums stay in the second level. Rows are read where they lie, or from a stage:
+ * what is narrower than float, tiles with zeros for rows, odd lengths that are taken in pairs. */
+#define STRIP (8 * ROWS)
+#define GROUP 8
 
 #ifdef PAIRS
 
 /* bf16 by x86's dot product: elements 2 k and 2 k + 1 of a row and of a panel are one int; a panel
- * is [ceil(K / 2)][32][2]. A row of odd length passes through the stage, where it gets a zero. */
+ * is [ceil(K / 2)][32][2]. Rows of odd length get a zero. */
 typedef T S;
-#define IN_PLACE(n) ((n) % 2 == 0)
+#define BLOCK 256
 #define PADDED(n) (((n) + 1) / 2 * 2)
+#define IN_PLACE(n) ((n) % 2 == 0)
 #define PLACED(row, k) as_int(vload2(k, row))
 #define STAGED(row, k) as_int(vload2(k, row))
 #define DOT(c, a, b) __asm__("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b))
 
-/* Adds n elements of the sum from the weight at b; `pair` is pair k of row r. */
+#else
+
+typedef float S;
+#define BLOCK 128
+#define PADDED(n) (n)
+#define IN_PLACE(n) (DTYPE == 0)
+#define PLACED(row, k) LOAD(row, k)
+#define STAGED(row, k) ((row)[k])
+#if DTYPE != 0 || (defined WTYPE && WTYPE != 0)
+#define NARROW /* the weight is: blocks of its panels are widened */
+#endif
+
+#endif
+
+/* What a work-item works in. */
+typedef struct {
+    float16 sums[GROUP][STRIP][2];
+    __global const T *row[STRIP]; /* their next block; NULL: zeros */
+    int staged[STRIP / ROWS];     /* tiles */
+    S stage[STRIP][BLOCK];
+#ifdef NARROW
+    float panel[BLOCK * 32];
+#endif
+} room;
+
+/* The sums of a panel begin as the bias. */
+static inline void begin_panel(float16 sums[STRIP][2], __global const float *bias, int columns)
+{
+    float line[32];
+    for (int i = 0; i < 32; i++)
+        line[i] = bias && i < columns ? bias[i] : 0.0f;
+    for (int r = 0; r < STRIP; r++) {
+        sums[r][0] = vload16(0, line);
+        sums[r][1] = vload16(1, line);
+    }
+}
+
+/* n elements of a row into the stage. */
+static inline void stage_row(S *to, __global const T *from, int n)
+{
+    int k = 0;
+#ifdef PAIRS
+    for (; from && k < n; k++)
+        to[k] = from[k];
+#else
+    for (; from && k + 16 <= n; k += 16)
+        vstore16(LOADV16(from, k), 0, to + k);
+    for (; from && k < n; k++)
+        to[k] = LOAD(from, k);
+#endif
+    for (; k < PADDED(n); k++)
+        to[k] = 0;
+}
+
+/* Stages the tiles' rows that have to be, n elements of them. */
+static inline void stage_rows(room *o, int rows, int n)
+{
+    for (int t = 0; t * ROWS < rows; t++) {
+        int staged = !IN_PLACE(n);
+        for (int r = 0; r < ROWS; r++)
+            staged |= !o->row[t * ROWS + r];
+        for (int r = t * ROWS; staged && r < (t + 1) * ROWS; r++)
+            stage_row(o->stage[r], o->row[r], n);
+        o->staged[t] = staged;
+    }
+}
+
+#ifdef PAIRS
+
+#define WEIGHT __global const W *
+
+/* Adds n elements of a tile from the weight at b; `pair` is pair k of row r. */
 #define MULTIPLY(n, pair)                                                 \
+    _Pragma("unroll")                                                     \
+    for (int r = 0; r < ROWS; r++) {                                      \
+        c0[r] = sums[r][0];                                               \
+        c1[r] = sums[r][1];                                               \
+    }                                                                     \
     for (int k = 0; k < ((n) + 1) / 2; k++, b += 64) {                    \
         int16 b0 = vload16(0, (__global const int *)b);                   \
         int16 b1 = vload16(1, (__global const int *)b);                   \
@@ -45,118 +122,98 @@ typedef T S;
             DOT(c0[r], e, b0);                                            \
             DOT(c1[r], e, b1);                                            \
         }                                                                 \
+    }                                                                     \
+    _Pragma("unroll")                                                     \
+    for (int r = 0; r < ROWS; r++) {                                      \
+        sums[r][0] = c0[r];                                               \
+        sums[r][1] = c1[r];                                               \
     }
-
-static inline void load_row(S *to, __global const T *from, int n)
-{
-    int k = 0;
-    for (; k + 16 <= n; k += 16)
-        vstore16(vload16(0, from + k), 0, to + k);
-    for (; k < n; k++)
-        to[k] = from[k];
-    if (n % 2)
-        to[n] = 0;
-}
 
 #else
 
-typedef float S;
-#define IN_PLACE(n) (DTYPE == 0)
-#define PADDED(n) (n)
-#define PLACED(row, k) LOAD(row, k)
-#define STAGED(row, k) ((row)[k])
+#ifdef NARROW
+#define WEIGHT const float *
+#define LOAD_WEIGHT(b) vload16(0, b)
+#else
+#define WEIGHT __global const float *
+#define LOAD_WEIGHT(b) LOAD_FLOATS(b)
+#endif
 
-/* Adds n elements of the sum from the weight at b; `element` is element k of row r. They are summed
+/* Adds n elements of a tile from the weight at b; `element` is element k of row r. They are summed
  * apart first: so the rounding errors of long sums stay small. */
 #define MULTIPLY(n, element)                                   \
-    {                                                          \
-        float16 s0[ROWS], s1[ROWS];                            \
-        _Pragma("unroll")                                      \
-        for (int r = 0; r < ROWS; r++)                         \
-            s0[r] = s1[r] = 0.0f;                              \
-        for (int k = 0; k < (n); k++, b += 32) {               \
-            float16 b0 = LOADWV16(b, 0), b1 = LOADWV16(b, 16); \
-            _Pragma("unroll")                                  \
-            for (int r = 0; r < ROWS; r++) {                   \
-                float16 e = (float16)(element);                \
-                s0[r] = fma(e, b0, s0[r]);                     \
-                s1[r] = fma(e, b1, s1[r]);                     \
-            }                                                  \
-        }                                                      \
+    _Pragma("unroll")                                          \
+    for (int r = 0; r < ROWS; r++)                             \
+        c0[r] = c1[r] = 0.0f;                                  \
+    for (int k = 0; k < (n); k++, b += 32) {                   \
+        float16 b0 = LOAD_WEIGHT(b), b1 = LOAD_WEIGHT(b + 16);  \
         _Pragma("unroll")                                      \
         for (int r = 0; r < ROWS; r++) {                       \
-            c0[r] += s0[r];                                    \
-            c1[r] += s1[r];                                    \
+            float16 e = (float16)(element);                    \
+            c0[r] = fma(e, b0, c0[r]);                         \
+            c1[r] = fma(e, b1, c1[r]);                         \
         }                                                      \
+    }                                                          \
+    _Pragma("unroll")                                          \
+    for (int r = 0; r < ROWS; r++) {                           \
+        sums[r][0] += c0[r];                                   \
+        sums[r][1] += c1[r];                                   \
     }
-
-static inline void load_row(S *to, __global const T *from, int n)
-{
-    int k = 0;
-    for (; k + 16 <= n; k += 16)
-        vstore16(LOADV16(from, k), 0, to + k);
-    for (; k < n; k++)
-        to[k] = LOAD(from, k);
-}
 
 #endif
 
-/* Adds the products of rows a[ROWS] of n elements with the weight at b. */
-#define MULTIPLY_ROWS(n)                                                      \
-    if (IN_PLACE(n)) {                                                        \
-        for (int k0 = 0; k0 < (n); k0 += BLOCK)                               \
-            MULTIPLY(min(BLOCK, (n) - k0), PLACED(a[r] + k0, k))              \
-    } else {                                                                  \
-        S stage[ROWS * STAGE];                                                \
-        for (int k0 = 0; k0 < (n); k0 += STAGE) {                             \
-            int count = min(STAGE, (n) - k0);                                 \
-            _Pragma("unroll")                                                 \
-            for (int r = 0; r < ROWS; r++)                                    \
-                load_row(stage + r * STAGE, a[r] + k0, count);                \
-            MULTIPLY(count, STAGED(stage + r * STAGE, k))                     \
-        }                                                                     \
-    }
-
-/* The sums begin as the bias; `line` is room for 32. */
-static inline void begin_sums(float16 *c0, float16 *c1, __global const float *bias, int columns,
-                              float *line)
+static inline void add_placed(float16 sums[ROWS][2], __global const T *row[ROWS], WEIGHT b, int n)
 {
-    for (int i = 0; i < 32; i++)
-        line[i] = bias && i < columns ? bias[i] : 0.0f;
+    __global const T *a[ROWS];
+    float16 c0[ROWS], c1[ROWS];
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-        c0[r] = vload16(0, line);
-        c1[r] = vload16(1, line);
+    for (int r = 0; r < ROWS; r++)
+        a[r] = row[r];
+    MULTIPLY(n, PLACED(a[r], k))
+}
+
+static inline void add_staged(float16 sums[ROWS][2], S row[ROWS][BLOCK], WEIGHT b, int n)
+{
+    float16 c0[ROWS], c1[ROWS];
+    MULTIPLY(n, STAGED(row[r], k))
+}
+
+/* Adds the next n elements of the rows, with those of a panel from `weight` on. */
+static inline void add_block(room *o, int panel, __global const W *weight, int rows, int n)
+{
+#ifdef NARROW
+    for (int i = 0; i < n * 32; i += 16)
+        vstore16(LOADWV16(weight, i), 0, o->panel + i);
+    const float *b = o->panel;
+#else
+    __global const W *b = weight;
+#endif
+    for (int t = 0; t * ROWS < rows; t++) {
+        float16 (*sums)[2] = o->sums[panel] + t * ROWS;
+        if (o->staged[t])
+            add_staged(sums, o->stage + t * ROWS, b, n);
+        else
+            add_placed(sums, o->row + t * ROWS, b, n);
     }
 }
 
-/* `line` receives ROWS x 32. */
-static inline void end_sums(float *line, const float16 *c0, const float16 *c1)
-{
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-        vstore16(c0[r], 0, line + r * 32);
-        vstore16(c1[r], 1, line + r * 32);
-    }
-}
-
-/* Stores the sums of ROWS x 32, behind which lie those of their gates where it has some, as rows x
- * columns of the result from `row` and `column` on, whose lines are N long. */
-static inline void store_sums(__global T *y, const float *sums, int row, int column, int rows,
-                              int columns, int N, EPILOGUE)
+/* Stores the sums as rows x columns of the result from `row` and `column` on, whose lines are N
+ * long. With GEGLU each panel's are followed by those of its gates. */
+static inline void store_sums(__global T *y, float16 sums[GROUP][STRIP][2], int row, int column,
+                              int rows, int columns, int N, EPILOGUE)
 {
     int gated = activation == THEN_GEGLU;
-    for (int r = 0; r < rows; r++)
-        for (int i = 0; i < columns; i += 16) {
-            int n = columns - i;
-            size_t at = (size_t)(row + r) * N + column + i;
-            size_t channel = (size_t)((row + r) / image_rows) * (N << gated) + column + i;
-            float16 v = vload16(0, sums + r * 32 + i);
+    for (int r = 0; r < rows; r++) {
+        size_t at = (size_t)(row + r) * N + column;
+        size_t channel = (size_t)((row + r) / image_rows) * (N << gated) + column;
+        for (int i = 0; i < columns; i += 16, at += 16, channel += 16) {
+            int n = columns - i, panel = i / 32 << gated;
+            float16 v = sums[panel][r][i / 16 % 2];
             if (channels)
                 v += load_columns(channels + channel, n);
             v = ACTIVATE(v);
             if (gated) {
-                float16 gate = vload16(0, sums + (ROWS + r) * 32 + i);
+                float16 gate = sums[panel + 1][r][i / 16 % 2];
                 if (channels)
                     gate += load_columns(channels + channel + N, n);
                 v *= GELU(gate);
@@ -165,6 +222,7 @@ static inline void store_sums(__global T *y, const float *sums, int row, int col
                 v += load_columns(add + at, n);
             store_columns(y + at, v, n);
         }
+    }
 }
 
 #else

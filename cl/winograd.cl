@@ -150,7 +150,7 @@ void winograd_input(__global const T *restrict x, __global float *restrict v,
             forward(result, 1, part + j * IN);
 #pragma unroll
             for (int i = 0; i < IN; i++)
-                vstore16(result[i], 0, to + (size_t)(j * IN + i) * v_plane + c);
+                STORE_FLOATS(to + (size_t)(j * IN + i) * v_plane + c, result[i]);
         }
     }
 }
@@ -173,7 +173,7 @@ static inline void window(__global float *to, int plane, const float16 *g)
         spread(result, 1, part + j * 3);
 #pragma unroll
         for (int i = 0; i < IN; i++)
-            vstore16(result[i], 0, to + (j * IN + i) * plane);
+            STORE_FLOATS(to + (j * IN + i) * plane, result[i]);
     }
 }
 
@@ -221,7 +221,7 @@ static inline void multiply(__global float *m, __global const float *v, __global
             c0[r] = c1[r] = 0.0f;
         }
         for (int k = 0; k < n; k++) {
-            float16 b0 = vload16(0, u + k * 32), b1 = vload16(1, u + k * 32);
+            float16 b0 = LOAD_FLOATS(u + k * 32), b1 = LOAD_FLOATS(u + k * 32 + 16);
 #pragma unroll
             for (int r = 0; r < ROWS; r++) {
                 float16 e = (float16)(a[r][k]);
@@ -231,8 +231,9 @@ static inline void multiply(__global float *m, __global const float *v, __global
         }
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
-            vstore16(fresh ? c0[r] : c0[r] + vload16(0, m + r * 32), 0, m + r * 32);
-            vstore16(fresh ? c1[r] : c1[r] + vload16(1, m + r * 32), 1, m + r * 32);
+            __global float *to = m + r * 32;
+            STORE_FLOATS(to, fresh ? c0[r] : c0[r] + LOAD_FLOATS(to));
+            STORE_FLOATS(to + 16, fresh ? c1[r] : c1[r] + LOAD_FLOATS(to + 16));
         }
     }
 }
@@ -248,7 +249,7 @@ static inline void transform_back(__global T *y, __global const T *add, __global
     for (int i = 0; i < IN; i++) {
 #pragma unroll
         for (int j = 0; j < IN; j++)
-            line[j] = vload16(0, m + (j * IN + i) * plane);
+            line[j] = LOAD_FLOATS(m + (j * IN + i) * plane);
         backward(part + i, IN, line);
     }
 #pragma unroll

@@ -30,7 +30,7 @@ typedef struct {
     } scalar;
 } dfx__arg;
 
-enum { DFX__MAX_ARGS = 24, DFX__MAX_OPTIONS = 256 };
+enum { DFX__MAX_ARGS = 32, DFX__MAX_OPTIONS = 256 };
 
 /* Work-items of a group and bytes of its local memory that a device must have. */
 enum { DFX__LEAST_GROUP = 16, DFX__LEAST_LOCAL = 16 << 10 };

@@ -285,7 +285,6 @@ static void common_args(const dfx_call *c, dfx__launches *l)
     dfx__arg_int(l, dfx__rows(out));
     dfx__arg_int(l, dfx__conv2d_height(c));
     dfx__arg_int(l, dfx__conv2d_width(c));
-    dfx__arg_epilogue(l);
 }
 
 static void launch_rows(const dfx_call *c, dfx__launches *l, const char *options)
@@ -294,11 +293,10 @@ static void launch_rows(const dfx_call *c, dfx__launches *l, const char *options
         dfx__linear_vector(c, l, options);
         return;
     }
-    const dfx_spec *x = &c->in[X]->spec, *out = &c->out->spec;
     dfx__kernel(l, "conv2d", "conv2d_vector", "-DROWS=%d%s", DFX__VECTOR_ROWS, options);
     common_args(c, l);
-    dfx__vector_grid(l, 1, dfx__rows(out), out->dim[3],
-                     x->dim[3] * (int64_t)dfx_dtype_size(x->dtype));
+    dfx__vector_grid(c, l, 1, dfx__rows(&c->out->spec), c->out->spec.dim[3], 1);
+    dfx__arg_epilogue(l);
 }
 
 static void launch_pairs(const dfx_call *c, dfx__launches *l)
@@ -316,6 +314,7 @@ static void launch_direct(const dfx_call *c, dfx__launches *l)
     int lanes = dfx__group(c, 64);
     dfx__kernel(l, "conv2d", "conv2d_direct", "-DLANES=%d", lanes);
     common_args(c, l);
+    dfx__arg_epilogue(l);
     dfx__arg_int(l, c->i[GROUPS]);
     dfx__grid(l, c->out->spec.dim[3], dfx__rows(&c->out->spec), 1, lanes, 1, 1);
 }

@@ -121,27 +121,40 @@ static void common_args(const dfx_call *c, dfx__launches *l)
     dfx__arg_int(l, dfx__channels(&c->in[X]->spec));
 }
 
-void dfx__vector_grid(dfx__launches *l, int64_t products, int64_t rows, int64_t columns,
-                      int64_t bytes)
+/* Parts of n, at most `most` large: all of a size where that does not make them small. */
+static int64_t part_size(int64_t n, int64_t most)
+{
+    for (int64_t size = most; size > most / 2; size--)
+        if (n % size == 0)
+            return size;
+    int64_t parts = (n + most - 1) / most;
+    return (n + parts - 1) / parts;
+}
+
+void dfx__vector_grid(const dfx_call *c, dfx__launches *l, int64_t products, int64_t rows,
+                      int64_t columns, int sums_of_panel)
 {
     int64_t tiles = (rows + DFX__VECTOR_ROWS - 1) / DFX__VECTOR_ROWS;
-    int64_t block = DFX__VECTOR_CACHE / (bytes * DFX__VECTOR_ROWS);
-    if (block < 1)
-        block = 1;
-    if (block > tiles)
-        block = tiles;
-    dfx__grid(l, block, (columns + DFX__PANEL - 1) / DFX__PANEL,
-              products * ((tiles + block - 1) / block), 1, 1, 1);
+    int64_t panels = (columns + DFX__PANEL - 1) / DFX__PANEL;
+    int64_t strip = part_size(tiles, DFX__VECTOR_TILES);
+    int64_t group = part_size(panels, DFX__VECTOR_PANELS / sums_of_panel);
+    int64_t tasks = 4 * c->sequence->device->info.units; /* that keep all units busy */
+    while (group > 1 && products * (tiles / strip) * (panels / group) < tasks)
+        group--;
+    while (strip > 1 && products * (tiles / strip) * panels < tasks)
+        strip--;
+    dfx__arg_int(l, strip * DFX__VECTOR_ROWS);
+    dfx__arg_int(l, group);
+    dfx__grid(l, (tiles + strip - 1) / strip, (panels + group - 1) / group, products, 1, 1, 1);
 }
 
 void dfx__linear_vector(const dfx_call *c, dfx__launches *l, const char *options)
 {
-    int64_t k = dfx__channels(&c->in[X]->spec);
     dfx__kernel(l, "linear", "linear_vector", "-DROWS=%d%s", DFX__VECTOR_ROWS, options);
     common_args(c, l);
+    dfx__vector_grid(c, l, 1, dfx__rows(&c->out->spec), dfx__channels(&c->out->spec),
+                     dfx__activation(c) == DFX_GEGLU ? 2 : 1);
     dfx__arg_epilogue(l);
-    dfx__vector_grid(l, 1, dfx__rows(&c->out->spec), dfx__channels(&c->out->spec),
-                     k * (int64_t)dfx_dtype_size(c->out->spec.dtype));
 }
 
 void dfx__linear_clblast(const dfx_call *c, dfx__launches *l)
@@ -234,6 +247,7 @@ static const dfx__case cases[] = {
     { { "2,37,72", "w64,72", "64", NULL, "2,37,32" }, { DFX_GEGLU }, { 0 } },
     { { "3,5,31", "w320,31", NULL, "3,320" }, { DFX_GEGLU }, { 0 } },
     { { "1,300,129", "w384,129", "384" }, { DFX_GEGLU }, { 0 } },
+    { { "1,601,141", "w490,141", "490" }, { 0 }, { 0 } }, /* full strips and groups */
     { { NULL }, { 0 }, { 0 } },
 };
 

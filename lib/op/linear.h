@@ -8,8 +8,9 @@
 enum { DFX__LINEAR_ACTIVATION }; /* integers; the inputs are those of conv2d.h */
 
 enum {
-    DFX__VECTOR_ROWS = 8,         /* that a work-item of the vector kernels computes */
-    DFX__VECTOR_CACHE = 256 << 10 /* bytes of rows that the second-level cache keeps */
+    DFX__VECTOR_ROWS = 8,  /* of a tile of the vector kernels */
+    DFX__VECTOR_TILES = 8, /* of a strip, and panels of a group, at most; as in cl/panel.cl */
+    DFX__VECTOR_PANELS = 8
 };
 
 /* The option of vector kernels that take bf16 in pairs, from weights in DFX__PANELS_PAIRS, and
@@ -17,10 +18,10 @@ enum {
 #define DFX__VECTOR_PAIRS " -DPAIRS"
 int dfx__takes_pairs(const dfx_call *c);
 
-/* The grid of a vector kernel: tiles of rows, panels, and blocks of tiles whose rows (of `bytes`
- * each) fit into the cache, of all products. */
-void dfx__vector_grid(struct dfx__launches *l, int64_t products, int64_t rows, int64_t columns,
-                      int64_t bytes);
+/* The arguments "strip" and "group" of a vector kernel, and its grid: strips of rows, groups of
+ * panels, products. A panel of the result has one or, with DFX_GEGLU, two of the weight's. */
+void dfx__vector_grid(const dfx_call *c, struct dfx__launches *l, int64_t products, int64_t rows,
+                      int64_t columns, int sums_of_panel);
 
 /* The activation of a linear layer's or a convolution's call; whether it does more with its sums
  * than to add the bias; and rows of the result that share a line of channels. */

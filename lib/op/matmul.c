@@ -354,8 +354,7 @@ static void launch_packed(const dfx_call *c, dfx__launches *l, int pairs)
     dfx__arg_in(l, A);
     dfx__arg_scratch(l, 0, packed_bytes(c, pairs));
     last_args(c, &s, l);
-    dfx__vector_grid(l, s.images * s.heads, s.rows, s.columns,
-                     s.k * (int64_t)dfx_dtype_size(c->out->spec.dtype));
+    dfx__vector_grid(c, l, s.images * s.heads, s.rows, s.columns, 1);
 }
 
 static void launch_vector(const dfx_call *c, dfx__launches *l)

@@ -177,6 +177,16 @@ static inline void window(__global float *to, int plane, const float16 *g)
     }
 }
 
+/* The weight comes from memory, in as many streams as taps: it is asked for some lines ahead, at the
+ * end of a part those of the next one. OpenCL's prefetch() does nothing in PoCL, whose target is the
+ * host. */
+#define AHEAD (6 * 128) /* bytes: lines of f32 and of pairs are 128 */
+#if defined __x86_64__ || defined __aarch64__
+#define FETCH_AHEAD(line) __builtin_prefetch((const void *)((size_t)(line) + AHEAD))
+#else
+#define FETCH_AHEAD(line)
+#endif
+
 /* U of n inputs from `first` on of a panel. */
 static inline void transform(__global float *u, int plane, __global const W *panel, int C, int first,
                              int n)
@@ -189,7 +199,9 @@ static inline void transform(__global float *u, int plane, __global const W *pan
             float16 even[9], odd[9];
 #pragma unroll
             for (int t = 0; t < 9; t++) {
-                uint16 both = vload16(0, pairs + (t * lines + (first + k) / 2) * 32 + o);
+                __global const uint *at = pairs + (t * lines + (first + k) / 2) * 32 + o;
+                FETCH_AHEAD(at);
+                uint16 both = vload16(0, at);
                 even[t] = as_float16(both << 16);
                 odd[t] = as_float16(both & 0xffff0000u);
             }
@@ -201,8 +213,11 @@ static inline void transform(__global float *u, int plane, __global const W *pan
         for (int o = 0; o < 32; o += 16) {
             float16 g[9];
 #pragma unroll
-            for (int t = 0; t < 9; t++)
-                g[t] = LOADWV16(panel, ((size_t)t * C + first + k) * 32 + o);
+            for (int t = 0; t < 9; t++) {
+                __global const W *at = panel + ((size_t)t * C + first + k) * 32 + o;
+                FETCH_AHEAD(at);
+                g[t] = LOADWV16(at, 0);
+            }
             window(u + k * 32 + o, plane, g);
         }
 #endif

@@ -62,7 +62,7 @@ break_kernel()
 # The kernel of linear:vector, which conv2d:vector uses too, with a line at its beginning.
 break_linear()
 {
-    break_kernel "$1" linear "s/^    int rows = min(ROWS, M - row), columns/    $2\\n&/"
+    break_kernel "$1" linear "s/^    room o;/    $2\\n&/"
 }
 
 # says PATTERN COMMAND...: it succeeds, and its output has the pattern.

@@ -3,7 +3,7 @@
 #define DFX_BENCH_TUNE_H
 
 #include "core/status.h"
-#include "device/clblast_space.h"
+#include "device/tuning.h"
 #include "dfxcl/tune.h"
 
 typedef struct {

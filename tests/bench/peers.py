@@ -3,18 +3,20 @@
 
     tests/bench/peers.py MODEL_DIR [--devices cpu,opencl] [--peers torch,openvino]
                          [--dtype f32|bf16] [--size 512] [--parts unet,vae,text,image]
-                         [--batches 1,2] [--steps 20] [--rounds 3] [--json F.json]
+                         [--batches 1,2] [--steps 20] [--rounds 3] [--converted DIR]
+                         [--json F.json]
 
 Run it with a Python that has torch, diffusers and transformers, after `make && make bench`. Parts:
 a UNet step at each of --batches, the VAE's decoding, the text encoder on 2 prompts, and a whole
 picture with guidance from a cold start. Each peer computes in a process of its own, so that its
 memory is its own; all load and run once uncounted, then they take turns, one run each in every
-round.
-OpenVINO's memory includes its conversion of the model. A picture is drawn once: files and compiled
-kernels are cached by one step beforehand, loading counts, Python's imports do not.
+round. OpenVINO reads a file into which the part was converted beforehand. A picture is drawn once:
+files and compiled kernels are cached by one step beforehand, loading counts, Python's imports do
+not.
 
 The table has the best and the median second, the best for each picture or prompt of the batch and,
-for each row of dfx, its best time as a part of the others'. On stderr stands what other processes took of the cores: a run is only as good as that.
+for each row of dfx, its best time as a part of the others'. On stderr stands what other processes
+took of the cores: a run is only as good as that.
 """
 
 import argparse
@@ -88,7 +90,8 @@ def torch_run(job):
     return lambda: step(*inputs)
 
 
-def openvino_run(job):
+def openvino_convert(job):
+    """Writes the part into a file, in f16. Converting takes several times the memory of running."""
     import openvino
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -103,7 +106,6 @@ def openvino_run(job):
         def forward(self, *inputs):
             return self.function(*inputs, return_dict=False)[0]
 
-    torch.manual_seed(0)
     folder, side = job["folder"], job["size"] // LATENT
     if job["part"] == "vae":
         model = AutoencoderKL.from_pretrained(folder, dtype=torch.float32).eval()
@@ -115,9 +117,17 @@ def openvino_run(job):
         inputs = unet_inputs(model, job)
     shapes = [tuple(x.shape) for x in inputs]
     converted = openvino.convert_model(part, example_input=inputs, input=shapes)
+    openvino.save_model(converted, job["converted"])
+
+
+def openvino_run(job):
+    import numpy
+    import openvino
+
     hints = {"INFERENCE_PRECISION_HINT": job["dtype"], "INFERENCE_NUM_THREADS": job["cores"]}
-    request = openvino.Core().compile_model(converted, "CPU", hints).create_infer_request()
-    arrays = [x.numpy() for x in inputs]
+    model = openvino.Core().compile_model(job["converted"], "CPU", hints)
+    request, random = model.create_infer_request(), numpy.random.default_rng(0)
+    arrays = [random.standard_normal(x.shape, dtype=numpy.float32) for x in model.inputs]
     return lambda: request.infer(arrays)
 
 
@@ -160,6 +170,9 @@ def work(job):
     image = job["part"] == "image"
     start = {"torch": torch_image if image else torch_run, "openvino": openvino_run}
     with torch.inference_mode():
+        if job["engine"] == "convert":
+            openvino_convert(job)
+            return
         run = start[job["engine"]](job)
         print(json.dumps({"seconds": seconds_of(run)}), file=out)
         for _ in () if image else sys.stdin:
@@ -261,10 +274,28 @@ def environment(a):
     return {"OMP_WAIT_POLICY": "passive", **os.environ, **threads}
 
 
+def converted_file(a, part, batch):
+    return pathlib.Path(a.converted) / f"{part}-{batch}-{a.size}.xml"
+
+
+def convert(a, part, batch):
+    """Makes OpenVINO's file of the part unless it is there. After a failure it is not, and the peer
+    that reads it fails."""
+    if converted_file(a, part, batch).exists():
+        return
+    peer = python_peer(a, "convert", part, batch, 0)
+    try:
+        peer.start()
+        peer.end()
+    finally:
+        peer.kill()
+
+
 def python_peer(a, engine, part, batch, steps):
     folder = os.path.join(a.model, FOLDERS.get(part, ""))
     job = {"engine": engine, "part": part, "batch": batch, "folder": folder, "dtype": a.dtype,
-           "size": a.size, "cores": a.cores, "steps": steps}
+           "size": a.size, "cores": a.cores, "steps": steps,
+           "converted": str(converted_file(a, part, batch))}
     command = [sys.executable, os.path.realpath(__file__), "--worker", json.dumps(job)]
     return Peer(engine, command, environment(a))
 
@@ -287,6 +318,8 @@ def dfx_image(a, device, steps, output):
 def time_part(a, part, batch):
     """The part's peers, after their rounds."""
     engines = [e for e in a.peers if installed(e) and (e, part) != ("openvino", "text")]
+    if "openvino" in engines:
+        convert(a, part, batch)
     peers = [python_peer(a, engine, part, batch, 0) for engine in engines]
     peers += [dfx_peer(a, device, part, batch) for device in a.devices]
     try:
@@ -451,6 +484,8 @@ def arguments():
     p.add_argument("--cores", type=count, default=len(os.sched_getaffinity(0)),
                    help="threads of each peer (all)")
     p.add_argument("--profile", action="store_true", help="keep the times of dfx's operators too")
+    p.add_argument("--converted", metavar="DIR",
+                   help="keep OpenVINO's files of MODEL_DIR here for further runs")
     p.add_argument("--json", metavar="F.json", help="keep a record of everything")
     p.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
     a = p.parse_args()
@@ -464,6 +499,14 @@ def arguments():
     return a
 
 
+def main(a):
+    if a.worker:
+        return work(a.worker)
+    with tempfile.TemporaryDirectory() as folder:
+        a.converted = a.converted or folder
+        os.makedirs(a.converted, exist_ok=True)
+        return measure(a)
+
+
 if __name__ == "__main__":
-    settings = arguments()
-    sys.exit(work(settings.worker) if settings.worker else measure(settings))
+    sys.exit(main(arguments()))

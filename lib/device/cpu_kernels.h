@@ -23,6 +23,11 @@ struct dfx__cpu_kernels {
     void (*tile)(float *acc, const float *first, const float *const *row, const float *panel,
                  size_t k);
 
+    /* The same of a panel in half precision, which comes to lie in wide [k][32] as floats on the
+     * way, for the next tiles; of what follows the panel as much is asked for from memory. */
+    void (*tile_widening)(float *acc, const float *first, const float *const *row,
+                          const void *panel, dfx_dtype dtype, float *wide, size_t k);
+
     /* The same of bf16 in pairs, with the processor's dot product: acc [rows][32] += sum over p of
      * row[r][2 p] panel[p][32][0] + row[r][2 p + 1] panel[p][32][1]. NULL where it has none. */
     void (*tile_pairs)(float *acc, const float *first, const uint16_t *const *row,

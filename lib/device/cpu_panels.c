@@ -3,8 +3,9 @@
  * A task is a strip of tiles under each other in a few panels. It goes through the sum in blocks: a
  * block of a panel stays in the first-level cache while the strip's tiles use it; the strip's rows
  * and accumulators stay in the second level. What is stored in half precision is widened block by
- * block: the rows once for all panels of the task, a panel once for all tiles of the strip. bf16 in
- * pairs is multiplied as it lies; only the end of a row of odd length is copied, to add a zero.
+ * block: the rows once for all panels of the task, a panel by the first of the strip's tiles while
+ * that is multiplied. bf16 in pairs is multiplied as it lies; only the end of a row of odd length is
+ * copied, to add a zero.
  *
  * With DFX_GEGLU a task sums a panel of values and one of gates for each panel of the result. */
 #include "device/cpu_panels.h"
@@ -115,14 +116,15 @@ static void add_block(const struct dfx__cpu_kernels *kernels, const dfx__panels_
     for (int s = 0; s < t->sums; s++) {
         int64_t line = (panel_of(job, t, s) * job->taps + tap) * job->k + k;
         const void *weight = (const char *)job->panels + (size_t)line * PANEL * size;
-        const float *panel = weight;
+        const float *panel = weight, *first = first_of(w, s, tap, k);
+        int i = 0;
         if (job->weight_dtype != DFX_F32) {
-            kernels->widen(w->panel, weight, job->weight_dtype, n * PANEL);
+            kernels->tile_widening(tile_of(kernels, w, s, i++), first, w->row, weight,
+                                   job->weight_dtype, w->panel, n);
             panel = w->panel;
         }
-        for (int i = 0; i < t->tiles; i++)
-            kernels->tile(tile_of(kernels, w, s, i), first_of(w, s, tap, k),
-                          w->row + i * kernels->rows, panel, n);
+        for (; i < t->tiles; i++)
+            kernels->tile(tile_of(kernels, w, s, i), first, w->row + i * kernels->rows, panel, n);
     }
 }
 

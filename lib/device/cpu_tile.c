@@ -24,60 +24,77 @@
 #define TEXT_(isa) #isa
 #define TEXT(isa) TEXT_(isa)
 
-/* Adds the products of an element of each row with a line of a panel. */
-static inline void add_line(vector (*sum)[2], const float *element, const float *line)
+/* Lines of a panel and, where they are stored in half precision, where they are to lie as floats,
+ * and how many elements further on lies what to ask memory for. */
+typedef struct {
+    const void *from;
+    dfx_dtype dtype;
+    float *to;
+    size_t ahead;
+} panel_lines;
+
+/* Adds the products of an element of each row with two vectors of a panel from its element `at`
+ * on. */
+INLINE void add_line(vector (*sum)[2], const float *element, const panel_lines *panel, size_t at)
 {
-    vector b0 = ((const any_vector *)line)[0], b1 = ((const any_vector *)line)[1];
+    vector b0 = load_dtype(panel->from, panel->dtype, at, WIDTH);
+    vector b1 = load_dtype(panel->from, panel->dtype, at + WIDTH, WIDTH);
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++) {
         sum[r][0] += element[r] * b0;
         sum[r][1] += element[r] * b1;
     }
+    if (panel->dtype != DFX_F32) {
+        __builtin_prefetch((const uint16_t *)panel->from + at + panel->ahead);
+        any_vector *to = (any_vector *)(panel->to + at);
+        to[0] = b0;
+        to[1] = b1;
+    }
 }
 
 #if defined __aarch64__
 /* Adds those of elements i .. i + WIDTH, each row's loaded at once, with as many lines. */
-static inline void add_lines(vector (*sum)[2], const float *const *row, size_t i, const float *line)
+INLINE void add_lines(vector (*sum)[2], const float *const *row, size_t i, const panel_lines *panel,
+                      size_t at)
 {
     vector part[ROWS];
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++)
         part[r] = *(const any_vector *)(row[r] + i);
 #pragma GCC unroll 4
-    for (int j = 0; j < WIDTH; j++, line += DFX__TILE_COLUMNS) {
+    for (int j = 0; j < WIDTH; j++, at += DFX__TILE_COLUMNS) {
         float element[ROWS];
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++)
             element[r] = part[r][j];
-        add_line(sum, element, line);
+        add_line(sum, element, panel, at);
     }
 }
 #endif
 
-static void tile(float *acc, const float *first, const float *const *row, const float *panel,
-                 size_t k)
+INLINE void tile_of(float *acc, const float *first, const float *const *row,
+                    const panel_lines *panel, size_t k)
 {
     const float *a[ROWS];
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++)
         a[r] = row[r];
     for (int column = 0; column < DFX__TILE_COLUMNS; column += 2 * WIDTH) {
-        const float *b = panel + column;
         vector sum[ROWS][2];
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++)
             sum[r][0] = sum[r][1] = (vector){ 0 };
-        size_t i = 0;
+        size_t i = 0, at = (size_t)column;
 #if defined __aarch64__
-        for (; i + WIDTH <= k; i += WIDTH, b += WIDTH * DFX__TILE_COLUMNS)
-            add_lines(sum, a, i, b);
+        for (; i + WIDTH <= k; i += WIDTH, at += WIDTH * DFX__TILE_COLUMNS)
+            add_lines(sum, a, i, panel, at);
 #endif
-        for (; i < k; i++, b += DFX__TILE_COLUMNS) {
+        for (; i < k; i++, at += DFX__TILE_COLUMNS) {
             float element[ROWS];
 #pragma GCC unroll 8
             for (int r = 0; r < ROWS; r++)
                 element[r] = a[r][i];
-            add_line(sum, element, b);
+            add_line(sum, element, panel, at);
         }
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++) {
@@ -87,6 +104,23 @@ static void tile(float *acc, const float *first, const float *const *row, const 
             to[1] = before[1] + sum[r][1];
         }
     }
+}
+
+static void tile(float *acc, const float *first, const float *const *row, const float *panel,
+                 size_t k)
+{
+    const panel_lines wide = { panel, DFX_F32, NULL, 0 };
+    tile_of(acc, first, row, &wide, k);
+}
+
+static void tile_widening(float *acc, const float *first, const float *const *row,
+                          const void *panel, dfx_dtype dtype, float *wide, size_t k)
+{
+    size_t ahead = k * DFX__TILE_COLUMNS;
+    if (dtype == DFX_F16)
+        tile_of(acc, first, row, &(const panel_lines){ panel, DFX_F16, wide, ahead }, k);
+    else
+        tile_of(acc, first, row, &(const panel_lines){ panel, DFX_BF16, wide, ahead }, k);
 }
 
 #if defined __AVX512BF16__
@@ -306,7 +340,16 @@ static void store_tile(void *out, size_t stride, const void *add, dfx_dtype dtyp
 }
 
 const struct dfx__cpu_kernels NAME(DFX_ISA) = {
-    TEXT(DFX_ISA),        ROWS,  tile,   TILE_PAIRS,       TILE_PACKED_PAIRS,
-    store_tile,           widen, narrow, &MATH(DFX_PARTS), &ATTENTION(DFX_PARTS),
+    TEXT(DFX_ISA),
+    ROWS,
+    tile,
+    tile_widening,
+    TILE_PAIRS,
+    TILE_PACKED_PAIRS,
+    store_tile,
+    widen,
+    narrow,
+    &MATH(DFX_PARTS),
+    &ATTENTION(DFX_PARTS),
     &WINOGRAD(DFX_PARTS),
 };

@@ -4,12 +4,20 @@
 
 #define WORK_GROUP(x, y, z) __kernel __attribute__((reqd_work_group_size(x, y, z)))
 
-/* 16 numbers where they lie, aligned as one is: PoCL's compiler makes up to 16 instructions of vload16
- * and vstore16. */
+/* 16 numbers where they lie, aligned as one is: PoCL's compiler makes up to 16 instructions of
+ * vload16 and vstore16. */
 typedef float16 __attribute__((aligned(4))) FLOATS;
 typedef ushort16 __attribute__((aligned(2))) SHORTS;
 #define LOAD_FLOATS(p) (*(__global const FLOATS *)(p))
 #define STORE_FLOATS(p, v) (*(__global FLOATS *)(p) = (v))
+
+/* Asks for the line of memory at p. OpenCL's prefetch() does nothing in PoCL, whose target is the
+ * host. */
+#if defined __x86_64__ || defined __aarch64__
+#define FETCH(p) __builtin_prefetch((const void *)(size_t)(p))
+#else
+#define FETCH(p)
+#endif
 
 #if DTYPE == 0
 
@@ -95,8 +103,8 @@ typedef ushort W;
 #define MISH_EXP(x) exp(min(x, 20.0f))
 #define MISH(x) MISH_OF(x, MISH_EXP(x) * (MISH_EXP(x) + 2.0f))
 
-/* erf as a quotient of polynomials in its square (tests/gen/erf.py), within 4e-7: the built-in one is
- * several times slower on CPUs. */
+/* erf as a quotient of polynomials in its square (tests/gen/erf.py), within 4e-7: the built-in one
+ * is several times slower on CPUs. */
 #define ERF_TOP(s)                                                                             \
     (((((((s) * 1.92169889e-08f - 1.99030546e-06f) * (s) + 0.00015553608f) * (s) +             \
          0.00429305108f) * (s) + 0.0524334945f) * (s) + 0.213944867f) * (s) + 1.12837863f)

@@ -15,8 +15,8 @@ enum { THEN_SILU = 1, THEN_GELU, THEN_QUICK_GELU, THEN_GEGLU };
 
 #include "columns.cl"
 
-/* For CPU devices: a work-item computes a strip of up to STRIP rows, in tiles of ROWS, and up to GROUP
- * of the weight's panels. It goes through the sum in blocks: a block of a panel stays in the
+/* For CPU devices: a work-item computes a strip of up to STRIP rows, in tiles of ROWS, and up to
+ * GROUP of the weight's panels. It goes through the sum in blocks: a block of a panel stays in the
  * first-level cache while the strip's tiles use it, each with its sums in vector registers; the
  * strip's rows and sums stay in the second level. Rows are read where they lie, or from a stage:
  * what is narrower than float, tiles with zeros for rows, odd lengths that are taken in pairs. */
@@ -44,7 +44,7 @@ typedef float S;
 #define PLACED(row, k) LOAD(row, k)
 #define STAGED(row, k) ((row)[k])
 #if DTYPE != 0 || (defined WTYPE && WTYPE != 0)
-#define NARROW /* the weight is: blocks of its panels are widened */
+#define NARROW /* the weight is: its blocks are widened by the first tile that is multiplied */
 #endif
 
 #endif
@@ -102,6 +102,12 @@ static inline void stage_rows(room *o, int rows, int n)
     }
 }
 
+/* Whether a tile lies in the stage. Where all do, the compiler leaves the other way out. */
+static inline int is_staged(const room *o, int tile, int n)
+{
+    return !IN_PLACE(n) || o->staged[tile];
+}
+
 #ifdef PAIRS
 
 #define WEIGHT __global const W *
@@ -133,26 +139,29 @@ static inline void stage_rows(room *o, int rows, int n)
 
 #ifdef NARROW
 #define WEIGHT const float *
-#define LOAD_WEIGHT(b) vload16(0, b)
+#define LOAD_WEIGHT(b) (*(const FLOATS *)(b))
 #else
 #define WEIGHT __global const float *
 #define LOAD_WEIGHT(b) LOAD_FLOATS(b)
 #endif
 
-/* Adds n elements of a tile from the weight at b; `element` is element k of row r. They are summed
- * apart first: so the rounding errors of long sums stay small. */
-#define MULTIPLY(n, element)                                   \
+/* Adds n elements of a tile from the weight at b; `element` is element k of row r, `left` and
+ * `right` are a line of the weight. They are summed apart first: so the rounding errors of long
+ * sums stay small. */
+#define MULTIPLY(n, element) MULTIPLY_OF(n, element, LOAD_WEIGHT(b), LOAD_WEIGHT(b + 16), )
+#define MULTIPLY_OF(n, element, left, right, then)             \
     _Pragma("unroll")                                          \
     for (int r = 0; r < ROWS; r++)                             \
         c0[r] = c1[r] = 0.0f;                                  \
     for (int k = 0; k < (n); k++, b += 32) {                   \
-        float16 b0 = LOAD_WEIGHT(b), b1 = LOAD_WEIGHT(b + 16);  \
+        float16 b0 = left, b1 = right;                         \
         _Pragma("unroll")                                      \
         for (int r = 0; r < ROWS; r++) {                       \
             float16 e = (float16)(element);                    \
             c0[r] = fma(e, b0, c0[r]);                         \
             c1[r] = fma(e, b1, c1[r]);                         \
         }                                                      \
+        then                                                   \
     }                                                          \
     _Pragma("unroll")                                          \
     for (int r = 0; r < ROWS; r++) {                           \
@@ -178,19 +187,54 @@ static inline void add_staged(float16 sums[ROWS][2], S row[ROWS][BLOCK], WEIGHT 
     MULTIPLY(n, STAGED(row[r], k))
 }
 
+#ifdef NARROW
+
+/* The same of a weight that comes to lie in `wide` on the way, as floats. The panel's next block is
+ * asked for. */
+#define WIDEN(n, element)                                      \
+    MULTIPLY_OF(n, element, LOADWV16(b, 0), LOADWV16(b, 16), { \
+        *(FLOATS *)wide = b0;                                  \
+        *(FLOATS *)(wide + 16) = b1;                           \
+        wide += 32;                                            \
+        FETCH(b + (n) * 32);                                   \
+    })
+
+static inline void widen_placed(float16 sums[ROWS][2], __global const T *row[ROWS],
+                                __global const W *b, float *wide, int n)
+{
+    __global const T *a[ROWS];
+    float16 c0[ROWS], c1[ROWS];
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+        a[r] = row[r];
+    WIDEN(n, PLACED(a[r], k))
+}
+
+static inline void widen_staged(float16 sums[ROWS][2], S row[ROWS][BLOCK], __global const W *b,
+                                float *wide, int n)
+{
+    float16 c0[ROWS], c1[ROWS];
+    WIDEN(n, STAGED(row[r], k))
+}
+
+#endif
+
 /* Adds the next n elements of the rows, with those of a panel from `weight` on. */
 static inline void add_block(room *o, int panel, __global const W *weight, int rows, int n)
 {
+    int t = 0;
 #ifdef NARROW
-    for (int i = 0; i < n * 32; i += 16)
-        vstore16(LOADWV16(weight, i), 0, o->panel + i);
     const float *b = o->panel;
+    if (is_staged(o, t++, n))
+        widen_staged(o->sums[panel], o->stage, weight, o->panel, n);
+    else
+        widen_placed(o->sums[panel], o->row, weight, o->panel, n);
 #else
     __global const W *b = weight;
 #endif
-    for (int t = 0; t * ROWS < rows; t++) {
+    for (; t * ROWS < rows; t++) {
         float16 (*sums)[2] = o->sums[panel] + t * ROWS;
-        if (o->staged[t])
+        if (is_staged(o, t, n))
             add_staged(sums, o->stage + t * ROWS, b, n);
         else
             add_placed(sums, o->row + t * ROWS, b, n);

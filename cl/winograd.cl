@@ -178,14 +178,9 @@ static inline void window(__global float *to, int plane, const float16 *g)
 }
 
 /* The weight comes from memory, in as many streams as taps: it is asked for some lines ahead, at the
- * end of a part those of the next one. OpenCL's prefetch() does nothing in PoCL, whose target is the
- * host. */
+ * end of a part those of the next one. */
 #define AHEAD (6 * 128) /* bytes: lines of f32 and of pairs are 128 */
-#if defined __x86_64__ || defined __aarch64__
-#define FETCH_AHEAD(line) __builtin_prefetch((const void *)((size_t)(line) + AHEAD))
-#else
-#define FETCH_AHEAD(line)
-#endif
+#define FETCH_AHEAD(line) FETCH((size_t)(line) + AHEAD)
 
 /* U of n inputs from `first` on of a panel. */
 static inline void transform(__global float *u, int plane, __global const W *panel, int C, int first,

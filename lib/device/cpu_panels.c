@@ -4,8 +4,8 @@
  * block of a panel stays in the first-level cache while the strip's tiles use it; the strip's rows
  * and accumulators stay in the second level. What is stored in half precision is widened block by
  * block: the rows once for all panels of the task, a panel by the first of the strip's tiles while
- * that is multiplied. bf16 in pairs is multiplied as it lies; only the end of a row of odd length is
- * copied, to add a zero.
+ * that is multiplied. bf16 in pairs is multiplied as it lies; only the end of a row of odd length
+ * is copied, to add a zero.
  *
  * With DFX_GEGLU a task sums a panel of values and one of gates for each panel of the result. */
 #include "device/cpu_panels.h"

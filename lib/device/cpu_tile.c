@@ -45,7 +45,8 @@ INLINE void add_line(vector (*sum)[2], const float *element, const panel_lines *
         sum[r][1] += element[r] * b1;
     }
     if (panel->dtype != DFX_F32) {
-        __builtin_prefetch((const uint16_t *)panel->from + at + panel->ahead);
+        /* Into the second level: the first is full. */
+        __builtin_prefetch((const uint16_t *)panel->from + at + panel->ahead, 0, 2);
         any_vector *to = (any_vector *)(panel->to + at);
         to[0] = b0;
         to[1] = b1;

@@ -209,6 +209,74 @@ static void test_interrupt(void)
     dfx_sequence_free(s);
 }
 
+/* y = 2 x + ((3 t + 1) 2 + 1), where t is invariant, and a sum of x that takes all memory that is free
+ * before that is read. */
+static dfx_sequence *record_invariant(int marked)
+{
+    dfx_sequence *s;
+    dfx_sequence_new(&s, device, DFX_F32);
+    dfx_value *x = dfx_input(s, "x", DFX_F32, 1, (int64_t[]){ 64 }), *sum = x;
+    dfx_value *t = dfx_input(s, "t", DFX_F32, 1, (int64_t[]){ 64 });
+    if (marked)
+        dfx_invariant(t);
+    t = dfx_scale(dfx_reshape(dfx_scale(t, 3, 1), 2, (int64_t[]){ 8, 8 }), 2, 1);
+    dfx_output(t, "of t");
+    for (int i = 0; i < 4; i++)
+        sum = dfx_add(sum, dfx_scale(sum, -1, 0));
+    dfx_output(dfx_add(dfx_scale(dfx_add(x, sum), 2, 0), dfx_reshape(t, 1, (int64_t[]){ 64 })), "y");
+    ok(dfx_sequence_prepare(s) == DFX_OK, "prepared: %s", dfx_error());
+    return s;
+}
+
+static int writes(dfx_sequence *s, const char *name, float first)
+{
+    float data[64];
+    for (int i = 0; i < 64; i++)
+        data[i] = first + (float)i;
+    return dfx_sequence_write(s, name, data, sizeof data) == DFX_OK;
+}
+
+/* Whether a run with inputs that begin so gives what it should, and how often the calls on t alone
+ * and the others ran until now. */
+static int runs_to(dfx_sequence *s, float x, float t, int steady, int others)
+{
+    float y[64], of_t[64];
+    int good = dfx_sequence_run(s) == DFX_OK &&
+               dfx_sequence_read(s, "y", y, sizeof y) == DFX_OK &&
+               dfx_sequence_read(s, "of t", of_t, sizeof of_t) == DFX_OK;
+    for (int i = 0; i < 64 && good; i++) {
+        float want = (3 * (t + (float)i) + 1) * 2 + 1;
+        good = of_t[i] == want && y[i] == 2 * (x + (float)i) + want;
+    }
+    for (int k = 0; k < s->calls; k++)
+        good &= s->call[k]->runs == (k < 2 ? steady : others);
+    return good;
+}
+
+static void test_invariant(void)
+{
+    dfx_sequence_info all, kept;
+    dfx_sequence *s = record_invariant(0);
+    dfx_sequence_get_info(s, &all);
+    ok(writes(s, "x", 5) && writes(s, "t", 9) && runs_to(s, 5, 9, 1, 1) && runs_to(s, 5, 9, 2, 2),
+       "what is not marked is computed in each run");
+    dfx_sequence_free(s);
+    s = record_invariant(1);
+    dfx_sequence_get_info(s, &kept);
+    ok(all.flops - kept.flops == 2 * 64, "what is kept is not counted: %g of %g", kept.flops,
+       all.flops);
+    writes(s, "x", 1);
+    writes(s, "t", 2);
+    dfx_interrupt();
+    ok(dfx_sequence_run(s) == DFX_ERROR_INTERRUPTED && runs_to(s, 1, 2, 1, 1),
+       "after a run that came to nothing all is computed");
+    ok(writes(s, "x", 3) && runs_to(s, 3, 2, 1, 2) && runs_to(s, 3, 2, 1, 3),
+       "what follows from the invariant input alone is not computed again");
+    ok(writes(s, "t", 7) && runs_to(s, 3, 7, 2, 4) && runs_to(s, 3, 7, 2, 5),
+       "but when it is written");
+    dfx_sequence_free(s);
+}
+
 /* Whether a value of that shape can be recorded in f16, and its silu. */
 static int is_recorded(int rank, const int64_t *dim)
 {
@@ -281,6 +349,7 @@ int main(void)
     test_not_finite();
     test_limits();
     test_interrupt();
+    test_invariant();
     test_counts();
     test_check_mode();
     dfx_device_free(device);

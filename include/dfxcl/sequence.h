@@ -34,6 +34,11 @@ DFX_API void dfx_sequence_free(dfx_sequence *s);
 DFX_API dfx_value *dfx_input(dfx_sequence *s, const char *name, dfx_dtype dtype, int rank,
                              const int64_t *dim);
 
+/* The input stays as it is for several runs, as a prompt does from step to step: what follows from
+ * such inputs and constants alone is computed in the first run after one of them was written, and
+ * kept for the next ones. For an input that nothing was recorded on yet. */
+DFX_API void dfx_invariant(dfx_value *input);
+
 /* A model's weight as a value. Weights of rank 2 and more are stored in the sequence's dtype,
  * vectors in f32. */
 DFX_API dfx_value *dfx_constant(dfx_sequence *s, dfx_weight *weight);
@@ -72,7 +77,8 @@ typedef struct {
     uint64_t streamed_bytes;   /* of these: they are on the host, and move to the device in each
                                 * run */
     uint64_t largest_buffer;   /* bytes of the largest buffer that it needs */
-    double flops;              /* of one run: multiply and add count as two */
+    double flops;              /* of one run, without what is kept from an earlier one (see
+                                * dfx_invariant): multiply and add count as two */
     int calls, launches;
 } dfx_sequence_info;
 DFX_API dfx_status dfx_sequence_get_info(const dfx_sequence *s, dfx_sequence_info *out);

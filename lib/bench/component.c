@@ -9,21 +9,28 @@
 
 enum { TOKENS = 77, TIME_IDS = 6, LATENT = 8, LARGEST_ID = 1000 };
 
+/* What a picture's steps have in common. */
+static dfx_value *condition(dfx_sequence *s, const char *name, int rank, const int64_t *dim)
+{
+    dfx_value *v = dfx_input(s, name, DFX_F32, rank, dim);
+    dfx_invariant(v);
+    return v;
+}
+
 static dfx_value *record_unet(dfx_sequence *s, const dfx_model *m, int size, int batch)
 {
     dfx__unet_facts f = dfx__unet_get_facts(m->net);
     int64_t n = batch, side = size / LATENT;
     dfx_value *x = dfx_input(s, "x", DFX_F32, 4, (int64_t[]){ n, side, side, f.in_channels });
     dfx_value *t = dfx_input(s, "t", DFX_F32, 1, (int64_t[]){ n });
-    dfx_value *text = dfx_input(s, "text", DFX_F32, 3, (int64_t[]){ n, TOKENS, f.context });
+    dfx_value *text = condition(s, "text", 3, (int64_t[]){ n, TOKENS, f.context });
     dfx__unet_inputs in = { .sample = dfx_cast(x, s->dtype),
                             .timestep = t,
                             .text = dfx_cast(text, s->dtype) };
     if (f.added_width) {
         int64_t pooled[] = { n, f.added_width - TIME_IDS * f.size_width };
-        dfx_value *embeds = dfx_input(s, "text_embeds", DFX_F32, 2, pooled);
-        in.text_embeds = dfx_cast(embeds, s->dtype);
-        in.time_ids = dfx_input(s, "time_ids", DFX_F32, 2, (int64_t[]){ n, TIME_IDS });
+        in.text_embeds = dfx_cast(condition(s, "text_embeds", 2, pooled), s->dtype);
+        in.time_ids = condition(s, "time_ids", 2, (int64_t[]){ n, TIME_IDS });
     }
     return dfx__unet_record(m->net, &in);
 }

@@ -11,10 +11,15 @@
 
 /* ---- the UNet ---- */
 
+/* The same for all steps; NULL where it is not given. */
 static dfx_value *condition(const dfx__run *r, dfx_sequence *s, int which)
 {
     const dfx_tensor *t = &r->condition[which];
-    return t->data ? dfx_input(s, t->name, t->spec.dtype, t->spec.rank, t->spec.dim) : NULL;
+    if (!t->data)
+        return NULL;
+    dfx_value *v = dfx_input(s, t->name, t->spec.dtype, t->spec.rank, t->spec.dim);
+    dfx_invariant(v);
+    return v;
 }
 
 static dfx_value *cast(dfx_value *v, dfx_dtype dtype)

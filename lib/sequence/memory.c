@@ -7,8 +7,8 @@
 
 /* ---- values and scratch memory ---- */
 
-/* From the call that writes a value to the last one that reads it. Inputs keep their content from
- * run to run, outputs until they are read. */
+/* From the call that writes a value to the last one that reads it. Inputs and what is invariant keep
+ * their content from run to run, outputs until they are read. */
 static void find_lifetimes(dfx_sequence *s)
 {
     for (int k = 0; k < s->calls; k++) {
@@ -19,7 +19,7 @@ static void find_lifetimes(dfx_sequence *s)
         c->out->first = c->out->last = k;
     }
     for (dfx_value *v = s->values; v; v = v->next) {
-        if (v->is_input)
+        if (v->is_input || (v->kept && v->invariant))
             v->first = 0;
         if (v->is_input || v->kept)
             v->last = s->calls;

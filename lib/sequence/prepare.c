@@ -16,7 +16,8 @@ static dfx_status choose_variants(dfx_sequence *s)
         if (!c->variant)
             return dfx__variant_missing(c);
         c->scratch.bytes = c->variant->scratch ? c->variant->scratch(c) : 0;
-        s->info.flops += dfx__call_flops(c);
+        if (!c->out->invariant)
+            s->info.flops += dfx__call_flops(c);
     }
     return DFX_OK;
 }
@@ -148,7 +149,7 @@ dfx_status dfx_sequence_prepare(dfx_sequence *s)
         begin_again(s);
     DFX__TRY(status);
     s->info.calls = s->calls;
-    s->prepared = 1;
+    s->prepared = s->stale = 1;
     return DFX_OK;
 }
 

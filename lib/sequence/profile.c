@@ -9,7 +9,7 @@ struct row {
     const dfx_op *op;
     const dfx__variant *variant;
     int calls;
-    double seconds, flops;
+    double seconds, flops, done; /* flops of a run of all, and of those that were */
 };
 
 static int slower_first(const void *a, const void *b)
@@ -35,10 +35,11 @@ static struct row *make_rows(const dfx_sequence *s, int *rows)
         while (r < *rows && (row[r].op != c->op || row[r].variant != c->variant))
             r++;
         if (r == *rows)
-            row[(*rows)++] = (struct row){ c->op, c->variant, 0, 0, 0 };
+            row[(*rows)++] = (struct row){ c->op, c->variant, 0, 0, 0, 0 };
         row[r].calls++;
         row[r].seconds += c->seconds;
         row[r].flops += dfx__call_flops(c);
+        row[r].done += dfx__call_flops(c) * c->runs;
     }
     return row;
 }
@@ -77,7 +78,7 @@ void dfx__profile_print(const dfx_sequence *s)
         for (int r = 0; r < rows; r++)
             dfx__log("%-20s %-8s %6d %9.4f %5.1f%% %8.1f", row[r].op->name, row[r].variant->name,
                      row[r].calls, row[r].seconds, 100 * row[r].seconds / total,
-                     row[r].flops * s->runs / row[r].seconds * 1e-9);
+                     row[r].done / row[r].seconds * 1e-9);
         dfx__log("%-20s %-8s %6d %9.4f", "all", "", s->calls, total);
     }
     free(row);

@@ -139,6 +139,12 @@ dfx_value *dfx_input(dfx_sequence *s, const char *name, dfx_dtype dtype, int ran
     return v->name ? v : no_value(s);
 }
 
+void dfx_invariant(dfx_value *input)
+{
+    if (input && !input->bad)
+        input->root->invariant = 1;
+}
+
 dfx_dtype dfx__constant_dtype(const dfx_sequence *s, const dfx_weight *w, dfx__format format)
 {
     int half = w->spec.dtype == DFX_F16 || w->spec.dtype == DFX_BF16;
@@ -157,6 +163,7 @@ dfx_value *dfx_constant(dfx_sequence *s, dfx_weight *weight)
         v->spec = weight->spec;
         v->spec.dtype = dfx__constant_dtype(s, weight, DFX__PLAIN);
         v->weight = weight;
+        v->invariant = 1;
     }
     return v;
 }
@@ -223,6 +230,19 @@ static dfx_call *new_call(dfx_sequence *s)
     return c;
 }
 
+/* Whether a call's result is invariant. Where it is not, what the call takes of that kind is needed
+ * in the next run again. */
+static int keep_invariant(const dfx_call *c)
+{
+    int invariant = 1;
+    for (int i = 0; i < DFX__MAX_INPUTS; i++)
+        invariant &= !c->in[i] || c->in[i]->root->invariant;
+    for (int i = 0; i < DFX__MAX_INPUTS && !invariant; i++)
+        if (c->in[i] && c->in[i]->root->invariant)
+            c->in[i]->root->kept = 1;
+    return invariant;
+}
+
 dfx_value *dfx__record(const dfx_op *op, dfx__inputs in, dfx__ints i, dfx__floats f)
 {
     if (!in.v[0] || in.v[0]->bad)
@@ -240,6 +260,7 @@ dfx_value *dfx__record(const dfx_op *op, dfx__inputs in, dfx__ints i, dfx__float
     memcpy(c->in, in.v, sizeof c->in);
     memcpy(c->i, i.v, sizeof c->i);
     memcpy(c->f, f.v, sizeof c->f);
+    out->invariant = keep_invariant(c);
     op->infer(c);
     if (!out->bad && !good_shape(out->spec.rank, out->spec.dim))
         dfx__call_fail(c, "its result has an impossible shape");

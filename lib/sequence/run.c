@@ -8,8 +8,8 @@
 #include <string.h>
 
 /* The named input (or output), checked against the size of the caller's memory. */
-static dfx_status find_place(dfx__place *out, const dfx_sequence *s, const char *name, int is_input,
-                             size_t bytes)
+static dfx_status find_value(const dfx_value **out, const dfx_sequence *s, const char *name,
+                             int is_input, size_t bytes)
 {
     if (!s->prepared)
         return dfx__fail(DFX_ERROR_ARGUMENT, "the sequence is not prepared");
@@ -19,7 +19,7 @@ static dfx_status find_place(dfx__place *out, const dfx_sequence *s, const char 
         if (dfx__spec_bytes(&v->spec) != bytes)
             return dfx__fail(DFX_ERROR_ARGUMENT, "%s has %zu bytes, not %zu", name,
                              dfx__spec_bytes(&v->spec), bytes);
-        *out = v->root->place;
+        *out = v->root;
         return DFX_OK;
     }
     return dfx__fail(DFX_ERROR_ARGUMENT, "the sequence has no %s '%s'",
@@ -28,11 +28,12 @@ static dfx_status find_place(dfx__place *out, const dfx_sequence *s, const char 
 
 dfx_status dfx_sequence_write(dfx_sequence *s, const char *name, const void *data, size_t bytes)
 {
-    dfx__place p;
-    DFX__TRY(find_place(&p, s, name, 1, bytes));
+    const dfx_value *v;
+    DFX__TRY(find_value(&v, s, name, 1, bytes));
     if (s->rehearsed)
         return DFX_OK;
-    return s->device->class->write(p.buffer, p.offset, data, bytes);
+    s->stale |= v->invariant;
+    return s->device->class->write(v->place.buffer, v->place.offset, data, bytes);
 }
 
 /* What a rehearsed sequence gives, whose results are in f32 in all pipelines: numbers that no check
@@ -47,13 +48,13 @@ static void imagine(void *data, size_t bytes)
 
 dfx_status dfx_sequence_read(dfx_sequence *s, const char *name, void *data, size_t bytes)
 {
-    dfx__place p;
-    DFX__TRY(find_place(&p, s, name, 0, bytes));
+    const dfx_value *v;
+    DFX__TRY(find_value(&v, s, name, 0, bytes));
     if (s->rehearsed) {
         imagine(data, bytes);
         return DFX_OK;
     }
-    return s->device->class->read(p.buffer, p.offset, data, bytes);
+    return s->device->class->read(v->place.buffer, v->place.offset, data, bytes);
 }
 
 /* Compares a call that has run with the native CPU. */
@@ -74,6 +75,7 @@ dfx_status dfx__run_call(dfx_call *c)
 {
     dfx_sequence *s = c->sequence;
     double start = s->time ? dfx__seconds() : 0;
+    c->runs++;
     for (int i = 0; i < c->launches; i++)
         DFX__TRY(s->device->class->enqueue(c->launch[i]));
     if (s->time) {
@@ -91,7 +93,7 @@ dfx_status dfx__run_next(dfx_sequence *s, int k)
         return dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted");
     }
     dfx_status status = dfx__stream_before(s, k);
-    if (status == DFX_OK)
+    if (status == DFX_OK && (s->stale || !c->out->invariant))
         status = dfx__run_call(c);
     return status == DFX_OK ? DFX_OK : dfx__fail_in(status, "%s: %s", c->path, c->op->name);
 }
@@ -102,10 +104,11 @@ dfx_status dfx_sequence_run(dfx_sequence *s)
         return dfx__fail(DFX_ERROR_ARGUMENT, "the sequence is not prepared");
     if (s->rehearsed)
         return DFX_OK;
-    s->runs++;
     for (int k = 0; k < s->calls; k++)
         DFX__TRY(dfx__run_next(s, k));
-    return s->device->class->finish(s->device);
+    DFX__TRY(s->device->class->finish(s->device));
+    s->stale = 0;
+    return DFX_OK;
 }
 
 void dfx_sequence_free(dfx_sequence *s)

@@ -22,7 +22,8 @@ struct dfx_value {
     dfx_value *root;    /* whose memory it is: itself, or the value that it reshapes */
     int bad;
     int is_input, is_output;
-    int kept;         /* of roots: an output is its memory */
+    int invariant;    /* of roots: it follows from constants and invariant inputs alone */
+    int kept;         /* of roots: its memory is an output, or holds for the next run */
     int first, last;  /* of roots: the calls that write it and read it last; -1 before any */
     dfx__place place; /* of roots, once prepared */
 };
@@ -57,6 +58,7 @@ struct dfx_call {
     dfx__prepared **launch;
     int launches;
     double seconds; /* spent so far, with DFX_DEBUG=time */
+    int runs;       /* begun so far */
 };
 
 /* A weight in one format and dtype, as calls of a prepared sequence take it. */
@@ -179,7 +181,8 @@ struct dfx_sequence {
     struct dfx__stream *stream; /* stream.c; NULL: all weights stay on the device */
     int rehearsed;              /* prepared without memory (dfx__rehearse): it does not run */
     int check, time, separate;  /* DFX_DEBUG */
-    int runs;                   /* begun so far */
+    int stale;                  /* invariant values are to be computed: no run did since they, or
+                                 * their inputs, were new */
     const struct dfx__variant *forced; /* by the selftest: of every call that it accepts */
     dfx_sequence_info info;
 };
@@ -265,7 +268,8 @@ void dfx__unprepare(dfx_sequence *s);
 /* Runs one call; its seconds grow where the sequence is timed. */
 dfx_status dfx__run_call(dfx_call *c);
 
-/* Call k of a run of all, with the weights that it needs; an error names its block. */
+/* Call k of a run of all, with the weights that it needs, unless its result is kept; an error names
+ * its block. */
 dfx_status dfx__run_next(dfx_sequence *s, int k);
 
 /* How a constant is stored on the device: rank 2 and more in the sequence's dtype, in DFX__PANELS

@@ -15,6 +15,7 @@ enum { MAX_ROUNDS = 1000, MAX_SIZE = 8192, MAX_BATCH = 64 };
 static const char help[] =
     "usage: bench_model [options] MODEL/COMPONENT\n"
     "Times a UNet's step, an AutoencoderKL's decoding or a CLIP text encoder on random inputs.\n"
+    "A step is one after the first: what follows from the prompt alone is kept from that.\n"
     "  --device D    cpu, opencl, opencl:N or auto\n"
     "  --dtype T     f32, f16 or bf16 (f32)\n"
     "  --size N      side of the picture in pixels (512)\n"
@@ -117,6 +118,8 @@ static int sum_rows(struct row *row, const dfx_sequence *s)
     for (int k = 0; k < s->calls; k++) {
         const dfx_call *c = s->call[k];
         int r = 0;
+        if (!c->runs)
+            continue;
         while (r < rows && (row[r].op != c->op || row[r].variant != c->variant))
             r++;
         if (r == rows)
@@ -127,7 +130,7 @@ static int sum_rows(struct row *row, const dfx_sequence *s)
     return rows;
 }
 
-/* Runs once more with a clock at each call. gbytes_per_s counts inputs and output once each. */
+/* Runs once more with a clock at each call that is run. gbytes_per_s counts inputs and output once each. */
 static dfx_status print_profile(dfx_sequence *s)
 {
     struct row *row = dfx__alloc((size_t)s->calls, sizeof *row);
@@ -135,7 +138,7 @@ static dfx_status print_profile(dfx_sequence *s)
         return dfx__no_memory();
     int timed = s->time;
     for (int k = 0; k < s->calls; k++)
-        s->call[k]->seconds = 0;
+        s->call[k]->seconds = s->call[k]->runs = 0;
     s->time = 1;
     dfx_status status = dfx_sequence_run(s);
     s->time = timed;

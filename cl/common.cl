@@ -11,12 +11,14 @@ typedef ushort16 __attribute__((aligned(2))) SHORTS;
 #define LOAD_FLOATS(p) (*(__global const FLOATS *)(p))
 #define STORE_FLOATS(p, v) (*(__global FLOATS *)(p) = (v))
 
-/* Asks for the line of memory at p. OpenCL's prefetch() does nothing in PoCL, whose target is the
- * host. */
+/* Asks for the line of memory at p, FETCH_FAR into the second-level cache. OpenCL's prefetch() does
+ * nothing in PoCL, whose target is the host. */
 #if defined __x86_64__ || defined __aarch64__
 #define FETCH(p) __builtin_prefetch((const void *)(size_t)(p))
+#define FETCH_FAR(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
 #else
 #define FETCH(p)
+#define FETCH_FAR(p)
 #endif
 
 #if DTYPE == 0

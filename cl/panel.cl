@@ -190,13 +190,13 @@ static inline void add_staged(float16 sums[ROWS][2], S row[ROWS][BLOCK], WEIGHT 
 #ifdef NARROW
 
 /* The same of a weight that comes to lie in `wide` on the way, as floats. The panel's next block is
- * asked for. */
+ * asked for, into the second level: the first is full. */
 #define WIDEN(n, element)                                      \
     MULTIPLY_OF(n, element, LOADWV16(b, 0), LOADWV16(b, 16), { \
         *(FLOATS *)wide = b0;                                  \
         *(FLOATS *)(wide + 16) = b1;                           \
         wide += 32;                                            \
-        FETCH(b + (n) * 32);                                   \
+        FETCH_FAR(b + (n) * 32);                               \
     })
 
 static inline void widen_placed(float16 sums[ROWS][2], __global const T *row[ROWS],

@@ -209,8 +209,8 @@ static void test_interrupt(void)
     dfx_sequence_free(s);
 }
 
-/* y = 2 x + ((3 t + 1) 2 + 1), where t is invariant, and a sum of x that takes all memory that is free
- * before that is read. */
+/* y = 2 x + ((3 t + 1) 2 + 1), where t is invariant, and a sum of x that takes all memory that is
+ * free before that is read. */
 static dfx_sequence *record_invariant(int marked)
 {
     dfx_sequence *s;
@@ -223,7 +223,8 @@ static dfx_sequence *record_invariant(int marked)
     dfx_output(t, "of t");
     for (int i = 0; i < 4; i++)
         sum = dfx_add(sum, dfx_scale(sum, -1, 0));
-    dfx_output(dfx_add(dfx_scale(dfx_add(x, sum), 2, 0), dfx_reshape(t, 1, (int64_t[]){ 64 })), "y");
+    dfx_output(dfx_add(dfx_scale(dfx_add(x, sum), 2, 0), dfx_reshape(t, 1, (int64_t[]){ 64 })),
+               "y");
     ok(dfx_sequence_prepare(s) == DFX_OK, "prepared: %s", dfx_error());
     return s;
 }
@@ -241,8 +242,7 @@ static int writes(dfx_sequence *s, const char *name, float first)
 static int runs_to(dfx_sequence *s, float x, float t, int steady, int others)
 {
     float y[64], of_t[64];
-    int good = dfx_sequence_run(s) == DFX_OK &&
-               dfx_sequence_read(s, "y", y, sizeof y) == DFX_OK &&
+    int good = dfx_sequence_run(s) == DFX_OK && dfx_sequence_read(s, "y", y, sizeof y) == DFX_OK &&
                dfx_sequence_read(s, "of t", of_t, sizeof of_t) == DFX_OK;
     for (int i = 0; i < 64 && good; i++) {
         float want = (3 * (t + (float)i) + 1) * 2 + 1;

@@ -43,8 +43,8 @@ double dfx__bench_seconds(const dfx_bench_row *row);
 /* The peak that calls of a dtype can reach: that of f32 where the device does not compute in it. */
 dfx__peak dfx__bench_peak(const dfx__bench *b, dfx_dtype dtype);
 
-/* Seconds of a run of a recorded sequence, but for what is kept from the run before, at the rates of
- * the calls that were timed, 0 where there are none; *flops receives what it does. */
+/* Seconds of a run of a recorded sequence, but for what is kept from the run before, at the rates
+ * of the calls that were timed, 0 where there are none; *flops receives what it does. */
 double dfx__bench_predict(const dfx__bench *b, const dfx_sequence *s, double *flops);
 
 /* The groups of measurements. A failure is DFX_ERROR_INTERRUPTED or the device's. */

@@ -7,8 +7,8 @@
 
 /* ---- values and scratch memory ---- */
 
-/* From the call that writes a value to the last one that reads it. Inputs and what is invariant keep
- * their content from run to run, outputs until they are read. */
+/* From the call that writes a value to the last one that reads it. Inputs and what is invariant
+ * keep their content from run to run, outputs until they are read. */
 static void find_lifetimes(dfx_sequence *s)
 {
     for (int k = 0; k < s->calls; k++) {

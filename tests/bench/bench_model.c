@@ -130,7 +130,8 @@ static int sum_rows(struct row *row, const dfx_sequence *s)
     return rows;
 }
 
-/* Runs once more with a clock at each call that is run. gbytes_per_s counts inputs and output once each. */
+/* Runs once more with a clock at each call that is run. gbytes_per_s counts inputs and output once
+ * each. */
 static dfx_status print_profile(dfx_sequence *s)
 {
     struct row *row = dfx__alloc((size_t)s->calls, sizeof *row);

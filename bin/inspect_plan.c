@@ -51,15 +51,16 @@ static dfx_status plan(dfx_plan **out, dfx_pipeline *p, dfx_generate_options *o)
 static void print_part(const dfx_plan_part *part)
 {
     char weights[DFX_BYTES_TEXT], streamed[DFX_BYTES_TEXT], activations[DFX_BYTES_TEXT],
-        largest[DFX_BYTES_TEXT];
+        largest[DFX_BYTES_TEXT], moved[DFX_BYTES_TEXT];
     print_column(part->component, NAME_WIDTH);
     printf("%-9s %-5s %10s %10s %10s %11.1f %6d\n", part->device, dfx_dtype_name(part->dtype),
            dfx_bytes_text(weights, part->weight_bytes),
            dfx_bytes_text(activations, part->activation_bytes),
            dfx_bytes_text(largest, part->largest_buffer), part->flops * 1e-9, part->calls);
     if (part->streamed_bytes)
-        printf("    %s of the weights stay on the host and move to the device in each run\n",
-               dfx_bytes_text(streamed, part->streamed_bytes));
+        printf("    %s of the weights stay on the host and move to the device, %s in each run\n",
+               dfx_bytes_text(streamed, part->streamed_bytes),
+               dfx_bytes_text(moved, part->moved_bytes));
     if (part->tiles)
         printf("    the picture is too large as a whole: %d tiles\n", part->tiles);
     printf("    %s\n", part->kernels);
@@ -90,6 +91,7 @@ static json_object *part_json(const dfx_plan_part *part)
     print_put(o, "dtype", json_object_new_string(dfx_dtype_name(part->dtype)));
     print_put(o, "weight_bytes", json_object_new_uint64(part->weight_bytes));
     print_put(o, "streamed_bytes", json_object_new_uint64(part->streamed_bytes));
+    print_put(o, "moved_bytes", json_object_new_uint64(part->moved_bytes));
     print_put(o, "activation_bytes", json_object_new_uint64(part->activation_bytes));
     print_put(o, "largest_buffer", json_object_new_uint64(part->largest_buffer));
     print_put(o, "flops", json_object_new_double(part->flops));

@@ -149,6 +149,9 @@ static void test_streaming(const struct trial *whole)
         ok(streamed->streamed_bytes > unet->weight_bytes / 2 &&
                strncmp(streamed->device, t.device, strlen(t.device)) == 0,
            "more than half of the weights are streamed");
+        ok(streamed->moved_bytes < streamed->streamed_bytes && streamed->moved_bytes,
+           "some of them once: %" PRIu64 " in each run of %" PRIu64, streamed->moved_bytes,
+           streamed->streamed_bytes);
         ok(t.peak <= t.limit &&
                fabs((double)t.plan->peak - (double)t.peak) <= 0.05 * (double)t.peak,
            "as planned: %" PRIu64 " bytes, %" PRIu64 " taken", t.plan->peak, t.peak);

@@ -178,8 +178,9 @@ typedef struct {
     int calls;
     int tiles; /* of a picture that is too large as a whole; 0: it is not */
     uint64_t weight_bytes;
-    uint64_t streamed_bytes; /* of these: they stay on the host and move to the device in each run
-                              * of the component */
+    uint64_t streamed_bytes; /* of these: they stay on the host and move to the device */
+    uint64_t moved_bytes; /* of those: in each run of the component, not only in a picture's first
+                           * one */
     uint64_t activation_bytes, largest_buffer;
     double flops;        /* of one run of the component; multiply and add count as two */
     const char *kernels; /* "linear:panels 184, conv2d:winograd 33": operators, variants, calls */

@@ -74,8 +74,9 @@ DFX_API dfx_status dfx_sequence_run(dfx_sequence *s);
 typedef struct {
     uint64_t activation_bytes; /* planned arenas, scratch included */
     uint64_t weight_bytes;     /* packed weights that this sequence uses */
-    uint64_t streamed_bytes;   /* of these: they are on the host, and move to the device in each
-                                * run */
+    uint64_t streamed_bytes;   /* of these: they are on the host, and move to the device */
+    uint64_t moved_bytes;      /* of those: in each run; the others' results are kept (see
+                                * dfx_invariant) */
     uint64_t largest_buffer;   /* bytes of the largest buffer that it needs */
     double flops;              /* of one run, without what is kept from an earlier one (see
                                 * dfx_invariant): multiply and add count as two */

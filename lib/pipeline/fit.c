@@ -64,11 +64,12 @@ static dfx_status stream(dfx_sequence **out, dfx_pipeline *p, const dfx__job *jo
     dfx_status status = dfx_sequence_prepare(*out);
     DFX__TRY(finish(out, p, p->device, job, status));
     DFX__TRY(dfx_sequence_get_info(*out, &info));
-    char moves[DFX_BYTES_TEXT], all[DFX_BYTES_TEXT];
+    char some[DFX_BYTES_TEXT], all[DFX_BYTES_TEXT], moved[DFX_BYTES_TEXT];
     if (info.streamed_bytes && !p->device->rehearses)
-        dfx__log("%s: %s of its %s of weights do not fit and move to device %s in each run",
-                 job->name, dfx_bytes_text(moves, info.streamed_bytes),
-                 dfx_bytes_text(all, info.weight_bytes), p->device->info.id);
+        dfx__log("%s: %s of its %s of weights do not fit and move to device %s, %s in each run",
+                 job->name, dfx_bytes_text(some, info.streamed_bytes),
+                 dfx_bytes_text(all, info.weight_bytes), p->device->info.id,
+                 dfx_bytes_text(moved, info.moved_bytes));
     return DFX_OK;
 }
 

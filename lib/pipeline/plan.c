@@ -37,6 +37,7 @@ static dfx_status fill_part(dfx_plan_part *part, const dfx_device *d, const dfx_
         .tiles = job->tiles > 1 ? job->tiles : 0,
         .weight_bytes = info.weight_bytes,
         .streamed_bytes = info.streamed_bytes,
+        .moved_bytes = info.moved_bytes,
         .activation_bytes = info.activation_bytes,
         .largest_buffer = info.largest_buffer,
         .flops = info.flops,
@@ -59,6 +60,7 @@ static void join_part(dfx_plan_part *part, dfx_plan_part *next)
     part->flops += next->flops;
     part->weight_bytes = larger(part->weight_bytes, next->weight_bytes);
     part->streamed_bytes = larger(part->streamed_bytes, next->streamed_bytes);
+    part->moved_bytes = larger(part->moved_bytes, next->moved_bytes);
     part->activation_bytes = larger(part->activation_bytes, next->activation_bytes);
     part->largest_buffer = larger(part->largest_buffer, next->largest_buffer);
     free((char *)next->component);

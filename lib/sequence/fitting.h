@@ -5,7 +5,7 @@
 #include "dfxcl/sequence.h"
 
 /* Where weights do not fit beside the rest, some of them may stay on the host from now on and move
- * to the device in each run, while the calls before them compute (stream.c). */
+ * to the device in each run that needs them, while the calls before them compute (stream.c). */
 void dfx__sequence_may_stream(dfx_sequence *s);
 
 /* Of the group norms that are recorded from now on the first `count` take their groups' means and

@@ -32,7 +32,7 @@ static dfx_status find(dfx__not_finite *out, dfx_sequence *s, void *room)
 {
     int finite;
     DFX__TRY(find_input(out, s, room));
-    s->stale = 1; /* what led to the values that are kept is to be seen too */
+    s->stale = 1; /* the kept calls are looked at too */
     for (int k = 0; k < s->calls && !out->input && !out->path; k++) {
         const dfx_call *c = s->call[k];
         DFX__TRY(dfx__run_next(s, k));

@@ -16,7 +16,7 @@ static dfx_status choose_variants(dfx_sequence *s)
         if (!c->variant)
             return dfx__variant_missing(c);
         c->scratch.bytes = c->variant->scratch ? c->variant->scratch(c) : 0;
-        if (!c->out->invariant)
+        if (k >= s->kept_calls)
             s->info.flops += dfx__call_flops(c);
     }
     return DFX_OK;
@@ -132,6 +132,20 @@ static void begin_again(dfx_sequence *s)
         v->first = v->last = -1;
 }
 
+/* Calls whose results are kept come first: so a run that has those begins after them. */
+static void order_calls(dfx_sequence *s)
+{
+    s->kept_calls = 0;
+    for (int k = 0; k < s->calls; k++) {
+        dfx_call *c = s->call[k], **to = s->call + s->kept_calls;
+        if (!c->out->invariant)
+            continue;
+        memmove(to + 1, to, (size_t)(k - s->kept_calls) * sizeof *to);
+        *to = c;
+        s->kept_calls++;
+    }
+}
+
 dfx_status dfx_sequence_prepare(dfx_sequence *s)
 {
     if (s->status != DFX_OK)
@@ -139,6 +153,7 @@ dfx_status dfx_sequence_prepare(dfx_sequence *s)
     if (s->prepared)
         return dfx__fail(DFX_ERROR_ARGUMENT, "the sequence is prepared already");
     dfx_call *failed;
+    order_calls(s);
     dfx_status status = prepare(s, &failed);
     while (status == DFX_ERROR_DEVICE && failed && !s->forced && !s->device->is_native &&
            dfx__do_without(failed) && !s->settled) {

@@ -93,7 +93,7 @@ dfx_status dfx__run_next(dfx_sequence *s, int k)
         return dfx__fail(DFX_ERROR_INTERRUPTED, "interrupted");
     }
     dfx_status status = dfx__stream_before(s, k);
-    if (status == DFX_OK && (s->stale || !c->out->invariant))
+    if (status == DFX_OK)
         status = dfx__run_call(c);
     return status == DFX_OK ? DFX_OK : dfx__fail_in(status, "%s: %s", c->path, c->op->name);
 }
@@ -104,7 +104,7 @@ dfx_status dfx_sequence_run(dfx_sequence *s)
         return dfx__fail(DFX_ERROR_ARGUMENT, "the sequence is not prepared");
     if (s->rehearsed)
         return DFX_OK;
-    for (int k = 0; k < s->calls; k++)
+    for (int k = s->stale ? 0 : s->kept_calls; k < s->calls; k++)
         DFX__TRY(dfx__run_next(s, k));
     DFX__TRY(s->device->class->finish(s->device));
     s->stale = 0;

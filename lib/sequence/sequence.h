@@ -162,6 +162,8 @@ struct dfx_sequence {
     dfx_value *values; /* all, the newest first */
     dfx_call **call;
     int calls, call_room;
+    int kept_calls;                     /* once prepared: so many come first, whose results are
+                                         * invariant */
     char path[512];                     /* of the block that records now */
     size_t path_length[DFX__MAX_DEPTH]; /* before each push */
     int depth;
@@ -181,7 +183,7 @@ struct dfx_sequence {
     struct dfx__stream *stream; /* stream.c; NULL: all weights stay on the device */
     int rehearsed;              /* prepared without memory (dfx__rehearse): it does not run */
     int check, time, separate;  /* DFX_DEBUG */
-    int stale;                  /* invariant values are to be computed: no run did since they, or
+    int stale;                  /* the kept calls are to run: no run came to its end since they, or
                                  * their inputs, were new */
     const struct dfx__variant *forced; /* by the selftest: of every call that it accepts */
     dfx_sequence_info info;
@@ -211,7 +213,8 @@ void dfx__memory_release(dfx_sequence *s);
 dfx_status dfx__stream_plan(dfx_sequence *s, size_t missing, size_t room);
 dfx_status dfx__stream_prepare(dfx_sequence *s);
 void dfx__stream_release(dfx_sequence *s);
-/* Before call k of a run: what it needs is on its way, and what comes next begins to be. */
+/* Before call k of a run (see dfx__run_next): what it needs is on its way, and what comes next
+ * begins to be. */
 dfx_status dfx__stream_before(dfx_sequence *s, int k);
 
 /* Where an input of a prepared call lies; no buffer where it is not given. */
@@ -268,8 +271,8 @@ void dfx__unprepare(dfx_sequence *s);
 /* Runs one call; its seconds grow where the sequence is timed. */
 dfx_status dfx__run_call(dfx_call *c);
 
-/* Call k of a run of all, with the weights that it needs, unless its result is kept; an error names
- * its block. */
+/* Call k of a run, with the weights that it needs; an error names its block. A run has all calls
+ * after the kept ones, in their order, and before them the kept ones where they are stale. */
 dfx_status dfx__run_next(dfx_sequence *s, int k);
 
 /* How a constant is stored on the device: rank 2 and more in the sequence's dtype, in DFX__PANELS

@@ -1,5 +1,6 @@
 /* stream.c - weights that do not fit on the device: they stay on the host, and groups of them move
- * into two slots of the device in turn. While the calls of a group compute, the next one moves. */
+ * into two slots of the device in turn. While the calls of a group compute, the next one moves.
+ * Those of kept calls, which most runs do without, are the first choice, in groups of their own. */
 #include "sequence/sequence.h"
 
 #include <stdlib.h>
@@ -22,7 +23,7 @@ enum { LEAST_BYTES = 4 << 10 };
 
 typedef struct dfx__stream {
     group *group;
-    int groups;
+    int groups, kept; /* in all, and of kept calls: they are the first ones */
     size_t slot_bytes;
     dfx__buffer *slot[SLOTS];
 } stream;
@@ -40,18 +41,23 @@ static int can_move(const dfx_sequence *s, const dfx__constant *c)
            !dfx__weight_copy_exists(c->weight, s->device, c->format, c->dtype);
 }
 
-/* Bytes of the constants that can move: of all, of the largest. */
+static int is_kept(const dfx_sequence *s, const dfx__constant *c)
+{
+    return c->last < s->kept_calls;
+}
+
+/* Bytes of the constants that can move: of kept calls, of others, of the largest. */
 typedef struct {
-    size_t movable, largest;
+    size_t kept, others, largest;
 } sums;
 
 static sums sum_up(const dfx_sequence *s)
 {
-    sums sum = { 0, 0 };
+    sums sum = { 0, 0, 0 };
     for (const dfx__constant *c = s->constant; c < s->constant + s->constants; c++) {
         if (!can_move(s, c))
             continue;
-        sum.movable += c->bytes;
+        *(is_kept(s, c) ? &sum.kept : &sum.others) += c->bytes;
         if (c->bytes > sum.largest)
             sum.largest = c->bytes;
     }
@@ -66,27 +72,38 @@ static size_t choose_slot(const dfx_sequence *s, const sums *sum, size_t room)
     return dfx__align(s->device, slot);
 }
 
-/* Chooses constants of at least `bytes`, evenly among the others, so that what moves and what
- * computes alternate, and puts them into groups of a slot's size. */
-static void choose(dfx_sequence *s, stream *t, double share)
+static double part_of(size_t bytes, size_t all)
 {
-    double owed = 0;
-    t->groups = 0;
+    return bytes < all ? (double)bytes / (double)all : all > 0;
+}
+
+/* Chooses constants of at least `bytes`: of kept calls, then of others, evenly among these, so that
+ * what moves and what computes alternate; and puts them into groups of a slot's size. */
+static void choose(dfx_sequence *s, stream *t, const sums *sum, size_t bytes)
+{
+    double owed = 0, kept = part_of(bytes, sum->kept);
+    double others = part_of(bytes > sum->kept ? bytes - sum->kept : 0, sum->others);
+    t->groups = t->kept = 0;
     for (dfx__constant *c = s->constant; c < s->constant + s->constants; c++) {
         if (!can_move(s, c))
             continue;
-        owed += share * (double)c->bytes;
+        owed += (is_kept(s, c) ? kept : others) * (double)c->bytes;
         if (!(owed > 0))
             continue;
         owed -= (double)c->bytes;
         group *g = t->groups ? &t->group[t->groups - 1] : NULL;
-        if (!g || g->bytes + c->bytes > t->slot_bytes) {
+        int apart = t->groups == t->kept && !is_kept(s, c);
+        if (!g || apart || g->bytes + c->bytes > t->slot_bytes) {
             g = &t->group[t->groups++];
             *g = (group){ c->first, 0, NULL };
         }
         c->group = t->groups - 1;
         c->place = (dfx__place){ NULL, g->bytes, c->bytes }; /* the slot is still to come */
         g->bytes += c->bytes;
+        if (is_kept(s, c))
+            t->kept = t->groups;
+        else
+            s->info.moved_bytes += c->bytes;
         s->info.streamed_bytes += c->bytes;
     }
 }
@@ -95,7 +112,7 @@ dfx_status dfx__stream_plan(dfx_sequence *s, size_t missing, size_t room)
 {
     sums sum = sum_up(s);
     size_t slot = choose_slot(s, &sum, room), needed = missing + SLOTS * slot;
-    if (needed <= room || needed - room > sum.movable)
+    if (needed <= room || needed - room > sum.kept + sum.others)
         return dfx__fail(DFX_ERROR_MEMORY, "the weights are too large to be streamed");
     stream *t = calloc(1, sizeof *t);
     group *g = dfx__alloc((size_t)s->constants, sizeof *g);
@@ -107,7 +124,7 @@ dfx_status dfx__stream_plan(dfx_sequence *s, size_t missing, size_t room)
     t->group = g;
     t->slot_bytes = slot;
     s->stream = t;
-    choose(s, t, (double)(needed - room) / (double)sum.movable);
+    choose(s, t, &sum, needed - room);
     return DFX_OK;
 }
 
@@ -195,8 +212,8 @@ dfx_status dfx__stream_before(dfx_sequence *s, int k)
         return DFX_OK;
     if (!class->fetch) /* nothing moves beside the work */
         return move(s, number);
-    if (number == 0)
-        DFX__TRY(move(s, 0));
+    if (number == (s->stale ? 0 : t->kept)) /* the first one of this run */
+        DFX__TRY(move(s, number));
     DFX__TRY(class->await_fetches(s->device));
     return number + 1 < t->groups ? move(s, number + 1) : DFX_OK;
 }

@@ -112,7 +112,8 @@ static inline int is_staged(const room *o, int tile, int n)
 
 #define WEIGHT __global const W *
 
-/* Adds n elements of a tile from the weight at b; `pair` is pair k of row r. */
+/* Adds n elements of a tile from the weight at b; `pair` is pair k of row r. The panel's next block
+ * is asked for, into the second level. */
 #define MULTIPLY(n, pair)                                                 \
     _Pragma("unroll")                                                     \
     for (int r = 0; r < ROWS; r++) {                                      \
@@ -128,6 +129,8 @@ static inline int is_staged(const room *o, int tile, int n)
             DOT(c0[r], e, b0);                                            \
             DOT(c1[r], e, b1);                                            \
         }                                                                 \
+        FETCH_FAR(b + BLOCK * 32);                                        \
+        FETCH_FAR(b + BLOCK * 32 + 32);                                   \
     }                                                                     \
     _Pragma("unroll")                                                     \
     for (int r = 0; r < ROWS; r++) {                                      \

@@ -275,6 +275,13 @@ static void test_invariant(void)
     ok(writes(s, "t", 7) && runs_to(s, 3, 7, 2, 4) && runs_to(s, 3, 7, 2, 5),
        "but when it is written");
     dfx_sequence_free(s);
+    dfx_sequence_new(&s, device, DFX_F32);
+    dfx_value *y = dfx_silu(dfx_input(s, "x", DFX_F32, 1, (int64_t[]){ 4 }));
+    dfx_invariant(y);
+    dfx_output(y, "y");
+    ok(dfx_sequence_prepare(s) == DFX_ERROR_ARGUMENT && strstr(dfx_error(), "invariant"),
+       "only inputs are invariant by word: %s", dfx_error());
+    dfx_sequence_free(s);
 }
 
 /* Whether a value of that shape can be recorded in f16, and its silu. */

@@ -141,8 +141,13 @@ dfx_value *dfx_input(dfx_sequence *s, const char *name, dfx_dtype dtype, int ran
 
 void dfx_invariant(dfx_value *input)
 {
-    if (input && !input->bad)
+    if (!input || input->bad)
+        return;
+    if (input->root->is_input)
         input->root->invariant = 1;
+    else
+        dfx__sequence_fail(input->sequence, DFX_ERROR_ARGUMENT,
+                           "only an input can be said to be invariant");
 }
 
 dfx_dtype dfx__constant_dtype(const dfx_sequence *s, const dfx_weight *w, dfx__format format)

@@ -117,7 +117,12 @@ def openvino_convert(job):
         inputs = unet_inputs(model, job)
     shapes = [tuple(x.shape) for x in inputs]
     converted = openvino.convert_model(part, example_input=inputs, input=shapes)
-    openvino.save_model(converted, job["converted"])
+    file = pathlib.Path(job["converted"])
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        written = pathlib.Path(folder) / file.name
+        openvino.save_model(converted, written)
+        for suffix in (".bin", file.suffix):  # the one that is asked for comes last
+            os.replace(written.with_suffix(suffix), file.with_suffix(suffix))
 
 
 def openvino_run(job):

@@ -36,8 +36,8 @@ DFX_API dfx_value *dfx_input(dfx_sequence *s, const char *name, dfx_dtype dtype,
 
 /* The input stays as it is for several runs, as a prompt does from step to step: what follows from
  * such inputs and constants alone is computed in the first run after one of them was written, and
- * kept for the next ones. Calls that were recorded on it before are computed in each run. Error, when
- * preparing: DFX_ERROR_ARGUMENT (it is no input). */
+ * kept for the next ones. Calls that were recorded on it before are computed in each run. Error,
+ * when preparing: DFX_ERROR_ARGUMENT (it is no input). */
 DFX_API void dfx_invariant(dfx_value *input);
 
 /* A model's weight as a value. Weights of rank 2 and more are stored in the sequence's dtype,
